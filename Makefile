@@ -1,0 +1,68 @@
+# make demo, make test and make lint do their own set-up: they need python3 (3.11 or newer) and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+REQUIREMENTS := setup.cfg constraints.txt pyproject.toml
+DEMO := demo/context_scenes
+
+# Demonstration and tests are small: on the CPU they give the same result on every machine.
+# To run them elsewhere: make JAX_PLATFORMS= demo
+JAX_PLATFORMS ?= cpu
+export JAX_PLATFORMS
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format install clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Another Python: make PYTHON=python3.12 demo'
+
+demo: $(VENV)/.core  ## Train a small PSPNet on generated scenes, then evaluate it (a few minutes)
+	@$(BIN)/python -m pspnet_jax.train --config=configs/context_scenes.py --workdir=$(DEMO)
+	@$(BIN)/python -m pspnet_jax.evaluate --workdir=$(DEMO)
+
+test: lint  ## Lint, check types, run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test  ## Lint, formatting and types only
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+
+format: $(VENV)/.test  ## Rewrite the sources as `make lint` wants them
+	@$(BIN)/python -m ruff format .
+	@$(BIN)/python -m ruff check --fix .
+
+install: $(VENV)/.core  ## Only set up .venv
+
+clean:  ## Remove .venv, the demonstration's results and all caches
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment; `make clean` first to make it anew with another Python.
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo 'There is no $(PYTHON): install Python 3.11 or newer, or name it: make PYTHON=python3.12' >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "pspnet_jax needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+	    'try make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo '$(PYTHON) has no venv module: install it (on Debian and Ubuntu: apt install python3-venv)' >&2; \
+	  exit 1; }
+	@echo 'Setting up $(VENV) ...'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# One stamp for each set of requirements; the tests' set holds the core's.
+$(VENV)/.core: $(VENV)/.made $(REQUIREMENTS)
+	@echo 'Installing pspnet_jax into $(VENV) (about a minute, once) ...'
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made $(REQUIREMENTS)
+	@echo 'Installing pspnet_jax and its test tools into $(VENV) (a minute or two, once) ...'
+	@$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/.core

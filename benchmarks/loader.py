@@ -1,0 +1,202 @@
+"""What a core has to do for one training image: this pipeline beside the one of hszhao/semseg.
+
+    python -m benchmarks.loader [--images=DIR] [--json=FILE] [--rounds=3]
+
+Both read the same files, augment to 473x473 and make batches of 16 with two workers. The designs
+take turns, each measurement in a process of its own, and the table has the medians. CPU time is
+user and system time of the process and its workers once they are warm: unlike images/s it hardly
+depends on what else the machine is doing. Without a folder of images, 64 JPEGs of 683x512 with the
+spectrum of photographs are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from benchmarks.semseg_pipeline import semseg_batches
+from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.decode import label_table, read_image, read_label
+from pspnet_jax.data.folder import Folder, list_images
+from pspnet_jax.data.loader import train_batches
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+
+NUM_CLASSES = 150
+CROP = (473, 473)
+BATCH, WORKERS = 16, 2
+WARM_UP, STEPS = 3, 24
+TABLE = label_table(range(NUM_CLASSES))
+
+
+def make_data(root: Path, images: Path | None) -> None:
+  """A folder data set at `root`: links to `images`, or images made up; labels always made up."""
+  rng = np.random.default_rng(0)
+  for kind in ('images', 'labels'):
+    (root / kind / 'train').mkdir(parents=True)
+  paths = list_images(images) if images else [None] * 64
+  for index, path in enumerate(paths):
+    name = root / 'images' / 'train' / f'{index:05d}{path.suffix if path else ".jpg"}'
+    if path:
+      name.symlink_to(path.resolve())
+      height, width = read_image(path).shape[:2]
+    else:
+      height, width = 512, 683
+      light, blue, red = (_natural(rng, height, width) for _ in range(3))
+      colour = np.stack([light + 0.2 * blue, light, light + 0.2 * red], -1)
+      image = np.clip(120 + 50 * colour, 0, 255).astype(np.uint8)
+      cv2.imwrite(str(name), image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    smooth = cv2.GaussianBlur(_natural(rng, height, width), (0, 0), 7)
+    label = np.clip(75 + 25 * np.round(smooth * 2), 0, NUM_CLASSES - 1).astype(np.uint8)
+    cv2.imwrite(str(root / 'labels' / 'train' / f'{index:05d}.png'), label)
+
+
+def _natural(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+  """Noise that falls off with frequency as photographs and their optics do, with deviation 1."""
+  frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+  spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
+  spectrum /= np.maximum(frequency, 1 / width) ** 1.4
+  field = np.fft.irfft2(spectrum, (height, width))
+  return ((field - field.mean()) / field.std()).astype(np.float32)
+
+
+def ours(root: Path, transform: Callable) -> Iterator:
+  source = Folder(str(root), class_names=[str(i) for i in range(NUM_CLASSES)])
+  return train_batches(source, transform=transform, batch_size=BATCH, seed=0, threads=WORKERS)
+
+
+def normalised(example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+  """Like for like: float32 images and int64 labels, as the other pipeline hands them over."""
+  found = Augment(CROP)(example, rng)
+  image = (found['image'].astype(np.float32) - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+  return {'image': image, 'label': found['label'].astype(np.int64)}
+
+
+def decoding(root: Path, read: Callable[[str, str], object]) -> Iterator:
+  images, labels = (sorted((root / kind / 'train').iterdir()) for kind in ('images', 'labels'))
+  pairs = itertools.cycle([(str(i), str(j)) for i, j in zip(images, labels, strict=True)])
+  cv2.setNumThreads(1)
+  while True:
+    yield [read(*pair) for pair in itertools.islice(pairs, BATCH)]
+
+
+def strict(image: str, label: str) -> None:
+  read_image(image), read_label(label, TABLE)
+
+
+def lenient(image: str, label: str) -> None:
+  cv2.cvtColor(cv2.imread(image), cv2.COLOR_BGR2RGB), cv2.imread(label, cv2.IMREAD_GRAYSCALE)
+
+
+DESIGNS = {
+  'semseg transforms, torch DataLoader, f32': lambda r: semseg_batches(r, CROP, BATCH, WORKERS),
+  'ours, f32 normalised on the host': lambda root: ours(root, normalised),
+  'ours, uint8': lambda root: ours(root, Augment(CROP)),
+  'decoding only, ours (strict)': lambda root: decoding(root, strict),
+  'decoding only, cv2.imread': lambda root: decoding(root, lenient),
+}
+
+
+def measure(design: str, root: Path) -> dict[str, float]:
+  """Images a second and CPU milliseconds an image, of this process and its workers once warm."""
+  batches = DESIGNS[design](root)
+  for _ in range(WARM_UP):
+    next(batches)
+  began, cpu = time.perf_counter(), _cpu_seconds()
+  for _ in range(STEPS):
+    next(batches)
+  images = BATCH * STEPS
+  cpu = (_cpu_seconds() - cpu) / images
+  return {'images_per_s': images / (time.perf_counter() - began), 'cpu_ms': 1e3 * cpu}
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+  return [process, *process.children(recursive=True)]
+
+
+def _cpu_seconds() -> float:
+  times = [process.cpu_times() for process in _family(psutil.Process())]
+  return sum(time.user + time.system for time in times)
+
+
+def measure_elsewhere(design: str, root: Path) -> dict[str, float]:
+  """`measure` in a process of its own; its peak memory is watched from here."""
+  command = [sys.executable, '-m', 'benchmarks.loader', f'--measure={design}', f'--images={root}']
+  peak = 0
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    while process.poll() is None:
+      try:  # proportional set size: pages that workers share count once
+        family = _family(psutil.Process(process.pid))
+        peak = max(peak, sum(member.memory_full_info().pss for member in family))
+      except (psutil.Error, FileNotFoundError):  # a worker has just ended
+        pass
+      time.sleep(0.1)
+    output = process.stdout.read()
+  if process.returncode:
+    raise RuntimeError(f'measuring {design!r} failed')
+  return {**json.loads(output.splitlines()[-1]), 'peak_mb': peak / 2**20}
+
+
+def report(results: dict[str, dict[str, float]]) -> None:
+  """Prints the table."""
+  import rich.console
+  import rich.table
+
+  table = rich.table.Table(title=f'{CROP[0]}x{CROP[1]}, batch {BATCH}, {WORKERS} workers')
+  table.add_column('design')
+  for column in ('CPU ms an image', 'images/s', 'peak MB'):
+    table.add_column(column, justify='right')
+  for design, row in results.items():
+    numbers = row['cpu_ms'], row['images_per_s'], row['peak_mb']
+    table.add_row(design, f'{numbers[0]:.1f}', f'{numbers[1]:.0f}', f'{numbers[2]:.0f}')
+  rich.console.Console().print(table)
+
+
+def main() -> None:
+  """Parses the command line and measures."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--images', type=Path, help='a folder of images; made up when absent')
+  parser.add_argument('--json', type=Path, help='where to write the figures')
+  parser.add_argument('--rounds', type=int, default=3, help='measurements of each design')
+  parser.add_argument('--measure', choices=DESIGNS, help=argparse.SUPPRESS)
+  arguments = parser.parse_args()
+  if arguments.measure:
+    print(json.dumps(measure(arguments.measure, arguments.images)))
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    root = Path(folder)
+    make_data(root, arguments.images)
+    rounds = [
+      {design: measure_elsewhere(design, root) for design in DESIGNS}
+      for _ in range(arguments.rounds)
+    ]
+  results = {
+    design: {
+      name: statistics.median(one[design][name] for one in rounds) for name in rounds[0][design]
+    }
+    for design in DESIGNS
+  }
+  report(results)
+  if arguments.json:
+    packages = ('numpy', 'opencv-python-headless', 'pillow', 'grain', 'torch')
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    about = {'cores': os.cpu_count(), 'python': platform.python_version(), **versions}
+    arguments.json.write_text(json.dumps({'about': about, 'median': results, 'rounds': rounds}))
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,70 @@
+"""What has to travel with weights so that they can be used: network, classes, pixels, protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+  """How an image is brought to the network and back.
+
+  Args:
+    window: height and width of the windows slid over an image; None runs the whole image at once.
+    stride: distance of neighbouring windows as a share of their size; 2/3 in the paper's code.
+    flip: whether softmax is averaged with that of the mirrored image.
+  """
+
+  window: tuple[int, int] | None = None
+  stride: float = 2 / 3
+  flip: bool = False
+
+  def __post_init__(self):
+    if not 0 < self.stride <= 1:
+      raise UserError(f'window stride {self.stride} is not in (0, 1]: change eval.stride.')
+    if self.window is not None and min(self.window) < 1:
+      raise UserError(f'window {self.window} is empty: change eval.window.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+  """Stored as JSON beside the weights.
+
+  Args:
+    network: arguments of `Network`, num_classes included.
+    spec: names and colours of the classes.
+    crop_size: height and width the network was trained at.
+    protocol: how it is evaluated.
+    mean, std: of the pixels, RGB, 0-255.
+  """
+
+  network: Mapping[str, Any]
+  spec: DatasetSpec
+  crop_size: tuple[int, int]
+  protocol: Protocol = Protocol()
+  mean: tuple[float, float, float] = IMAGENET_MEAN
+  std: tuple[float, float, float] = IMAGENET_STD
+
+  def build_network(self) -> Network:
+    return Network(**self.network)
+
+  def to_json(self) -> dict[str, Any]:
+    return dataclasses.asdict(self) | {'network': dict(self.network)}
+
+  @classmethod
+  def from_json(cls, values: Mapping[str, Any]) -> Card:
+    v = _tuples(values)
+    return cls(**v | {'spec': DatasetSpec(**v['spec']), 'protocol': Protocol(**v['protocol'])})
+
+
+def _tuples(value: Any) -> Any:
+  """JSON's lists as the tuples they were."""
+  if isinstance(value, Mapping):
+    return {k: _tuples(v) for k, v in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

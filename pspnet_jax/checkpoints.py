@@ -1,0 +1,201 @@
+"""Checkpoints of a run: written asynchronously by Orbax, the latest and the best are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import orbax.checkpoint as ocp
+from jax.sharding import Sharding
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from pspnet_jax.card import Card
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.train_step import TrainState
+
+Which = Literal['best', 'latest'] | int
+
+
+def _miou(metrics: Mapping[str, float]) -> float:
+  return metrics['mIoU']
+
+
+class Checkpoints:
+  """The checkpoints in `workdir/checkpoints`.
+
+  Each holds the items params, batch_stats, opt_state (and ema_params where an average is kept),
+  arrays by name, and the card as JSON. What is on disk under a step's number is whole: a run killed
+  while saving leaves a directory with a temporary name, which the next run ignores.
+
+  Raises:
+    UserError: if the directory cannot be used.
+  """
+
+  def __init__(self, workdir: Path | str, *, read_only: bool = False):
+    self.directory = Path(workdir).absolute() / 'checkpoints'
+    if read_only and not self.directory.is_dir():
+      raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
+    # Not best_fn with max_to_keep: that deletes the newest checkpoint whenever it is not the best.
+    keep = preservation_policy.AnyPreservationPolicy(
+      [
+        preservation_policy.LatestN(1),
+        preservation_policy.BestN(
+          get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
+        ),
+      ]
+    )
+    try:
+      self._manager = ocp.CheckpointManager(
+        self.directory,
+        options=ocp.CheckpointManagerOptions(
+          best_fn=_miou,
+          preservation_policy=None if read_only else keep,
+          read_only=read_only,
+          cleanup_tmp_directories=not read_only,
+        ),
+      )
+    except OSError as e:
+      raise UserError(f'cannot write to {self.directory}: {e.strerror or e}.') from e
+
+  @property
+  def latest_step(self) -> int | None:
+    return self._manager.latest_step()
+
+  @property
+  def best_step(self) -> int | None:
+    """Of the highest validation mIoU; None if none was measured."""
+    return self._manager.best_step()
+
+  def preempted(self, step: int) -> bool:
+    """Whether the cluster has announced, to any process, that it will end the run."""
+    return self._manager.reached_preemption(step)
+
+  def save(self, step: int, state: TrainState, card: Card, miou: float | None = None) -> None:
+    """Starts writing `state`; returns once it may be donated. Waits for the write before.
+
+    Raises:
+      UserError: if this or the previous checkpoint could not be written, on a full disk say.
+    """
+    if step in self._manager.all_steps():
+      return
+    items = {name: ocp.args.StandardSave(value) for name, value in _items(state).items()}
+    items['card'] = ocp.args.JsonSave(card.to_json())
+    metrics = None if miou is None else {'mIoU': miou}
+    with _writing(self.directory):
+      self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+
+  def wait(self) -> None:
+    """Waits until what was saved is on disk."""
+    with _writing(self.directory):
+      self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    self._manager.close()
+
+  def restore(self, abstract: TrainState, sharding: Sharding) -> TrainState:
+    """The latest checkpoint as a state of the structure of `abstract`, laid out by `sharding`.
+
+    Raises:
+      UserError: if it is of another network or optimiser; the first difference is named.
+    """
+    step = self.latest_step
+    if step is None:
+      raise UserError(f'{self.directory} holds no checkpoint.')
+    wanted = _items(abstract)
+    self._check(step, wanted)
+    wanted = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), wanted
+    )
+    items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
+    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    scalar = jax.device_put(jax.numpy.int32(step), sharding)
+    return TrainState(step=scalar, **{name: restored[name] for name in wanted})
+
+  def card(self, which: Which = 'best') -> Card:
+    """The card of a checkpoint."""
+    step = self.step(which)
+    args = ocp.args.Composite(card=ocp.args.JsonRestore())
+    return Card.from_json(self._manager.restore(step, args=args)['card'])
+
+  def weights(self, network: Network, which: Which = 'best') -> tuple[Arrays, Arrays]:
+    """Parameters (their moving average, where one was kept) and batch statistics.
+
+    Raises:
+      UserError: if the checkpoint is of another network; the first difference is named.
+    """
+    step = self.step(which)
+    metadata = self._manager.item_metadata(step)
+    params = 'ema_params' if metadata.get('ema_params') is not None else 'params'
+    wanted = {params: network.param_shapes, 'batch_stats': network.batch_stat_shapes}
+    self._check(step, wanted)
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), wanted
+    )
+    items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
+    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    return restored[params], restored['batch_stats']
+
+  def step(self, which: Which) -> int:
+    """The step's number; 'best' is the latest where nothing was measured."""
+    steps = self._manager.all_steps()
+    if not steps:
+      raise UserError(f'{self.directory} holds no checkpoint: train first, or name another workdir.')
+    if isinstance(which, int):
+      if which not in steps:
+        raise UserError(f'{self.directory} has no step {which}; it has {sorted(steps)}.')
+      return which
+    latest = max(steps)
+    if which == 'latest':
+      return latest
+    best = self.best_step
+    return latest if best is None else best
+
+  def _check(self, step: int, wanted: Mapping[str, Any]) -> None:
+    """Compares names and shapes of arrays by name with what is stored."""
+    metadata = self._manager.item_metadata(step)
+    where = f'checkpoint {self.directory / str(step)}'
+    remedy = 'use the config it was trained with, or another workdir'
+    for item, arrays in wanted.items():
+      stored = metadata.get(item)
+      if stored is None:
+        raise UserError(f'{where} has no {item}: {remedy}.')
+      if item == 'opt_state':
+        continue
+      stored = {name: tuple(array.shape) for name, array in stored.tree.items()}
+      shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+      for name in sorted(stored.keys() | shapes.keys()):
+        there, here = stored.get(name, 'absent'), shapes.get(name, 'absent')
+        if there != here:
+          raise UserError(
+            f'{where} is of another network: {name} is {there} there and {here} here: {remedy}.'
+          )
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+  """What is stored of a state; the step is the checkpoint's number."""
+  items = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != 'step'}
+  return {name: value for name, value in items.items() if value is not None}
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+  """Turns a failure to write into one sentence that says what is safe."""
+  try:
+    yield
+  except (OSError, ValueError) as e:
+    # tensorstore reports the operating system's errors as ValueError with the text in it.
+    if not isinstance(e, OSError) and 'os_error_code' not in str(e):
+      raise
+    reason = 'the disk is full' if 'No space left' in str(e) else str(e).splitlines()[0]
+    whole = sorted(int(path.name) for path in directory.glob('*') if path.name.isdigit())
+    safe = f'step {whole[-1]} is safe' if whole else 'no earlier one exists'
+    raise UserError(
+      f'cannot write a checkpoint to {directory}: {reason}; {safe}: make room and run the same '
+      'command to go on from there.'
+    ) from e

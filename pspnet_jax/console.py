@@ -1,0 +1,160 @@
+"""What a person sees: lines, tables and log records on one rich console."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from absl import logging as absl_logging
+from rich.console import Console, RenderableType
+from rich.logging import RichHandler
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+Cell: TypeAlias = str | float | None
+
+# How a value is shown by its name's last part: label, format, unit. Order is that of the line.
+_SHOWN = {
+  'loss': ('loss', '7.4f', ''),
+  'mIoU': ('mIoU', '6.2%', ''),
+  'mAcc': ('mAcc', '6.2%', ''),
+  'aAcc': ('aAcc', '6.2%', ''),
+  'images_per_second': ('', '6.1f', ' images/s'),
+  'learning_rate': ('lr', '.2e', ''),
+}
+
+
+def say(console: Console, what: RenderableType) -> None:
+  """Prints; a console that cannot be written to (a closed pipe) never ends a run."""
+  # rich turns a broken pipe into SystemExit
+  with contextlib.suppress(OSError, ValueError, SystemExit):
+    console.print(what, soft_wrap=True, highlight=False, markup=False)
+
+
+def format_line(step: int, total_steps: int, values: Mapping[str, float], left: str = '') -> Text:
+  """One line about a step: `step  130/2000  loss  0.4321  mIoU 45.12%  ...  left 3:12`.
+
+  Args:
+    step: the step just done.
+    total_steps: sets the width of the step.
+    values: by name; what stands before the last '/' is not shown. mIoU, mAcc and aAcc are
+      fractions and shown in percent. Unknown names come last, as they are.
+    left: time left, as text.
+  """
+  width = len(str(total_steps))
+  text = Text.assemble(('step ', 'dim'), (f'{step:{width}d}/{total_steps}', 'bold'))
+  short = {name.rsplit('/', 1)[-1]: float(value) for name, value in values.items()}
+  for name in [*(n for n in _SHOWN if n in short), *(n for n in short if n not in _SHOWN)]:
+    label, fmt, unit = _SHOWN.get(name, (name, '.4g', ''))
+    text.append(f'  {label} ' if label else '  ', 'dim')
+    text.append(f'{short[name]:{fmt}}', 'bold red' if not math.isfinite(short[name]) else '')
+    text.append(unit, 'dim')
+  if left:
+    text.append('  left ', 'dim').append(left)
+  return text
+
+
+def format_duration(seconds: float) -> str:
+  """'0:07', '3:12', '5:01:09', '2 d 03:00'."""
+  minutes, s = divmod(round(seconds), 60)
+  hours, m = divmod(minutes, 60)
+  days, h = divmod(hours, 24)
+  if days:
+    return f'{days} d {h:02d}:{m:02d}'
+  return f'{h}:{m:02d}:{s:02d}' if h else f'{m}:{s:02d}'
+
+
+def print_table(
+  console: Console,
+  columns: Sequence[str],
+  rows: Sequence[Sequence[Cell]],
+  *,
+  title: str | None = None,
+  footer: Sequence[Cell] | None = None,
+) -> None:
+  """Prints a table, whole and without colours where nobody watches.
+
+  Args:
+    console: where to.
+    columns: headings.
+    rows: one cell a column. Floats are shown with two decimals, None and NaN as a dash; columns
+      without text are aligned right.
+    title: above the table.
+    footer: a last row set apart (the mean, say).
+
+  Raises:
+    ValueError: if a row has more or fewer cells than there are columns.
+  """
+  table = Table(title=title, title_justify='left', show_edge=False, show_footer=footer is not None)
+  for row in [*rows, *([footer] if footer is not None else [])]:
+    if len(row) != len(columns):
+      raise ValueError(f'a row of {len(row)} cells for the {len(columns)} columns {list(columns)}')
+  for i, name in enumerate(columns):
+    is_text = any(isinstance(row[i], str) for row in rows)
+    foot = _cell(footer[i]) if footer is not None else ''
+    table.add_column(name, footer=foot, justify='left' if is_text else 'right')
+  for row in rows:
+    table.add_row(*(_cell(value) for value in row))
+  if not console.is_terminal:  # a log has no width to keep to
+    wide = console.options.update(max_width=10_000)
+    console.width = max(console.width, Measurement.get(console, wide, table).maximum)
+  with contextlib.suppress(OSError, ValueError, SystemExit):
+    console.print(table)
+
+
+def _cell(value: Cell) -> Text:
+  if value is None or (isinstance(value, float) and math.isnan(value)):
+    return Text('-', 'dim')
+  return Text(f'{value:.2f}' if isinstance(value, float) else str(value))
+
+
+class _PlainHandler(logging.Handler):
+  """One record, one line: no colours, no wrapping."""
+
+  def __init__(self, console: Console):
+    super().__init__()
+    self._console = console
+    self.setFormatter(logging.Formatter('%(levelname)s %(name)s: %(message)s'))
+
+  def emit(self, record: logging.LogRecord) -> None:
+    say(self._console, self.format(record))
+
+
+@contextlib.contextmanager
+def log_records_on(console: Console) -> Iterator[None]:
+  """Shows log records (absl's too) on `console`, each once, so that they do not break a bar.
+
+  Handlers that write to standard output or error are set aside until the end; others (files,
+  pytest's) stay. This package's own records are shown from INFO on.
+  """
+  root = logging.getLogger()
+  ours = logging.getLogger('pspnet_jax')
+  streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+  aside = [
+    handler
+    for handler in root.handlers
+    if isinstance(handler, absl_logging.ABSLHandler | RichHandler | _PlainHandler)
+    or getattr(handler, 'stream', None) in streams
+  ]
+  handler: logging.Handler = _PlainHandler(console)
+  if console.is_terminal:
+    handler = RichHandler(
+      console=console, show_path=False, log_time_format='%H:%M:%S', omit_repeated_times=False
+    )
+  old_level, new_level = ours.level, ours.level or logging.INFO
+  for other in aside:
+    root.removeHandler(other)
+  root.addHandler(handler)
+  ours.setLevel(new_level)
+  try:
+    yield
+  finally:
+    root.removeHandler(handler)
+    for other in aside:
+      root.addHandler(other)
+    ours.setLevel(old_level)

@@ -1,0 +1,152 @@
+"""Batches from a data source: shuffled and augmented for training, once each for evaluation.
+
+A training batch is a function of (seed, step, process) and of nothing else: Grain's shuffle is a
+permutation keyed by the epoch, and the random numbers of an example by its place in the stream. So
+a run goes on from any step at once, and the number of threads changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+
+from pspnet_jax.data.spec import Example, Source
+from pspnet_jax.errors import UserError
+
+Transform = Callable[[Example, np.random.Generator], dict[str, np.ndarray]]
+
+
+def train_batches(
+  source: Source,
+  *,
+  transform: Transform,
+  batch_size: int,
+  seed: int,
+  start_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+  threads: int | None = None,
+  prefetch: int = 2,
+) -> Iterator[dict[str, np.ndarray]]:
+  """Endless training batches from step `start_step` on.
+
+  The stream is one shuffled epoch after another, and a batch may reach from one into the next: no
+  example is dropped, where hszhao/semseg drops the rest of each epoch. The global batch of a step
+  is the concatenation of the batches of all processes.
+
+  Args:
+    source: what to read; indexed from several threads.
+    transform: makes arrays of one size from an example and random numbers, such as an `Augment`.
+    batch_size: global, over all processes.
+    seed: of the order and of the random numbers; 0 to 2**32 - 1.
+    start_step: the step of the first batch; any, at no cost.
+    process_index: which of the processes this is.
+    process_count: how many processes share a batch.
+    threads: that read and transform; 0 does it in the caller's, None has one a CPU core.
+    prefetch: batches to prepare ahead.
+
+  Yields:
+    The stacked arrays of `transform`: image uint8 [b, h, w, 3] and label uint8 [b, h, w], where b
+    is batch_size / process_count.
+
+  Raises:
+    UserError: for an empty source, a batch that does not divide among the processes or a seed out
+      of range; while iterating, whatever the source raises.
+  """
+  local = _local_batch_size(batch_size, process_index, process_count)
+  if not len(source):
+    raise UserError('the training data are empty: check the data folder and the split.')
+  if start_step < 0:
+    raise UserError(f'{start_step=} must not be negative.')
+  if not 0 <= seed < 2**32:
+    raise UserError(f'seed={seed} must lie between 0 and 2**32 - 1.')
+  stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat().random_map(transform)
+
+  def example(position: int) -> dict[str, np.ndarray]:
+    step, row = divmod(position, local)
+    return stream[(start_step + step) * batch_size + process_index * local + row]
+
+  rows = grain.MapDataset.range(sys.maxsize // batch_size - start_step).map(example)
+  return _iterate(rows, local, _stack, threads=threads, buffer_size=prefetch * local)
+
+
+def eval_batches(
+  source: Source,
+  *,
+  batch_size: int,
+  process_index: int = 0,
+  process_count: int = 1,
+  threads: int | None = None,
+  prefetch: int = 1,
+) -> Iterator[list[Example | None]]:
+  """Every example exactly once, in order, with as many steps on every process.
+
+  Images differ in size, so a batch is a list. Where the examples run out it is filled with None:
+  the devices of all processes must take part in every step.
+
+  Args:
+    source: what to read; indexed from several threads.
+    batch_size: global, over all processes.
+    process_index: which of the processes this is.
+    process_count: how many processes share a batch.
+    threads: that read; 0 reads in the caller's, None has one a CPU core.
+    prefetch: batches to prepare ahead.
+
+  Yields:
+    batch_size / process_count examples or None; at step s, the examples from
+    s * batch_size + process_index * batch_size / process_count on.
+
+  Raises:
+    UserError: for a batch that does not divide among the processes; while iterating, whatever the
+      source raises.
+  """
+  local = _local_batch_size(batch_size, process_index, process_count)
+  length = len(source)
+  steps = -(-length // batch_size)
+
+  def example(position: int) -> Example | None:
+    step, row = divmod(position, local)
+    index = step * batch_size + process_index * local + row
+    return source[index] if index < length else None
+
+  rows = grain.MapDataset.range(steps * local).map(example)
+  return _iterate(rows, local, list, threads=threads, buffer_size=prefetch * local)
+
+
+def _local_batch_size(batch_size: int, process_index: int, process_count: int) -> int:
+  if not 0 <= process_index < process_count:
+    raise UserError(f'{process_index=} must lie between 0 and {process_count=} - 1.')
+  if batch_size < 1 or batch_size % process_count:
+    raise UserError(f'{batch_size=} must be a multiple of {process_count=}: change batch_size.')
+  return batch_size // process_count
+
+
+def _iterate(
+  rows: grain.MapDataset,
+  batch_size: int,
+  batch_fn: Callable[[list[Any]], Any],
+  *,
+  threads: int | None,
+  buffer_size: int,
+) -> Iterator[Any]:
+  if threads is None:
+    threads = min(os.cpu_count() or 1, 16)
+  # Each thread works on an image of its own: OpenCV's threads on top would only get in the way.
+  cv2.setNumThreads(1)
+  options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(buffer_size, threads))
+  examples = rows.to_iter_dataset(options, allow_nones=True)
+  iterator = iter(examples.batch(batch_size, batch_fn=batch_fn))
+  try:
+    yield from iterator
+  finally:
+    iterator.close()  # cancels what was prefetched and lets the threads end
+
+
+def _stack(examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+  return {name: np.stack([example[name] for example in examples]) for name in examples[0]}

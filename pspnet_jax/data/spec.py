@@ -1,0 +1,74 @@
+"""What the labels of a data set mean, and what a data source has to offer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol, TypedDict
+
+import numpy as np
+
+from pspnet_jax.errors import UserError
+
+IGNORE_LABEL = 255  # never a class: left out of the loss, of augmentation's padding and of metrics
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, 0-255 (torchvision's .485, .456, .406)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class Example(TypedDict):
+  """One image with its label; the same height and width."""
+
+  image: np.ndarray  # uint8 [H, W, 3], RGB
+  label: np.ndarray  # uint8 [H, W], class ids and IGNORE_LABEL
+  name: str  # unique within the source, safe as a file name without extension
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+  """Names and colours of the classes; class id = position.
+
+  Raises:
+    UserError: if names repeat, colours and names differ in number, or there are too many for uint8.
+  """
+
+  class_names: tuple[str, ...]
+  palette: tuple[tuple[int, int, int], ...]  # RGB, 0-255
+
+  def __post_init__(self):
+    if not 1 <= len(self.class_names) <= IGNORE_LABEL:
+      raise UserError(
+        f'{len(self.class_names)} classes: a uint8 label holds 1 to {IGNORE_LABEL} classes.'
+      )
+    repeated = {name for name in self.class_names if self.class_names.count(name) > 1}
+    if repeated:
+      raise UserError(f'class name {min(repeated)!r} is used twice: make the names unique.')
+    if len(self.palette) != len(self.class_names):
+      raise UserError(
+        f'{len(self.palette)} palette colours for {len(self.class_names)} classes: give one each.'
+      )
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
+
+
+def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
+  """Colours for classes that have none: the PASCAL VOC colour map (VOCdevkit's VOClabelcolormap).
+
+  Bits 0, 3, 6, ... of the class id make the high bits of red, 1, 4, 7, ... those of green and
+  2, 5, 8, ... those of blue, so colours of neighbouring ids lie far apart.
+  """
+
+  def channel(index: int, first: int) -> int:
+    return sum((index >> (first + 3 * i) & 1) << (7 - i) for i in range(8))
+
+  return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(num_classes))
+
+
+class Source(Protocol):
+  """Random access to examples; indexing is pure and safe from several threads."""
+
+  spec: DatasetSpec
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, index: int) -> Example: ...

@@ -1,0 +1,94 @@
+"""Scores of a network on a labelled data source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from pspnet_jax import parallel
+from pspnet_jax.data.loader import eval_batches
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
+from pspnet_jax.inference import Inference
+from pspnet_jax.metrics import Confusion, Scores
+from pspnet_jax.models.network import Arrays
+
+OnLabel = Callable[[int, Example, np.ndarray], None]  # index, example, predicted label uint8 [H, W]
+
+
+def confusion_matrix(
+  inference: Inference,
+  params: Arrays,
+  batch_stats: Arrays,
+  source: Source,
+  *,
+  threads: int | None = None,
+  on_label: OnLabel | None = None,
+  on_label_limit: int | None = None,
+  on_progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+  """Counts every pixel of every example exactly once, over all processes.
+
+  Each process takes its share of the examples and counts on its own devices; only the sums meet.
+
+  Args:
+    inference: how images become labels.
+    params, batch_stats: of the network.
+    source: what is evaluated.
+    threads: that read; see `loader.eval_batches`.
+    on_label: called with this process's predictions, on the host, in order.
+    on_label_limit: how many of them, from the first on; None: all.
+    on_progress: called with the number of examples this process has done.
+
+  Returns:
+    int64 [C, C], rows are labels.
+  """
+  num_classes = source.spec.num_classes
+  wanted = len(source) if on_label_limit is None else on_label_limit
+  confusion = Confusion.zeros(num_classes)
+  count = jax.jit(
+    lambda total, label, prediction: total.merge(Confusion.count(label, prediction, num_classes))
+  )
+
+  def images() -> Iterator[tuple[Any, np.ndarray]]:
+    processes = {'process_index': jax.process_index(), 'process_count': jax.process_count()}
+    batches = eval_batches(source, batch_size=jax.process_count(), threads=threads, **processes)
+    for step, batch in enumerate(batches):
+      index = step * jax.process_count() + jax.process_index()
+      for example in batch:
+        if example is not None:
+          yield (index, example), example['image']
+
+  stream = inference.labels(params, batch_stats, images())
+  for done, ((index, example), prediction, where) in enumerate(stream, 1):
+    label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # canvas beyond the image is ignored
+    label[where] = example['label']
+    confusion = count(confusion, label, prediction)
+    if on_label is not None and done <= wanted:
+      on_label(index, example, np.asarray(prediction, np.uint8)[where])
+    if on_progress is not None:
+      on_progress(done)
+  return parallel.sum_over_processes(confusion.compute())
+
+
+COLUMNS = ('class', 'IoU %', 'accuracy %', 'pixels %')
+
+
+def table(scores: Scores, spec: DatasetSpec) -> tuple[list[list], list]:
+  """Rows of `COLUMNS` for every class, and the row of the means."""
+  share = scores.label_pixels / max(scores.label_pixels.sum(), 1)
+  columns = (spec.class_names, 100 * scores.iou, 100 * scores.accuracy, 100 * share)
+  rows = [[name, *map(float, values)] for name, *values in zip(*columns, strict=True)]
+  return rows, ['mean', 100 * scores.miou, 100 * scores.macc, None]
+
+
+def summary(scores: Scores) -> str:
+  """One line with the means and the convention they follow."""
+  absent = int(np.isnan(scores.iou).sum())
+  convention = {'exclude': 'left out of the means', 'zero': 'counted as 0'}[scores.absent_classes]
+  return (
+    f'mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}  '
+    f'(absent classes are {convention}: {absent} here)'
+  )

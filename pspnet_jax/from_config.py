@@ -1,0 +1,108 @@
+"""From a config to the objects a command needs: the only code, beside commands, that sees one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+import optax
+
+from pspnet_jax import optim, settings
+from pspnet_jax.card import Card, Protocol
+from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.sources import open_source
+from pspnet_jax.data.spec import DatasetSpec, Source
+from pspnet_jax.errors import UserError
+
+
+def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
+  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over."""
+  options = config.data.to_dict()
+  of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
+  options = {k: v for k, v in (options | of_split).items() if v is not None}
+  source = open_source(**options)
+  if not len(source):
+    raise UserError(f'the {split} split of the data has no images: check config.data.')
+  return source
+
+
+def make_augment(config: ml_collections.ConfigDict) -> Augment:
+  """The training augmentation; refuses a crop that is smaller than one output cell."""
+  crop_size, output_stride = tuple(config.crop_size), config.model.output_stride
+  if len(crop_size) != 2 or min(crop_size) < output_stride:
+    raise UserError(
+      f'crop_size {crop_size} is smaller than one output cell of {output_stride}×{output_stride} '
+      f'pixels: make both sides at least {output_stride}.'
+    )
+  return Augment(crop_size=crop_size, mean=config.mean, **config.augment)
+
+
+def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
+  """What will travel with the weights."""
+  e = config.eval
+  return Card(
+    network={'num_classes': spec.num_classes, **config.model},
+    spec=spec,
+    crop_size=config.crop_size,
+    protocol=Protocol(window=e.window, stride=e.stride, flip=e.flip),
+    mean=config.mean,
+    std=config.std,
+  )
+
+
+def make_optimizer(
+  config: ml_collections.ConfigDict, params: Mapping[str, Any]
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+  """Learning rate by step, and the optimiser that follows it; `params` gives the names."""
+  options = config.optimizer.to_dict()
+  schedule = optim.learning_rate(
+    options.pop('base_lr'),
+    config.total_steps,
+    power=options.pop('power'),
+    min_lr=options.pop('min_lr'),
+  )
+  return schedule, optim.sgd(params, schedule, **options)
+
+
+def step_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The keyword arguments of `make_train_step` that are numbers."""
+  names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
+  return {name: config[name] for name in names}
+
+
+def make_workdir(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
+  """Makes the folder and keeps the config in it.
+
+  Returns:
+    What differs from the config of the run that is there already, one phrase a key.
+
+  Raises:
+    UserError: if it cannot be written.
+  """
+  path = workdir / settings.SAVED_AS
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    changes = _differences(settings.load_saved(path), config) if path.is_file() else []
+    settings.save(config, path)
+  except OSError as e:
+    raise UserError(f'cannot write to the workdir {workdir}: {e.strerror or e}.') from e
+  return changes
+
+
+def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:
+  before, after = _flat(old.to_dict()), _flat(new.to_dict())
+  names = sorted(before.keys() | after.keys())
+  return [
+    f'{name}: {before.get(name)} → {after.get(name)}'
+    for name in names
+    if before.get(name) != after.get(name)
+  ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  flat = {}
+  for key, value in tree.items():
+    flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, Mapping) else {prefix + key: value}
+  return flat

@@ -1,0 +1,166 @@
+"""Convolution, batch normalisation and dropout, with the numerics PSPNet was published with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from pspnet_jax import ops
+
+DropoutKind = Literal['channel', 'element']
+Initializer = Callable[[jax.Array, tuple[int, ...]], jax.Array]
+
+
+def _host_initializer(draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]):
+  """An initialiser that draws float32 values with NumPy.
+
+  A ResNet-101 is built in a second instead of the quarter of a minute that compiling jax.random for
+  every kernel shape takes, and its initial values are the same on every platform.
+  """
+
+  def initializer(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    def fill(data):
+      rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(np.asarray(data).tolist())))
+      return draw(rng, shape).astype(np.float32)
+
+    data = jax.random.key_data(key)
+    if isinstance(data, jax.core.Tracer):  # within jit or eval_shape: the same values, later
+      return jax.pure_callback(fill, jax.ShapeDtypeStruct(shape, jnp.float32), data)
+    return jnp.asarray(fill(data))
+
+  return initializer
+
+
+@_host_initializer
+def kaiming_fan_out(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+  """Normal with variance 2 / fan-out (He et al. 2015): semseg's backbone (model/resnet.py)."""
+  fan_out = shape[0] * shape[1] * shape[3]
+  return rng.standard_normal(shape, np.float32) * math.sqrt(2 / fan_out)
+
+
+def torch_uniform(fan_in: int) -> Initializer:
+  """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's default for convolutions, and semseg's heads."""
+  bound = 1 / math.sqrt(fan_in)
+  return _host_initializer(lambda rng, shape: (2 * rng.random(shape, np.float32) - 1) * bound)
+
+
+class BatchNorm(nnx.Module):
+  """Batch normalisation over N, H and W, in float32 or wider whatever the compute dtype.
+
+  Epsilon 1e-5 and a running average that keeps 0.9 of the old value, as semseg (torch's momentum
+  0.1). The running variance is the biased one, as in Caffe and Flax; torch stores n/(n-1) of it.
+  Under a mesh the batch is the global one, so statistics are synchronised by construction.
+  """
+
+  epsilon = 1e-5
+  momentum = 0.9
+
+  def __init__(self, channels: int):
+    zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+    self.scale = nnx.Param(jnp.asarray(ones))
+    self.bias = nnx.Param(jnp.asarray(zeros))
+    self.mean = nnx.BatchStat(jnp.asarray(zeros))
+    self.var = nnx.BatchStat(jnp.asarray(ones))
+
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    dtype, running_mean, running_var = x.dtype, self.mean[...], self.var[...]
+    x = x.astype(jnp.promote_types(dtype, jnp.float32))
+    if train:
+      # Both moments in one pass over x; measured from the running mean, the difference of squares
+      # does not cancel, which the plain E[x²] - E[x]² does when |mean| is far above the deviation.
+      centred = x - running_mean
+      offset = centred.mean((0, 1, 2))
+      mean = running_mean + offset
+      var = jnp.maximum((centred * centred).mean((0, 1, 2)) - offset * offset, 0)
+      keep = self.momentum
+      self.mean[...] = keep * running_mean + (1 - keep) * jax.lax.stop_gradient(mean)
+      self.var[...] = keep * running_var + (1 - keep) * jax.lax.stop_gradient(var)
+    else:
+      mean, var = running_mean, running_var
+    factor = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)
+    return ((x - mean) * factor + self.bias[...]).astype(dtype)
+
+
+class Conv(nnx.Module):
+  """Convolution without bias; kernel [k, k, I, O], computed in the dtype of its input."""
+
+  def __init__(
+    self,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    use_bias: bool = False,
+    kernel_init: Initializer = kaiming_fan_out,
+    rngs: nnx.Rngs,
+  ):
+    shape = (kernel_size, kernel_size, in_channels, out_channels)
+    self.kernel = nnx.Param(kernel_init(rngs.params(), shape))
+    self.stride, self.dilation = stride, dilation
+    bias_init = torch_uniform(kernel_size**2 * in_channels)
+    self.bias = (
+      nnx.Param(bias_init(rngs.params(), (out_channels,))) if use_bias else None
+    )
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel = self.kernel[...].astype(x.dtype)
+    x = ops.conv(x, kernel, stride=self.stride, dilation=self.dilation)
+    return x if self.bias is None else x + self.bias[...].astype(x.dtype)
+
+
+class ConvBN(nnx.Module):
+  """Convolution, batch normalisation and, unless told otherwise, ReLU."""
+
+  def __init__(
+    self,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    relu: bool = True,
+    kernel_init: Initializer = kaiming_fan_out,
+    rngs: nnx.Rngs,
+  ):
+    self.conv = Conv(
+      in_channels,
+      out_channels,
+      kernel_size,
+      stride=stride,
+      dilation=dilation,
+      kernel_init=kernel_init,
+      rngs=rngs,
+    )
+    self.bn = BatchNorm(out_channels)
+    self.relu = relu
+
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    x = self.bn(self.conv(x), train=train)
+    return jax.nn.relu(x) if self.relu else x
+
+
+def dropout(x: jax.Array, rate: float, kind: DropoutKind, key: jax.Array) -> jax.Array:
+  """Zeroes a share `rate` of [N, H, W, C] and scales up the rest.
+
+  Args:
+    x: activations.
+    rate: share dropped, in [0, 1).
+    kind: 'channel' drops whole channels of an example (torch's Dropout2d: semseg, mmseg, MIT),
+      'element' single activations (Caffe).
+    key: PRNG key.
+  """
+  if not rate:
+    return x
+  n, _, _, channels = x.shape
+  shape = (n, 1, 1, channels) if kind == 'channel' else x.shape
+  keep = jax.random.bernoulli(key, 1 - rate, shape)
+  return jnp.where(keep, x / (1 - rate), 0)

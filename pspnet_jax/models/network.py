@@ -1,0 +1,68 @@
+"""PSPNet as pure functions over plain dictionaries: what training and inference work with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pspnet_jax.models.pspnet import PSPNet
+
+Arrays = dict[str, jax.Array]  # name such as 'backbone/stage1/0/conv1/conv/kernel' -> array
+
+
+class Network:
+  """A PSPNet without its state.
+
+  The module is built once, abstractly; parameters and batch statistics are dictionaries of arrays
+  by name, so that optimisers, masks, checkpoints and importers address a layer by what it is called.
+
+  Args:
+    num_classes: logits a pixel.
+    dtype: name of the compute dtype, such as 'bfloat16'.
+    **options: further arguments of `PSPNet`.
+  """
+
+  def __init__(self, num_classes: int, *, dtype: str = 'float32', **options: Any):
+    self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
+    model = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
+    self._graphdef, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    self._param_paths = _paths(params)
+    self._batch_stat_paths = _paths(batch_stats)
+    self.param_shapes = _named(params)
+    self.batch_stat_shapes = _named(batch_stats)
+
+  def _build(self, rngs: nnx.Rngs) -> PSPNet:
+    options = dict(self.options, dtype=jnp.dtype(self.options['dtype']))
+    return PSPNet(**options, rngs=rngs)
+
+  def init(self, seed: int) -> tuple[Arrays, Arrays]:
+    """Initial parameters and batch statistics, float32; the same for a seed on every platform."""
+    _, params, batch_stats = nnx.split(self._build(nnx.Rngs(seed)), nnx.Param, nnx.BatchStat)
+    return _named(params), _named(batch_stats)
+
+  def apply(
+    self,
+    params: Arrays,
+    batch_stats: Arrays,
+    image: jax.Array,
+    *,
+    train: bool = False,
+    key: jax.Array | None = None,
+  ) -> tuple[Arrays, Arrays]:
+    """Runs the network; see `PSPNet.__call__`. Returns its outputs and the new batch statistics."""
+    leaves = [(path, nnx.Param(params[name])) for name, path in self._param_paths.items()]
+    leaves += [(p, nnx.BatchStat(batch_stats[name])) for name, p in self._batch_stat_paths.items()]
+    model = nnx.merge(self._graphdef, nnx.from_flat_state(leaves))
+    outputs = model(image, train=train, key=key)
+    return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
+
+
+def _paths(state: nnx.State) -> dict[str, tuple]:
+  return {'/'.join(map(str, path)): path for path, _ in nnx.to_flat_state(state)}
+
+
+def _named(state: nnx.State) -> dict[str, Any]:
+  return {'/'.join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(state)}

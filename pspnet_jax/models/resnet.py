@@ -1,0 +1,188 @@
+"""Dilated ResNets: stem, then four stages of residual blocks (He et al. 2016; PSPNet section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+
+from pspnet_jax import ops
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.layers import ConvBN
+
+# Depth -> whether blocks are bottlenecks, and blocks a stage. 269: the PSPNet paper gives no
+# counts; these are timm's. 10 is one basic block a stage, for small experiments.
+DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
+  10: (False, (1, 1, 1, 1)),
+  18: (False, (2, 2, 2, 2)),
+  34: (False, (3, 4, 6, 3)),
+  50: (True, (3, 4, 6, 3)),
+  101: (True, (3, 4, 23, 3)),
+  152: (True, (3, 8, 36, 3)),
+  269: (True, (3, 30, 48, 8)),
+}
+
+
+class BasicBlock(nnx.Module):
+  """Two 3×3 convolutions. Only the first is strided or dilated with the stage (as mmseg's)."""
+
+  expansion = 1
+
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    *,
+    stride: int,
+    dilation: int,
+    stride_in_1x1: bool,
+    rngs: nnx.Rngs,
+  ):
+    del stride_in_1x1  # no 1×1 convolution to carry it
+    self.conv1 = ConvBN(in_channels, width, 3, stride=stride, dilation=dilation, rngs=rngs)
+    self.conv2 = ConvBN(width, width, 3, relu=False, rngs=rngs)
+    self.projection = (
+      ConvBN(in_channels, width, 1, stride=stride, relu=False, rngs=rngs)
+      if stride != 1 or in_channels != width
+      else None
+    )
+
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    y = self.conv2(self.conv1(x, train=train), train=train)
+    shortcut = x if self.projection is None else self.projection(x, train=train)
+    return jax.nn.relu(y + shortcut)
+
+
+class Bottleneck(nnx.Module):
+  """1×1 down to `width`, 3×3, 1×1 up to four times `width`."""
+
+  expansion = 4
+
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    *,
+    stride: int,
+    dilation: int,
+    stride_in_1x1: bool,
+    rngs: nnx.Rngs,
+  ):
+    out_channels = self.expansion * width
+    stride1, stride2 = (stride, 1) if stride_in_1x1 else (1, stride)
+    self.conv1 = ConvBN(in_channels, width, 1, stride=stride1, rngs=rngs)
+    self.conv2 = ConvBN(width, width, 3, stride=stride2, dilation=dilation, rngs=rngs)
+    self.conv3 = ConvBN(width, out_channels, 1, relu=False, rngs=rngs)
+    self.projection = (
+      ConvBN(in_channels, out_channels, 1, stride=stride, relu=False, rngs=rngs)
+      if stride != 1 or in_channels != out_channels
+      else None
+    )
+
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    y = self.conv2(self.conv1(x, train=train), train=train)
+    y = self.conv3(y, train=train)
+    shortcut = x if self.projection is None else self.projection(x, train=train)
+    return jax.nn.relu(y + shortcut)
+
+
+class Stem(nnx.Module):
+  """Image to a quarter of its size: one 7×7 or three 3×3 convolutions, then max pooling."""
+
+  def __init__(self, channels: Sequence[int], *, rngs: nnx.Rngs):
+    kernel_size = 7 if len(channels) == 1 else 3
+    ins = (3, *channels[:-1])
+    self.convs = nnx.List(
+      ConvBN(c_in, c_out, kernel_size, stride=2 if i == 0 else 1, rngs=rngs)
+      for i, (c_in, c_out) in enumerate(zip(ins, channels, strict=True))
+    )
+
+  def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+    x = image
+    for conv in self.convs:
+      x = conv(x, train=train)  # [N, H/2, W/2, channels]
+    return ops.max_pool(x)  # [N, H/4, W/4, channels[-1]]
+
+
+class ResNet(nnx.Module):
+  """Feature extractor whose last stages trade stride for dilation.
+
+  Args:
+    depth: a key of `DEPTHS`.
+    output_stride: pixels an output cell spans: 8 (dilation in stages 3 and 4), 16 (in stage 4)
+      or 32 (none).
+    stem_channels: widths of the stem's convolutions: three are 3×3 (64, 64, 128 in the paper's
+      code; 32, 32, 64 in mmseg's V1c), a single one is the original 7×7.
+    width: channels of stage 1 before expansion; 64 in all published networks.
+    stride_in_1x1: stride on the bottleneck's first 1×1 (Caffe's ResNet-50) instead of its 3×3.
+    contract_dilation: the first block of a dilated stage keeps the previous stage's dilation
+      (mmseg, timm) instead of the stage's own (Caffe, semseg).
+    rngs: source of initial values.
+
+  Raises:
+    UserError: for an unknown depth, output stride or stem.
+  """
+
+  def __init__(
+    self,
+    depth: int,
+    *,
+    output_stride: int = 8,
+    stem_channels: Sequence[int] = (64, 64, 128),
+    width: int = 64,
+    stride_in_1x1: bool = False,
+    contract_dilation: bool = False,
+    rngs: nnx.Rngs,
+  ):
+    if depth not in DEPTHS:
+      raise UserError(f'depth {depth} is not one of {sorted(DEPTHS)}: change model.depth.')
+    if output_stride not in (8, 16, 32):
+      raise UserError(f'output stride {output_stride} is not 8, 16 or 32: change it.')
+    if len(stem_channels) not in (1, 3):
+      raise UserError(
+        f'stem_channels {tuple(stem_channels)}: give three widths (3×3 convolutions) or one (7×7).'
+      )
+    bottleneck, blocks = DEPTHS[depth]
+    block = Bottleneck if bottleneck else BasicBlock
+    self.stem = Stem(stem_channels, rngs=rngs)
+    channels, stride_so_far, dilation = stem_channels[-1], 4, 1
+    stages = []
+    for i, count in enumerate(blocks):
+      stage_width, stage, stride = width * 2**i, [], 1
+      first_dilation = dilation
+      if i > 0:
+        if stride_so_far < output_stride:
+          stride, stride_so_far = 2, stride_so_far * 2
+        else:
+          dilation *= 2
+      if not contract_dilation:
+        first_dilation = dilation
+      for b in range(count):
+        stage.append(
+          block(
+            channels,
+            stage_width,
+            stride=stride if b == 0 else 1,
+            dilation=first_dilation if b == 0 else dilation,
+            stride_in_1x1=stride_in_1x1,
+            rngs=rngs,
+          )
+        )
+        channels = stage_width * block.expansion
+      stages.append(nnx.List(stage))
+    self.stage1, self.stage2, self.stage3, self.stage4 = stages
+    self.channels = channels  # of stage 4; stage 3 has half as many
+
+  def __call__(self, image: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Image [N, H, W, 3] to the outputs of stage 3 [N, h, w, C/2] and stage 4 [N, h, w, C].
+
+    h = ceil(H / output_stride), except that stage 3 is twice as large at output stride 32.
+    """
+    x = self.stem(image, train=train)
+    stage3 = x
+    for stage in (self.stage1, self.stage2, self.stage3, self.stage4):
+      stage3 = x
+      for block in stage:
+        x = block(x, train=train)
+    return stage3, x

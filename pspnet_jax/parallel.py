@@ -1,0 +1,81 @@
+"""Data parallelism: one mesh axis over every device of every process."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from pspnet_jax.errors import UserError
+
+
+def make_mesh(local: bool = False) -> Mesh:
+  """A mesh of one axis, 'data', over all devices, or over this process's own."""
+  devices = jax.local_devices() if local else jax.devices()
+  return jax.make_mesh((len(devices),), ('data',), (AxisType.Auto,), devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """Every device holds the whole array."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def split_batch(mesh: Mesh) -> NamedSharding:
+  """The first axis is divided among the devices."""
+  return NamedSharding(mesh, PartitionSpec('data'))
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, accumulation_steps: int = 1) -> None:
+  """Raises UserError unless every device gets the same number of images in every part."""
+  devices = mesh.size
+  if batch_size < 1 or batch_size % (devices * accumulation_steps):
+    parts = f' × {accumulation_steps} accumulation steps' if accumulation_steps > 1 else ''
+    unit = devices * accumulation_steps
+    raise UserError(
+      f'batch size {batch_size} does not divide among {devices} device(s){parts}: '
+      f'make batch_size a multiple of {unit}, such as {max(unit, batch_size // unit * unit)}.'
+    )
+
+
+def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """This process's rows of a batch to global arrays, split over the mesh; starts the transfer."""
+  sharding = split_batch(mesh)
+  return {
+    name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()
+  }
+
+
+def prefetch(
+  batches: Iterable[dict[str, np.ndarray]], mesh: Mesh, depth: int = 2
+) -> Iterator[dict[str, jax.Array]]:
+  """`to_global`, `depth` batches ahead, so that transfers overlap with computation."""
+  queue: collections.deque[dict[str, jax.Array]] = collections.deque()
+  batches = iter(batches)
+  for batch in itertools.islice(batches, depth):
+    queue.append(to_global(batch, mesh))
+  while queue:
+    yield queue.popleft()
+    for batch in itertools.islice(batches, 1):
+      queue.append(to_global(batch, mesh))
+
+
+def local_view(tree: Any) -> Any:
+  """Replicated global arrays as arrays on this process's first device, without a copy."""
+  return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
+
+
+def sum_over_processes(x: np.ndarray) -> np.ndarray:
+  """The sum of an int64 array over all processes, in each of them."""
+  if jax.process_count() == 1:
+    return x
+  from jax.experimental import multihost_utils
+
+  # As halves: JAX narrows 64-bit integers.
+  halves = np.stack([x >> 32, x & 0xFFFFFFFF]).astype(np.uint32)
+  high, low = np.asarray(multihost_utils.process_allgather(halves), np.int64).sum(0)
+  return (high << 32) + low

@@ -1,0 +1,76 @@
+"""A trained network as a function from an image to its label."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pspnet_jax.card import Card
+from pspnet_jax.checkpoints import Checkpoints, Which
+from pspnet_jax.data.decode import read_image
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.inference import Inference
+from pspnet_jax.models.network import Arrays
+
+
+class Predictor:
+  """Labels images of any size.
+
+      model = pspnet_jax.load('workdir')
+      label = model('street.jpg')  # uint8 [H, W]
+      names = model.spec.class_names
+
+  Args:
+    card: what the weights need to be used.
+    params, batch_stats: the weights.
+    batch_size: windows run together.
+  """
+
+  def __init__(self, card: Card, params: Arrays, batch_stats: Arrays, *, batch_size: int = 4):
+    # One window shape for all images: a network that was evaluated on whole images slides windows
+    # of its training crop, so that new image sizes compile nothing.
+    protocol = card.protocol
+    if protocol.window is None:
+      protocol = dataclasses.replace(protocol, window=card.crop_size)
+    self.card = dataclasses.replace(card, protocol=protocol)
+    self._weights = (params, batch_stats)
+    self._inference = Inference(card.build_network(), self.card, batch_size=batch_size)
+
+  @property
+  def spec(self) -> DatasetSpec:
+    """Names and colours of the classes."""
+    return self.card.spec
+
+  def __call__(self, image: np.ndarray | str | Path) -> np.ndarray:
+    """Class ids uint8 [H, W] of an image uint8 [H, W, 3] (RGB) or of a file."""
+    if isinstance(image, str | Path):
+      image = read_image(image)
+    [(_, label)] = self.stream([(None, image)])
+    return label
+
+  def stream(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
+    """Labels (tag, image) pairs in order, keeping the accelerator busy across images."""
+    for tag, label, where in self._inference.labels(*self._weights, images):
+      yield tag, np.asarray(label, np.uint8)[where]
+
+
+def load(workdir: str | Path, *, which: Which = 'best', batch_size: int = 4) -> Predictor:
+  """The network trained in `workdir`.
+
+  Args:
+    workdir: of a training run.
+    which: 'best' (by validation mIoU), 'latest', or a step.
+    batch_size: windows run together.
+
+  Raises:
+    UserError: if there is no such checkpoint.
+  """
+  checkpoints = Checkpoints(workdir, read_only=True)
+  card = checkpoints.card(which)
+  params, batch_stats = checkpoints.weights(card.build_network(), which)
+  checkpoints.close()
+  return Predictor(card, params, batch_stats, batch_size=batch_size)

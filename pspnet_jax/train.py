@@ -1,0 +1,242 @@
+"""Trains a PSPNet.
+
+python -m pspnet_jax.train --config=configs/context_scenes.py --workdir=/tmp/scenes
+
+Run again with the same workdir, it goes on from the latest checkpoint, bit for bit as if it had
+never stopped. --config.KEY=VALUE changes a setting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import flags
+from clu import parameter_overview
+
+from pspnet_jax import cli, evaluation, from_config, parallel, visualize
+from pspnet_jax.checkpoints import Checkpoints
+from pspnet_jax.data.loader import train_batches
+from pspnet_jax.data.spec import Example, Source
+from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.inference import Inference
+from pspnet_jax.metrics import Scores
+from pspnet_jax.models.network import Network
+from pspnet_jax.reporting import Reporter
+from pspnet_jax.stop_signals import StopSignals
+from pspnet_jax.train_step import TrainMetrics, TrainState, make_train_step
+
+
+def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
+  """Trains as `config` says, into `workdir`.
+
+  Raises:
+    UserError: for whatever the user can mend; what was saved until then stays.
+  """
+  c = config
+  if c.distributed:
+    jax.distributed.initialize()
+  mesh = parallel.make_mesh()
+  on_mesh = parallel.replicated(mesh)
+  parallel.check_batch_size(c.batch_size, mesh, c.accumulation_steps)
+
+  # Data first: most mistakes are there, and they show at once.
+  train_source, val_source = (from_config.open_split(c, split) for split in ('train', 'val'))
+  augment = from_config.make_augment(c)
+  card = from_config.make_card(c, train_source.spec)
+  network = Network(**card.network)
+  schedule, tx = from_config.make_optimizer(c, network.param_shapes)
+  train_step = make_train_step(network, tx, **from_config.step_options(c))
+  train_step = jax.jit(train_step, donate_argnums=(0, 1), out_shardings=on_mesh)
+  inference = Inference(network, card, batch_size=c.eval.batch_size)
+
+  def new_state() -> TrainState:
+    return TrainState.create(network, tx, seed=c.seed, ema_decay=c.ema_decay)
+
+  def new_metrics() -> TrainMetrics:
+    return jax.device_put(TrainMetrics.zeros(train_source.spec.num_classes), on_mesh)
+
+  # The latest checkpoint if there is one, else a new network.
+  changes = from_config.make_workdir(c, workdir)
+  checkpoints = Checkpoints(workdir)
+  if checkpoints.latest_step is None:
+    state = jax.device_put(new_state(), on_mesh)
+  else:
+    state = checkpoints.restore(jax.eval_shape(new_state), on_mesh)
+  start_step = int(state.step)
+  batches = train_batches(
+    train_source,
+    transform=augment,
+    batch_size=c.batch_size,
+    seed=c.seed,
+    start_step=start_step,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    threads=c.threads or None,
+  )
+  with (
+    contextlib.closing(batches),
+    contextlib.closing(checkpoints),
+    StopSignals() as stop,
+    Reporter(
+      workdir,
+      total_steps=c.total_steps,
+      start_step=start_step,
+      primary=jax.process_index() == 0,
+    ) as report,
+  ):
+    _introduce(report, c, network, len(train_source), mesh.size)
+    if start_step:
+      report.say(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
+    scores = None
+    metrics, reported_step, reported_time = new_metrics(), start_step, time.monotonic()
+    steps = range(start_step + 1, c.total_steps + 1)
+    for step, batch in zip(steps, parallel.prefetch(batches, mesh), strict=False):
+      state, metrics = train_step(state, metrics, batch)
+      report.advance(step)
+
+      def due(every: int, step: int = step) -> bool:
+        return step == c.total_steps or (every > 0 and step % every == 0)
+
+      evaluating = due(c.eval_every)
+      saving = evaluating or due(c.checkpoint_every) or stop.requested or checkpoints.preempted(step)
+      if not saving and not due(c.log_every):
+        continue
+
+      # Here alone the host waits for the device.
+      values = _training_values(metrics)
+      seconds = time.monotonic() - reported_time
+      values['images_per_second'] = (step - reported_step) * c.batch_size / seconds
+      values['learning_rate'] = float(schedule(step - 1))
+      report.scalars(step, values)
+      report.line(step, {name: x for name, x in values.items() if name not in _PARTS})
+      healthy = math.isfinite(values['train/loss']) and (not saving or _all_finite(state.params))
+      if not healthy:
+        raise UserError(_not_finite(reported_step, step, checkpoints))
+      if evaluating and not stop.requested:
+        # Cut short by a signal, it leaves the checkpoint to be saved without a score.
+        with contextlib.suppress(Stopped):
+          scores = _evaluate(report, c, inference, state, val_source, step, stop)
+      if saving:
+        miou = scores.miou if evaluating and scores is not None else None
+        checkpoints.save(step, state, card, miou)
+        if stop.requested or checkpoints.preempted(step):
+          checkpoints.wait()
+          raise Stopped(
+            f'{stop.name or "preemption"}: step {step} of {c.total_steps} is saved; run the same '
+            'command to go on from there.'
+          )
+      metrics, reported_step, reported_time = new_metrics(), step, time.monotonic()
+    checkpoints.wait()
+    _conclude(report, c, checkpoints, scores, train_source, workdir)
+
+
+_PARTS = ('train/main_loss', 'train/aux_loss')  # of the loss: for the files, not the console
+
+
+def _training_values(metrics: TrainMetrics) -> dict[str, float]:
+  losses = {n: getattr(metrics, n).compute() for n in ('loss', 'main_loss', 'aux_loss')}
+  values = {f'train/{name}': float(value) for name, value in losses.items()}
+  return values | {'train/mIoU': Scores(metrics.confusion.compute()).miou}
+
+
+@jax.jit
+def _all_finite(params) -> jax.Array:
+  return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
+
+
+def _not_finite(since: int, step: int, checkpoints: Checkpoints) -> str:
+  checkpoints.wait()
+  latest = checkpoints.latest_step
+  kept = f'the checkpoint of step {latest} is sound' if latest is not None else 'none was saved yet'
+  return (
+    f'the loss or a parameter stopped being finite between steps {since + 1} and {step}; {kept}: '
+    'lower config.optimizer.base_lr and run the command again.'
+  )
+
+
+def _evaluate(
+  report: Reporter,
+  c: ml_collections.ConfigDict,
+  inference: Inference,
+  state: TrainState,
+  source: Source,
+  step: int,
+  stop: StopSignals,
+) -> Scores:
+  """Scores the parameters that would be used: the moving average, where one is kept."""
+  params = state.params if state.ema_params is None else state.ema_params
+  pictures = {}
+
+  def keep_picture(index: int, example: Example, prediction: np.ndarray) -> None:
+    picture = visualize.panel(example['image'], example['label'], prediction, source.spec)
+    pictures[f'val/{index}'] = picture
+
+  confusion = evaluation.confusion_matrix(
+    inference,
+    parallel.local_view(params),
+    parallel.local_view(state.batch_stats),
+    source,
+    threads=c.threads or None,
+    on_label=keep_picture,
+    on_label_limit=c.pictures,
+    on_progress=lambda _: stop.check(),
+  )
+  scores = Scores(confusion, c.eval.absent_classes)
+  values = {'val/mIoU': scores.miou, 'val/mAcc': scores.macc, 'val/aAcc': scores.aacc}
+  report.scalars(step, values)
+  report.images(step, pictures)
+  report.line(step, values)
+  return scores
+
+
+def _introduce(
+  report: Reporter, c: ml_collections.ConfigDict, network: Network, images: int, devices: int
+) -> None:
+  shapes = network.param_shapes
+  overview = parameter_overview.get_parameter_overview(shapes, include_stats=False)
+  report.text(0, 'parameters', f'```\n{overview}\n```')
+  count = sum(math.prod(x.shape) for x in shapes.values())
+  report.say(
+    f'PSPNet-{c.model.depth}, {count:,} parameters; {images:,} training images; batches of '
+    f'{c.batch_size} × {c.crop_size[0]}×{c.crop_size[1]} on {devices} × '
+    f'{jax.devices()[0].device_kind}.'
+  )
+
+
+def _conclude(
+  report: Reporter,
+  c: ml_collections.ConfigDict,
+  checkpoints: Checkpoints,
+  scores: Scores | None,
+  source: Source,
+  workdir: Path,
+) -> None:
+  if scores is not None:
+    rows, means = evaluation.table(scores, source.spec)
+    report.table(evaluation.COLUMNS, rows, footer=means)
+    report.say(evaluation.summary(scores))
+  best = checkpoints.step('best')
+  report.say(
+    f'All {c.total_steps} steps are done; {workdir} holds step {checkpoints.latest_step} and the '
+    f'best, step {best}. Next:\n'
+    f'  python -m pspnet_jax.evaluate --workdir={workdir}\n'
+    f'  python -m pspnet_jax.predict --workdir={workdir} --input=FILE_OR_FOLDER --output=DIR'
+  )
+
+
+WORKDIR = flags.DEFINE_string('workdir', None, 'Where checkpoints and logs go.', required=True)
+
+
+def main(config: ml_collections.ConfigDict) -> None:
+  train(config, Path(WORKDIR.value))
+
+
+if __name__ == '__main__':
+  cli.run(main)

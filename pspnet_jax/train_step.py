@@ -1,0 +1,147 @@
+"""One step of training as a pure function of (state, metrics, batch)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from clu.metrics import Average
+
+from pspnet_jax import ops, optim
+from pspnet_jax.losses import count_valid, cross_entropy_sum
+from pspnet_jax.metrics import Confusion
+from pspnet_jax.models.network import Arrays, Network
+
+Batch = dict[str, jax.Array]
+SAMPLING = 4  # training's own mIoU looks at every 4th pixel of every 4th row
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+  """Everything a step changes. `ema_params` is None unless an average is kept."""
+
+  step: jax.Array  # int32 scalar: steps taken
+  params: Arrays
+  batch_stats: Arrays
+  opt_state: Any
+  ema_params: Arrays | None = None
+
+  @classmethod
+  def create(
+    cls, network: Network, tx: optax.GradientTransformation, *, seed: int, ema_decay: float = 0.0
+  ) -> TrainState:
+    params, batch_stats = network.init(seed)
+    # A copy: state is donated to the step, and a buffer can be given away only once.
+    ema_params = jax.tree.map(jnp.copy, params) if ema_decay else None
+    return cls(jnp.int32(0), params, batch_stats, tx.init(params), ema_params)
+
+
+@flax.struct.dataclass
+class TrainMetrics:
+  """Averages over the steps since the last report, and how often each class was taken for which."""
+
+  loss: Average
+  main_loss: Average
+  aux_loss: Average
+  confusion: Confusion  # of the training batches, on sampled pixels, before each step's update
+
+  @classmethod
+  def zeros(cls, num_classes: int) -> TrainMetrics:
+    averages = {name: Average.empty() for name in ('loss', 'main_loss', 'aux_loss')}
+    return cls(**averages, confusion=Confusion.zeros(num_classes))
+
+  def merge(self, other: TrainMetrics) -> TrainMetrics:
+    fields = [field.name for field in dataclasses.fields(self)]
+    return TrainMetrics(**{f: getattr(self, f).merge(getattr(other, f)) for f in fields})
+
+
+def make_train_step(
+  network: Network,
+  tx: optax.GradientTransformation,
+  *,
+  seed: int,
+  mean: Sequence[float],
+  std: Sequence[float],
+  aux_weight: float = 0.4,
+  accumulation_steps: int = 1,
+  ema_decay: float = 0.0,
+) -> Callable[[TrainState, TrainMetrics, Batch], tuple[TrainState, TrainMetrics]]:
+  """Builds the step; jit it over a mesh with the batch split along its first axis.
+
+  Args:
+    network: what is trained.
+    tx: the optimiser, as of `optim.sgd`.
+    seed: of dropout, folded with the step, so that a resumed run draws what it would have drawn.
+    mean, std: of the pixels, RGB, 0-255.
+    aux_weight: of the auxiliary loss; 0.4 in the paper (section 5.2, table 2).
+    accumulation_steps: parts a batch is taken in, to fit memory. Gradients are those of the whole
+      batch's mean over valid pixels, however these are spread over the parts; batch statistics are
+      each part's own, applied one after the other.
+    ema_decay: decay of the parameters' moving average per step; 0 keeps none.
+  """
+
+  def loss_fn(params, batch_stats, batch, num_valid, key):
+    image = ops.normalize(batch['image'], mean, std)  # [N, H, W, 3]
+    outputs, batch_stats = network.apply(params, batch_stats, image, train=True, key=key)
+    losses = {name: cross_entropy_sum(x, batch['label']) / num_valid for name, x in outputs.items()}
+    main_loss, aux_loss = losses['logits'], losses.get('aux_logits', jnp.float32(0))
+    loss = main_loss + aux_weight * aux_loss
+    prediction = outputs['logits'][:, ::SAMPLING, ::SAMPLING].argmax(-1)
+    sampled = batch['label'][:, ::SAMPLING, ::SAMPLING]
+    confusion = Confusion.count(sampled, prediction, outputs['logits'].shape[-1])
+    return loss, (batch_stats, (loss, main_loss, aux_loss, confusion))
+
+  grad_fn = jax.grad(loss_fn, has_aux=True)
+
+  def gradients(params, batch_stats, batch, key):
+    num_valid = jnp.maximum(count_valid(batch['label']), 1)
+    if accumulation_steps == 1:
+      return grad_fn(params, batch_stats, batch, num_valid, key)
+
+    def part(carry, inputs):
+      grads, batch_stats, seen = carry
+      index, batch = inputs
+      new, (batch_stats, measured) = grad_fn(
+        params, batch_stats, batch, num_valid, jax.random.fold_in(key, index)
+      )
+      *losses, confusion = measured
+      seen = (*(a + b for a, b in zip(seen, losses, strict=False)), seen[-1].merge(confusion))
+      return (jax.tree.map(jnp.add, grads, new), batch_stats, seen), None
+
+    # Row r goes to part r mod A: every device finds rows of every part among its own.
+    parts = jax.tree.map(
+      lambda x: x.reshape(-1, accumulation_steps, *x.shape[1:]).swapaxes(0, 1), batch
+    )
+    zero = jnp.zeros((), jnp.float32)
+    num_classes = network.options['num_classes']
+    start = (
+      jax.tree.map(jnp.zeros_like, params),
+      batch_stats,
+      (zero, zero, zero, Confusion.zeros(num_classes)),
+    )
+    (grads, batch_stats, seen), _ = jax.lax.scan(
+      part, start, (jnp.arange(accumulation_steps), parts)
+    )
+    return grads, (batch_stats, seen)
+
+  def train_step(state: TrainState, metrics: TrainMetrics, batch: Batch):
+    """One SGD step. batch: image uint8 [N, H, W, 3], label uint8 [N, H, W]."""
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    grads, (batch_stats, measured) = gradients(state.params, state.batch_stats, batch, key)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema_params = state.ema_params
+    if ema_params is not None:
+      ema_params = jax.tree.map(lambda a, p: optim.ema(a, p, ema_decay), ema_params, params)
+    *losses, confusion = measured
+    averages = [Average.from_model_output(loss) for loss in losses]
+    metrics = metrics.merge(TrainMetrics(*averages, confusion))
+    return TrainState(state.step + 1, params, batch_stats, opt_state, ema_params), metrics
+
+  return train_step

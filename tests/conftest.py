@@ -1,0 +1,35 @@
+"""Set-up that has to come before JAX and torch are imported, and what many tests share."""
+
+import os
+
+# Eight CPU devices, so that sharding is tested in-process; everything else runs on the first.
+os.environ['XLA_FLAGS'] = (
+  f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8'.strip()
+)
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny here
+
+import jax
+import pytest
+
+# A network of seconds: one block a stage, a few channels. Tests vary it with dict(TINY, ...).
+TINY = {
+  'depth': 10,
+  'stem_channels': (4, 4, 8),
+  'width': 4,
+  'head_channels': 12,
+  'aux_channels': 6,
+}
+
+
+@pytest.fixture
+def tiny() -> dict:
+  """Options of a small network, for `Network(num_classes, **tiny)`."""
+  return dict(TINY)
+
+
+@pytest.fixture
+def x64():
+  """float64 for the length of a test."""
+  with jax.enable_x64(True):
+    yield

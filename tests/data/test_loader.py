@@ -1,0 +1,251 @@
+import gc
+import itertools
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pspnet_jax.data import sources
+from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.folder import Folder
+from pspnet_jax.data.loader import eval_batches, train_batches
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.errors import UserError
+
+CAMVID = Path(__file__).parents[3] / 'shared' / 'camvid'
+
+
+class Numbers:
+  """Examples that carry their index, and take unequal time so that threads finish out of order."""
+
+  spec = DatasetSpec(('a',), ((0, 0, 0),))
+
+  def __init__(self, length, broken=None):
+    self.length, self.broken = length, broken
+
+  def __len__(self):
+    return self.length
+
+  def __getitem__(self, index):
+    if index == self.broken:
+      raise UserError(f'labels/{index}.png is empty: copy or download it again.')
+    time.sleep(index % 3 * 1e-3)
+    return {'image': np.full((2, 2, 3), index), 'label': np.full((2, 2), index), 'name': str(index)}
+
+
+def tagged(example, rng):
+  """The index of the example, and the first of its random numbers."""
+  return {'image': example['image'], 'label': example['label'], 'random': rng.random()}
+
+
+def steps(source, number, *, batch_size=6, seed=0, **options):
+  options = {'transform': tagged, 'threads': 2, **options}
+  batches = train_batches(source, batch_size=batch_size, seed=seed, **options)
+  return list(itertools.islice(batches, number))
+
+
+def indices(batches):
+  return [int(i) for batch in batches for i in batch['label'][:, 0, 0]]
+
+
+def assert_equal(first, second):
+  assert len(first) == len(second)
+  for a, b in zip(first, second, strict=True):
+    assert set(a) == set(b)
+    for name in a:
+      np.testing.assert_array_equal(a[name], b[name])
+
+
+# training
+
+
+@pytest.mark.parametrize('threads', [0, 2, 5])
+def test_threads_do_not_matter(threads):
+  assert_equal(steps(Numbers(20), 8, threads=threads), steps(Numbers(20), 8, threads=1))
+
+
+@pytest.mark.parametrize('processes', [2, 3, 6])
+def test_processes_share_the_batch_in_order(processes):
+  whole = steps(Numbers(20), 7)
+  shares = [
+    steps(Numbers(20), 7, process_index=p, process_count=processes) for p in range(processes)
+  ]
+  joined = [
+    {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for parts in zip(*shares, strict=True)
+  ]
+  assert_equal(joined, whole)
+
+
+@pytest.mark.parametrize('start', [1, 3, 9])
+def test_resuming_goes_on_where_it_stopped(start):
+  whole = steps(Numbers(20), 12)
+  assert_equal(steps(Numbers(20), 12 - start, start_step=start), whole[start:])
+  assert_equal(
+    steps(Numbers(20), 2, start_step=start, process_index=1, process_count=2),
+    [{name: value[3:] for name, value in batch.items()} for batch in whole[start : start + 2]],
+  )
+
+
+def test_a_jump_of_ten_million_steps_costs_nothing():
+  began = time.monotonic()
+  (batch,) = steps(Numbers(20210), 1, start_step=10**7, batch_size=16)
+  assert time.monotonic() - began < 1
+  assert batch['label'].shape == (16, 2, 2)
+
+
+def test_every_epoch_has_every_example_once_in_its_own_order():
+  found = indices(steps(Numbers(21), 14))  # 84 = 4 epochs, and epochs end within batches
+  epochs = [found[i : i + 21] for i in range(0, 84, 21)]
+  assert all(sorted(epoch) == list(range(21)) for epoch in epochs)
+  assert len({tuple(epoch) for epoch in epochs}) == 4
+  assert list(range(21)) not in epochs
+
+
+def test_random_numbers_never_repeat_and_depend_on_the_seed():
+  random = np.concatenate([batch['random'] for batch in steps(Numbers(5), 40)])
+  assert len(set(random)) == 240
+  other = np.concatenate([batch['random'] for batch in steps(Numbers(5), 40, seed=1)])
+  assert not set(random) & set(other)
+  assert indices(steps(Numbers(50), 8)) != indices(steps(Numbers(50), 8, seed=1))
+
+
+def test_a_source_smaller_than_the_batch_is_repeated():
+  (batch,) = steps(Numbers(2), 1)
+  assert sorted(indices([batch])) == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize('threads', [0, 1, 3])
+def test_what_the_source_raises_arrives_unchanged(threads):
+  with pytest.raises(UserError) as caught:
+    steps(Numbers(20, broken=7), 20, threads=threads)
+  assert str(caught.value) == 'labels/7.png is empty: copy or download it again.'
+  with pytest.raises(UserError, match=r'labels/7\.png'):
+    list(eval_batches(Numbers(20, broken=7), batch_size=4, threads=threads))
+
+
+@pytest.mark.parametrize(
+  'options, named',
+  [
+    ({'source': Numbers(0)}, 'empty'),
+    ({'batch_size': 5, 'process_count': 2}, 'batch_size=5'),
+    ({'batch_size': 0}, 'batch_size=0'),
+    ({'process_index': 2, 'process_count': 2}, 'process_index=2'),
+    ({'seed': -1}, 'seed=-1'),
+    ({'start_step': -1}, 'start_step=-1'),
+  ],
+)
+def test_impossible_arguments_are_named_before_the_first_batch(options, named):
+  with pytest.raises(UserError, match=named):
+    train_batches(
+      **{'source': Numbers(3), 'transform': tagged, 'batch_size': 4, 'seed': 0, **options}
+    )
+
+
+def grain_threads():
+  return [thread for thread in threading.enumerate() if 'grain' in thread.name]
+
+
+@pytest.mark.parametrize('how', ['close', 'forget', 'fail'])
+def test_threads_end_with_the_iterator(how):
+  before = len(grain_threads())
+  source = Numbers(20, broken=5 if how == 'fail' else None)
+  batches = train_batches(source, transform=tagged, batch_size=4, seed=0, threads=3)
+  if how == 'fail':
+    with pytest.raises(UserError):
+      list(batches)
+  else:
+    next(batches)
+    assert len(grain_threads()) > before
+    if how == 'close':
+      batches.close()
+    del batches
+    gc.collect()
+  deadline = time.monotonic() + 5
+  while len(grain_threads()) > before and time.monotonic() < deadline:
+    time.sleep(0.01)
+  assert len(grain_threads()) == before
+
+
+def test_interrupting_does_not_hang():
+  program = """
+    import numpy as np, time
+    from pspnet_jax.data.loader import train_batches
+    class Slow:
+      def __len__(self): return 1000
+      def __getitem__(self, index):
+        time.sleep(0.05)
+        return {'label': np.zeros(1)}
+    for batch in train_batches(Slow(), transform=lambda e, rng: e, batch_size=4, seed=0, threads=2):
+      print('ready', flush=True)
+  """
+  command = [sys.executable, '-c', textwrap.dedent(program)]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    assert process.stdout.readline() == b'ready\n'
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+  assert b'KeyboardInterrupt' in errors
+
+
+# evaluation
+
+
+@pytest.mark.parametrize(
+  'length, batch, hosts', [(500, 16, 4), (2000, 16, 8), (101, 8, 2), (3, 8, 4)]
+)
+def test_evaluation_sees_everything_once_on_hosts_in_step(length, batch, hosts):
+  shares = [
+    list(eval_batches(range(length), batch_size=batch, process_index=p, process_count=hosts))
+    for p in range(hosts)
+  ]
+  assert {len(share) for share in shares} == {-(-length // batch)}
+  rows = [row for step in zip(*shares, strict=True) for share in step for row in share]
+  assert len(rows) == len(shares[0]) * batch
+  assert rows[:length] == list(range(length))
+  assert set(rows[length:]) <= {None}
+
+
+def test_evaluation_of_nothing_ends_at_once():
+  assert list(eval_batches(range(0), batch_size=4)) == []
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not at ../shared/camvid')
+def test_real_scenes_are_reproduced_bit_for_bit():
+  names = tuple('abcdefghijk')
+  source = Folder(str(CAMVID), 'train', class_names=names, ignore_ids=(11,))
+  options = {'transform': Augment((97, 113)), 'batch_size': 4, 'seed': 3}
+  whole = steps(source, 3, threads=1, **options)
+  assert whole[0]['image'].shape == (4, 97, 113, 3)
+  assert whole[0]['label'].shape == (4, 97, 113)
+  assert whole[0]['image'].dtype == whole[0]['label'].dtype == np.uint8
+  assert_equal(steps(source, 1, threads=2, start_step=2, **options), whole[2:])
+
+
+# sources by name
+
+
+def test_sources_open_by_name():
+  scenes = sources.open_source('context_scenes', 'train', length=4)
+  assert len(scenes) == 4
+  assert scenes[0]['label'].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+  'name, options, named',
+  [
+    ('folders', {}, ["'folders'", 'context_scenes, folder']),
+    ('folder', {'root': '.', 'ignore': 11}, ["'ignore'", 'ignore_ids']),
+    ('folder', {}, ["'root'"]),
+  ],
+)
+def test_unknown_sources_and_options_are_named(name, options, named):
+  with pytest.raises(UserError) as caught:
+    sources.open_source(name, 'train', **options)
+  for part in named:
+    assert part in str(caught.value)
