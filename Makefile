@@ -24,7 +24,7 @@ demo: $(VENV)/.core  ## Train a small PSPNet on generated scenes, then evaluate 
 	@$(BIN)/python -m pspnet_jax.evaluate --workdir=$(DEMO)
 
 test: lint  ## Lint, check types, run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.test  ## Lint, formatting and types only
 	@$(BIN)/python -m ruff check .

@@ -82,7 +82,9 @@ def ours(root: Path, transform: Callable) -> Iterator:
 def normalised(example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
   """Like for like: float32 images and int64 labels, as the other pipeline hands them over."""
   found = Augment(CROP)(example, rng)
-  image = (found['image'].astype(np.float32) - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+  image = found['image'].astype(np.float32)
+  image -= np.float32(IMAGENET_MEAN)
+  image /= np.float32(IMAGENET_STD)
   return {'image': image, 'label': found['label'].astype(np.int64)}
 
 
@@ -195,7 +197,9 @@ def main() -> None:
     packages = ('numpy', 'opencv-python-headless', 'pillow', 'grain', 'torch')
     versions = {name: importlib.metadata.version(name) for name in packages}
     about = {'cores': os.cpu_count(), 'python': platform.python_version(), **versions}
-    arguments.json.write_text(json.dumps({'about': about, 'median': results, 'rounds': rounds}))
+    arguments.json.write_text(
+      json.dumps({'about': about, 'median': results, 'rounds': rounds}, indent=2)
+    )
 
 
 if __name__ == '__main__':

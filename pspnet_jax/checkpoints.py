@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,8 @@ from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.train_step import TrainState
 
 Which = Literal['best', 'latest'] | int
+
+_ARRAYS = ('params', 'batch_stats', 'opt_state', 'ema_params')  # fields of a TrainState
 
 
 def _miou(metrics: Mapping[str, float]) -> float:
@@ -52,6 +53,10 @@ class Checkpoints:
     try:
       self._manager = ocp.CheckpointManager(
         self.directory,
+        item_handlers={
+          **{item: ocp.StandardCheckpointHandler() for item in _ARRAYS},
+          'card': ocp.JsonCheckpointHandler(),
+        },
         options=ocp.CheckpointManagerOptions(
           best_fn=_miou,
           preservation_policy=None if read_only else keep,
@@ -179,7 +184,7 @@ class Checkpoints:
 
 def _items(state: TrainState) -> dict[str, Any]:
   """What is stored of a state; the step is the checkpoint's number."""
-  items = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != 'step'}
+  items = {name: getattr(state, name) for name in _ARRAYS}
   return {name: value for name, value in items.items() if value is not None}
 
 

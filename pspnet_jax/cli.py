@@ -13,6 +13,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from pspnet_jax import settings
+from pspnet_jax.checkpoints import Which
 from pspnet_jax.errors import Stopped, UserError
 
 FLAGS = flags.FLAGS
@@ -100,3 +101,12 @@ def _fail(message: str, status: int = 1) -> None:
   sys.stdout.flush()
   print(f'Error: {message}', file=sys.stderr)
   sys.exit(status)
+
+
+def which_checkpoint(value: str) -> Which:
+  """The value of --checkpoint."""
+  if value.isdigit():
+    return int(value)
+  if value not in ('best', 'latest'):
+    raise UserError(f"--checkpoint={value}: give 'best', 'latest' or the number of a step.")
+  return value

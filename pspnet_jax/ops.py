@@ -120,14 +120,24 @@ def adaptive_avg_pool(x: jax.Array, bins: Sequence[int]) -> list[jax.Array]:
 
 
 def adaptive_max_pool(x: jax.Array, bins: Sequence[int]) -> list[jax.Array]:
-  """The maxima of [N, H, W, C] over a b×b grid for each b of `bins`: a list of [N, b, b, C]."""
+  """The maxima of [N, H, W, C] over a b×b grid for each b of `bins`: a list of [N, b, b, C].
+
+  A gradient goes to the first maximum of a cell, as in torch. `x.max()` would not do: it looks for
+  the maximum by equality with an `x` that XLA may compute anew and round differently, and where
+  nothing equals it the gradient is 0/0.
+  """
+
+  def maximum(cell):
+    window = (1, *cell.shape[1:3], 1)
+    return lax.reduce_window(cell, -jnp.inf, lax.max, window, (1, 1, 1, 1), 'VALID')
+
   pooled = []
   for b in bins:
     rows = []
     for top, bottom in _cells(x.shape[1], b):
-      strip = x[:, top:bottom].max(axis=1)  # [N, W, C]
-      rows.append([strip[:, left:right].max(axis=1) for left, right in _cells(x.shape[2], b)])
-    pooled.append(jnp.stack([jnp.stack(row, axis=1) for row in rows], axis=1))
+      row = [maximum(x[:, top:bottom, left:right]) for left, right in _cells(x.shape[2], b)]
+      rows.append(jnp.concatenate(row, axis=2))  # [N, 1, b, C]
+    pooled.append(jnp.concatenate(rows, axis=1))
   return pooled
 
 

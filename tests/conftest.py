@@ -1,5 +1,6 @@
 """Set-up that has to come before JAX and torch are imported, and what many tests share."""
 
+import functools
 import os
 
 # Eight CPU devices, so that sharding is tested in-process; everything else runs on the first.
@@ -21,6 +22,9 @@ TINY = {
   'aux_channels': 6,
 }
 
+# For jax.jit(compiler_options=...) of a training pass that runs once: compiling takes a sixth.
+COMPILE_FAST = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
+
 
 @pytest.fixture
 def tiny() -> dict:
@@ -33,3 +37,14 @@ def x64():
   """float64 for the length of a test."""
   with jax.enable_x64(True):
     yield
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+  """Runs the commands in this process as on a machine with one device: an eighth to compile."""
+  from pspnet_jax import parallel
+
+  make_mesh = functools.partial(jax.make_mesh, (1,), ('data',), (jax.sharding.AxisType.Auto,))
+  monkeypatch.setattr(
+    parallel, 'make_mesh', lambda local=False: make_mesh(devices=jax.devices()[:1])
+  )

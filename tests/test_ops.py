@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch_pspnet import nchw, nhwc
 
 from pspnet_jax import ops
@@ -53,7 +53,7 @@ def test_resize_matches_torch(size_in, size_out, align_corners, dtype):
   with precision(dtype):
     ours = jax.jit(lambda x: ops.resize(x, size_out, align_corners=align_corners))(x)
     assert ours.dtype == dtype
-  kwargs = dict(size=size_out, mode='bilinear', align_corners=align_corners)
+  kwargs = {'size': size_out, 'mode': 'bilinear', 'align_corners': align_corners}
   # torch rounds its sampling positions, up to 61 pixels, to the dtype: 4e-6 pixels in float32.
   assert error(ours, nhwc(F.interpolate(nchw(x), **kwargs))) < 8 * EPS[dtype]
 
@@ -78,7 +78,10 @@ def test_adaptive_pooling_gradients_match_torch(kind, x64):
   weights = [draw(2, b, b, 3, seed=b) for b in BINS]
   pool = {'avg': ops.adaptive_avg_pool, 'max': ops.adaptive_max_pool}[kind]
   theirs = {'avg': F.adaptive_avg_pool2d, 'max': F.adaptive_max_pool2d}[kind]
-  loss = lambda x: sum((w * y).sum() for w, y in zip(weights, pool(x, BINS), strict=True))
+
+  def loss(x):
+    return sum((w * y).sum() for w, y in zip(weights, pool(x, BINS), strict=True))
+
   leaf = nchw(x).requires_grad_()
   sum((nchw(w) * theirs(leaf, b)).sum() for b, w in zip(BINS, weights, strict=True)).backward()
   assert error(jax.jit(jax.grad(loss))(x), nhwc(leaf.grad)) < 1e-14
@@ -130,7 +133,7 @@ def test_normalize_is_float32_arithmetic_on_bytes():
 
 def head_in_torch(grids, kernels, size, align_corners):
   """The way everyone does it: upsample, concatenate, convolve."""
-  kwargs = dict(size=size, mode='bilinear', align_corners=align_corners)
+  kwargs = {'size': size, 'mode': 'bilinear', 'align_corners': align_corners}
   x = torch.cat([F.interpolate(g.permute(0, 3, 1, 2), **kwargs) for g in grids], 1)
   kernel = torch.cat([k.permute(3, 2, 0, 1) for k in kernels], 1)
   return F.conv2d(x, kernel, padding=1).permute(0, 2, 3, 1)
@@ -150,7 +153,7 @@ def test_conv3x3_of_upsampled_is_the_concatenated_convolution(size, align_corner
   theirs = head_in_torch(*leaves, size, align_corners)
   theirs.backward(torch.tensor(cotangent))
   assert error(ours, theirs.detach()) < 1e-13
-  for gradient, tensor in zip(sum(gradients, []), sum(leaves, []), strict=True):
+  for gradient, tensor in zip(*map(jax.tree.leaves, (gradients, leaves)), strict=True):
     assert error(gradient, tensor.grad) < 1e-12
 
 

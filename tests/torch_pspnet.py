@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 BLOCKS = {
@@ -72,21 +72,24 @@ class Bottleneck(nn.Module):
     return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
+def upsample(x, like, align_corners):
+  return F.interpolate(x, like.shape[2:], mode='bilinear', align_corners=align_corners)
+
+
 class PPM(nn.Module):
   """Returns [x, level 1, level 2, ...] concatenated, each level upsampled to the size of x."""
 
   def __init__(self, c_in, channels, bins, pooling, align_corners):
     super().__init__()
     pool = {'avg': nn.AdaptiveAvgPool2d, 'max': nn.AdaptiveMaxPool2d}[pooling]
-    reduction = lambda: [conv(c_in, channels, 1), nn.BatchNorm2d(channels), nn.ReLU()]
-    self.features = nn.ModuleList(
-      nn.Sequential(pool(b), *([] if channels is None else reduction())) for b in bins
-    )
+    self.features = nn.ModuleList(nn.Sequential(pool(b)) for b in bins)
+    if channels is not None:
+      for level in self.features:
+        level.extend([conv(c_in, channels, 1), nn.BatchNorm2d(channels), nn.ReLU()])
     self.align_corners = align_corners
 
   def forward(self, x):
-    upsample = dict(size=x.shape[2:], mode='bilinear', align_corners=self.align_corners)
-    return torch.cat([x, *(F.interpolate(f(x), **upsample) for f in self.features)], 1)
+    return torch.cat([x, *(upsample(f(x), x, self.align_corners) for f in self.features)], 1)
 
 
 class TorchPSPNet(nn.Module):
@@ -124,9 +127,7 @@ class TorchPSPNet(nn.Module):
       for b in range(BLOCKS[depth][s]):
         first = CONTRACTED[output_stride][s] if contract_dilation else dilation
         stride = STRIDES[output_stride][s] if b == 0 else 1
-        stage.append(
-          block(c, width * 2**s, stride, first if b == 0 else dilation, stride_in_1x1)
-        )
+        stage.append(block(c, width * 2**s, stride, first if b == 0 else dilation, stride_in_1x1))
         c = width * 2**s * block.expansion
       setattr(self, f'layer{s + 1}', nn.Sequential(*stage))
     level = (pyramid_channels or c // max(len(bins), 1)) if reduce_dimension else None
@@ -153,11 +154,10 @@ class TorchPSPNet(nn.Module):
     outputs = {'logits': self.cls(self.ppm(self.layer4(stage3)))}
     if self.training and hasattr(self, 'aux'):
       outputs['aux_logits'] = self.aux(stage3)
-    size = dict(size=image.shape[2:], mode='bilinear', align_corners=self.align_corners)
-    return {name: F.interpolate(x, **size) for name, x in outputs.items()}
+    return {name: upsample(x, image, self.align_corners) for name, x in outputs.items()}
 
 
-# Our names, as regular expressions, and torch's. {0} etc. are the groups; bn is its conv's index +1.
+# Our names, as regular expressions, and torch's. A layer's bn comes right after its conv.
 _LAYERS = {
   r'backbone/stem/convs/(\d)/(conv|bn)': lambda i, kind: f'layer0.{3 * int(i) + (kind == "bn")}',
   r'backbone/stage(\d)/(\d+)/projection/(conv|bn)': lambda s, b, kind: (
@@ -191,7 +191,7 @@ def torch_name(name: str) -> str:
 
 
 def to_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-  """Our arrays by torch's names: HWIO kernels become OIHW, the split one is joined x, 1, 2, 3, 6."""
+  """Our arrays by torch's names: kernels become OIHW, the split one is joined x, 1, 2, 3, 6."""
   parts: dict[str, list[np.ndarray]] = {}
   for name in sorted(arrays):  # 'bottleneck/kernel' sorts before 'bottleneck/level_kernels/0', '1'
     array = np.asarray(arrays[name])
@@ -236,7 +236,8 @@ def keep_biased_variance(model: nn.Module) -> nn.Module:
   def after(layer, inputs, output):
     if layer.training:
       n = output.numel() / output.shape[1]
-      layer.running_var -= (layer.running_var - (1 - layer.momentum) * layer.old_var) / n
+      new = layer.running_var - (1 - layer.momentum) * layer.old_var
+      layer.running_var = layer.running_var - new / n
 
   for layer in model.modules():
     if isinstance(layer, nn.BatchNorm2d):
@@ -255,8 +256,11 @@ def random_arrays(shapes: Mapping, seed: int = 0, dtype=np.float32) -> dict[str,
     'mean': lambda s: rng.normal(size=s) * 0.3,
     'var': lambda s: rng.uniform(0.5, 1.5, s),
   }
-  leaf = lambda name: 'kernel' if 'kernel' in name else name.rsplit('/', 1)[1]
-  return {name: draw[leaf(name)](shapes[name].shape).astype(dtype) for name in sorted(shapes)}
+  arrays = {}
+  for name in sorted(shapes):
+    leaf = 'kernel' if 'kernel' in name else name.rsplit('/', 1)[1]
+    arrays[name] = draw[leaf](shapes[name].shape).astype(dtype)
+  return arrays
 
 
 def nchw(x: np.ndarray) -> torch.Tensor:

@@ -46,7 +46,7 @@ def read_classes(path: str | Path) -> Classes:
       f'class file {path} cannot be read: write one class name a line, in the order of their ids.'
     ) from error
   names: list[str] = []
-  palette: list[tuple[int, ...]] = []
+  palette: list[tuple[int, int, int]] = []
   options: dict[str, tuple[int, ...]] = {}
   for number, line in enumerate(lines, 1):
     where = f'{path}:{number}'
@@ -63,7 +63,8 @@ def read_classes(path: str | Path) -> Classes:
       if names and bool(colour) != bool(palette):
         raise UserError(f'{where}: give every class a colour or none.')
       names.append(name)
-      palette.extend([colour] if colour else [])
+      if colour:
+        palette.append(colour)
   if not names:
     raise UserError(f'class file {path} lists no class: write one class name a line.')
   if len(options.get('label_offset', (0,))) != 1:
@@ -77,13 +78,14 @@ def read_classes(path: str | Path) -> Classes:
   )
 
 
-def _name_and_colour(line: str, where: str) -> tuple[str, tuple[int, ...]]:
+def _name_and_colour(line: str, where: str) -> tuple[str, tuple[int, int, int] | None]:
   words = line.split()
   numbers = [int(word) for word in words if word.isdigit()]
   if len(words) > 3 and all(word.isdigit() for word in words[-3:]):
     if len(numbers) > 3 or max(numbers) > 255:
       raise UserError(f'{where}: expected `NAME` or `NAME R G B` with 0-255, found {line!r}.')
-    return ' '.join(words[:-3]), tuple(numbers)
+    red, green, blue = numbers
+    return ' '.join(words[:-3]), (red, green, blue)
   if numbers:
     raise UserError(f'{where}: expected `NAME` or `NAME R G B` with 0-255, found {line!r}.')
-  return ' '.join(words), ()
+  return ' '.join(words), None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import UserError
@@ -150,10 +150,11 @@ def _read_ids(path: str | Path) -> np.ndarray:
       )
     if image.mode == 'F':
       raise UserError(f'{path} holds floating-point numbers: save labels as an 8-bit PNG.')
-    return ids.astype(np.uint8) if ids.dtype == bool else ids // step
+    ids = ids.astype(np.uint8) if ids.dtype == bool else ids
+    return ids // step if step > 1 else ids
 
 
-def _stored_mode(image: Image.Image) -> str:
+def _stored_mode(image: ImageFile.ImageFile) -> str:
   """How the file lays out a pixel, such as 'L;4'; known only before the pixels are loaded."""
   args = image.tile[0].args if image.tile else ''
   return args if isinstance(args, str) else ' '.join(str(arg) for arg in args or ())
@@ -200,7 +201,7 @@ def _read_bytes(path: str | Path) -> bytes:
   return data
 
 
-def _open(path: str | Path, data: bytes) -> Image.Image:
+def _open(path: str | Path, data: bytes) -> ImageFile.ImageFile:
   try:
     return Image.open(io.BytesIO(data))
   except _PILLOW_ERRORS as error:

@@ -69,7 +69,9 @@ class Folder:
     if len(ids) != len(found.names):
       raise UserError(f'{len(ids)} label_ids for {len(found.names)} classes: give one each.')
     colours = palette or found.palette or default_palette(len(found.names))
-    self.spec = DatasetSpec(found.names, tuple(tuple(colour) for colour in colours))
+    if any(len(colour) != 3 for colour in colours):
+      raise UserError(f'palette={palette} must have three numbers, RGB in 0-255, for each class.')
+    self.spec = DatasetSpec(found.names, tuple((r, g, b) for r, g, b in colours))
     self._table = label_table(ids, (*found.ignore_ids, *ignore_ids))
     self._pairs = _pairs_of_list(root, list_file) if list_file else _pairs_of_split(root, split)
     self._names = _names([image for image, _ in self._pairs], root)
@@ -212,7 +214,9 @@ def _names(paths: Sequence[Path], root: str) -> list[str]:
   return names
 
 
-def _sizes_differ(image_path: Path, image: tuple, label_path: Path, label: tuple) -> str:
+def _sizes_differ(
+  image_path: Path, image: tuple[int, ...], label_path: Path, label: tuple[int, ...]
+) -> str:
   sizes = f'{image[1]}x{image[0]}', f'{label[1]}x{label[0]}'
   message = f'{image_path} is {sizes[0]} but {label_path} is {sizes[1]} (width x height)'
   turned = exif_orientation(image_path)

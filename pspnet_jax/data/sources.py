@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.scenes import ContextScenes
@@ -12,7 +13,7 @@ from pspnet_jax.errors import UserError
 SOURCES = {'context_scenes': ContextScenes, 'folder': Folder}
 
 
-def open_source(name: str, split: str, **options) -> Source:
+def open_source(name: str, split: str, **options: Any) -> Source:
   """Opens a split of a data source; `options` are the keyword arguments of its constructor.
 
   Raises:

@@ -79,8 +79,8 @@ class BatchNorm(nnx.Module):
       mean = running_mean + offset
       var = jnp.maximum((centred * centred).mean((0, 1, 2)) - offset * offset, 0)
       keep = self.momentum
-      self.mean[...] = keep * running_mean + (1 - keep) * jax.lax.stop_gradient(mean)
-      self.var[...] = keep * running_var + (1 - keep) * jax.lax.stop_gradient(var)
+      self.mean.set_value(keep * running_mean + (1 - keep) * jax.lax.stop_gradient(mean))
+      self.var.set_value(keep * running_var + (1 - keep) * jax.lax.stop_gradient(var))
     else:
       mean, var = running_mean, running_var
     factor = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)

@@ -221,6 +221,7 @@ def test_class_file_that_is_missing_or_empty(root):
 def test_numbers_that_do_not_fit_the_classes(root):
   assert 'label_ids' in refusal(Folder, str(root), label_ids=(0, 1))
   assert 'palette' in refusal(Folder, str(root), palette=((0, 0, 0),))
+  assert 'palette' in refusal(Folder, str(root), palette=((0, 0), (1, 1), (2, 2)))
 
 
 # list files and images to predict

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from conftest import TINY
+import torch.nn.functional as F  # noqa: N812
+from conftest import COMPILE_FAST, TINY
 from torch_pspnet import (
   TorchPSPNet,
   from_torch,
@@ -105,7 +105,8 @@ def train_both(options, dtype):
     losses = [cross_entropy(x, label) for x in outputs.values()]
     return losses[0] + 0.4 * sum(losses[1:]), new
 
-  (loss, new), gradients = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)
+  run = jax.jit(jax.value_and_grad(loss_fn, has_aux=True), compiler_options=COMPILE_FAST)
+  (loss, new), gradients = run(params)
   outputs = keep_biased_variance(model).train()(nchw(image))
   target = torch.tensor(label)
   losses = [F.cross_entropy(x, target, ignore_index=255) for x in outputs.values()]

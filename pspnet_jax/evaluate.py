@@ -1,0 +1,108 @@
+"""Evaluates a trained PSPNet on the validation split.
+
+python -m pspnet_jax.evaluate --workdir=/tmp/scenes
+
+The data and the protocol are those of the run; --config=FILE.py or --config.KEY=VALUE changes them
+(--config.eval.window=473,473 slides windows, --config.eval.flip=True averages with the mirror image).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ml_collections
+import numpy as np
+from absl import flags
+
+from pspnet_jax import cli, evaluation, from_config, visualize
+from pspnet_jax.checkpoints import Checkpoints, Which
+from pspnet_jax.data.spec import Example
+from pspnet_jax.errors import UserError
+from pspnet_jax.inference import Inference
+from pspnet_jax.metrics import Scores
+from pspnet_jax.models.network import Network
+from pspnet_jax.reporting import Reporter
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: Path, which: Which = 'best') -> Scores:
+  """Prints the scores of a checkpoint, and writes them and a picture to `workdir/evaluation`.
+
+  Raises:
+    UserError: for whatever the user can mend.
+  """
+  checkpoints = Checkpoints(workdir, read_only=True)
+  step = checkpoints.step(which)
+  source = from_config.open_split(config, 'val')
+  card = from_config.make_card(config, source.spec)
+  network = Network(**card.network)
+  params, batch_stats = checkpoints.weights(network, step)
+  checkpoints.close()
+  inference = Inference(network, card, batch_size=config.eval.batch_size)
+
+  shown: list[tuple[Example, np.ndarray]] = []
+  with Reporter(None, total_steps=len(source)) as report:
+    window = card.protocol.window
+    how = f'windows of {window[0]}×{window[1]}' if window else 'whole images'
+    flip = ', averaged with the mirror image' if card.protocol.flip else ''
+    report.say(f'Evaluating step {step} of {workdir} on {len(source):,} images: {how}{flip}.')
+    confusion = evaluation.confusion_matrix(
+      inference,
+      params,
+      batch_stats,
+      source,
+      threads=config.threads or None,
+      on_label=lambda _, example, label: shown.append((example, label)),
+      on_label_limit=config.pictures,
+      on_progress=report.advance,
+    )
+    scores = Scores(confusion, config.eval.absent_classes)
+    rows, means = evaluation.table(scores, source.spec)
+    report.table(evaluation.COLUMNS, rows, footer=means)
+    report.say(evaluation.summary(scores))
+    report.say(f'Scores and a picture: {_write(workdir / "evaluation", scores, source.spec, shown)}')
+  return scores
+
+
+def _write(folder: Path, scores: Scores, spec, shown) -> str:
+  try:
+    folder.mkdir(exist_ok=True)
+    figures = {
+      'mIoU': scores.miou,
+      'mAcc': scores.macc,
+      'aAcc': scores.aacc,
+      'absent_classes': scores.absent_classes,
+      'IoU': dict(zip(spec.class_names, _json_floats(scores.iou), strict=True)),
+      'accuracy': dict(zip(spec.class_names, _json_floats(scores.accuracy), strict=True)),
+      'confusion': scores.confusion.tolist(),
+    }
+    (folder / 'scores.json').write_text(json.dumps(figures, indent=1) + '\n')
+  except OSError as e:
+    raise UserError(f'cannot write to {folder}: {e.strerror or e}.') from e
+  if not shown:
+    return str(folder / 'scores.json')
+  picture = visualize.panel(
+    [example['image'] for example, _ in shown],
+    [example['label'] for example, _ in shown],
+    [label for _, label in shown],
+    spec,
+    names=[example['name'] for example, _ in shown],
+  )
+  visualize.write_image(folder / 'predictions.png', picture)
+  return f'{folder / "scores.json"}, {folder / "predictions.png"}'
+
+
+def _json_floats(values: np.ndarray) -> list[float | None]:
+  return [None if np.isnan(x) else float(x) for x in values]
+
+
+WORKDIR = flags.DEFINE_string('workdir', None, 'Of the training run.', required=True)
+CHECKPOINT = flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
+
+
+def main(config: ml_collections.ConfigDict) -> None:
+  evaluate(config, Path(WORKDIR.value), cli.which_checkpoint(CHECKPOINT.value))
+
+
+if __name__ == '__main__':
+  cli.run(main)

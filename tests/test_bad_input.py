@@ -1,0 +1,163 @@
+"""Every mistake a user can make ends in one sentence, a non-zero status, and nothing lost."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pspnet_jax.errors import UserError
+from pspnet_jax.train import train
+from tests import tiny
+
+pytestmark = pytest.mark.usefixtures('one_device')
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'expected'),
+  [
+    (['--config.batchsize=4'], 'did you mean batch_size?'),
+    (['--config.model.dept=4'], 'did you mean depth?'),
+    (['--config.batch_size=four'], 'batch_size'),
+    (['extra'], "unexpected argument 'extra'"),
+    (['--confg=x'], 'Did you mean: config'),
+  ],
+)
+def test_command_line(tmp_path, arguments, expected):
+  config, workdir = tiny.config_file(tmp_path), tmp_path / 'run'
+  result = tiny.run('train', f'--config={config}', f'--workdir={workdir}', *arguments)
+  assert_one_sentence(result, expected)
+  assert not workdir.exists()
+
+
+def assert_one_sentence(result, expected):
+  assert result.returncode == 1
+  assert expected in result.stderr
+  assert 'Traceback' not in result.stderr and result.stderr.startswith('Error: ')
+  assert result.stderr.count('\n') == 1
+
+
+def test_missing_config_file(tmp_path):
+  result = tiny.run('train', '--config=nowhere.py', f'--workdir={tmp_path}')
+  assert_one_sentence(result, 'there is no config file nowhere.py')
+
+
+def test_no_workdir_given(tmp_path):
+  result = tiny.run('train', f'--config={tiny.config_file(tmp_path)}')
+  assert_one_sentence(result, '--workdir')
+
+
+@pytest.mark.parametrize('command', ['evaluate', 'predict'])
+def test_workdir_without_checkpoints(tmp_path, command):
+  more = ['--input=x.png', '--output=y'] if command == 'predict' else []
+  (tmp_path / 'x.png').write_bytes(b'')
+  result = tiny.run(command, f'--workdir={tmp_path / "empty"}', *more)
+  assert result.returncode == 1 and 'Traceback' not in result.stderr
+
+
+def test_batch_that_does_not_divide_among_devices(tmp_path):
+  config = tiny.config_file(tmp_path)
+  result = tiny.run(
+    'train', f'--config={config}', f'--workdir={tmp_path}', '--config.batch_size=6', devices=4
+  )
+  assert_one_sentence(result, 'batch size 6 does not divide among 4 device(s)')
+
+
+def test_crop_below_one_output_cell(tmp_path):
+  with pytest.raises(UserError, match=r'crop_size \(7, 49\) is smaller than one output cell of 8×8'):
+    train(tiny.config(tmp_path, crop_size=(7, 49)), tmp_path / 'run')
+
+
+def test_workdir_that_cannot_be_written(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match='cannot write to the workdir'):
+    train(tiny.config(tmp_path), tmp_path / 'file' / 'run')
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A sound data folder of three classes, and the config that trains on it."""
+  rng = np.random.default_rng(0)
+  for split in ('train', 'val'):
+    for kind in ('images', 'labels'):
+      (tmp_path / 'data' / kind / split).mkdir(parents=True)
+    for name in 'abcd':
+      image = Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8))
+      image.save(tmp_path / 'data' / 'images' / split / f'{name}.jpg')
+      label = Image.fromarray(rng.integers(0, 3, (40, 50), np.uint8))
+      label.save(tmp_path / 'data' / 'labels' / split / f'{name}.png')
+  (tmp_path / 'data' / 'classes.txt').write_text('sky\nroad\ncar\n')
+  c = tiny.config(tmp_path, total_steps=2)
+  c.data = {
+    'name': 'folder',
+    'root': str(tmp_path / 'data'),
+    'train': {'split': 'train'},
+    'val': {'split': 'val'},
+  }
+  return tmp_path / 'data', c
+
+
+def test_a_sound_folder_trains(folder, tmp_path):
+  _, c = folder
+  train(c, tmp_path / 'run')
+
+
+def write_label(data, pixels, name='a'):
+  for split in ('train', 'val'):
+    Image.fromarray(pixels).save(data / 'labels' / split / f'{name}.png')
+
+
+def faults():
+  def missing_root(data):
+    data.rename(data.with_name('elsewhere'))
+
+  def empty(data):
+    for path in data.glob('*/train/*'):
+      path.unlink()
+
+  def no_label(data):
+    (data / 'labels' / 'train' / 'b.png').unlink()
+
+  def other_size(data):
+    write_label(data, np.zeros((41, 50), np.uint8))
+
+  def illegal_ids(data):
+    label = np.zeros((40, 50), np.uint8)
+    label[:2, :3] = 9
+    write_label(data, label)
+
+  def rgb_label(data):
+    write_label(data, np.zeros((40, 50, 3), np.uint8))
+
+  def wide_label(data):
+    write_label(data, np.full((40, 50), 300, np.uint16))
+
+  def truncated(data):
+    path = data / 'images' / 'train' / 'a.jpg'
+    path.write_bytes(path.read_bytes()[:-300])
+
+  def empty_file(data):
+    (data / 'images' / 'train' / 'a.jpg').write_bytes(b'')
+
+  def no_classes(data):
+    (data / 'classes.txt').unlink()
+
+  return [
+    (missing_root, r'data folder .*data does not exist'),
+    (empty, r'train'),
+    (no_label, r'images/train/b\.jpg'),
+    (other_size, r'a\.(jpg|png).*(50|41).*(50|41)'),
+    (illegal_ids, r'a\.png has 6 of 2000 pixels with id 9'),
+    (rgb_label, r'a\.png'),
+    (wide_label, r'a\.png.*300'),
+    (truncated, r'a\.jpg'),
+    (empty_file, r'a\.jpg'),
+    (no_classes, r'classes\.txt'),
+  ]
+
+
+@pytest.mark.parametrize(('break_it', 'message'), faults(), ids=lambda x: getattr(x, '__name__', ''))
+def test_bad_data_is_named(folder, tmp_path, break_it, message):
+  data, c = folder
+  break_it(data)
+  with pytest.raises(UserError, match=message) as caught:
+    train(c, tmp_path / 'run')
+  assert '\n' not in str(caught.value)

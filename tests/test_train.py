@@ -1,0 +1,216 @@
+"""The commands end to end, on a network that trains in seconds."""
+
+import errno
+import json
+import random
+import signal
+import subprocess
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import pspnet_jax
+from pspnet_jax import checkpoints as checkpoints_module
+from pspnet_jax.checkpoints import Checkpoints
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Network
+from pspnet_jax.train import train
+from tests import tiny
+
+pytestmark = pytest.mark.usefixtures('one_device')
+
+
+def weights(workdir):
+  checkpoints = Checkpoints(workdir, read_only=True)
+  network = checkpoints.card('latest').build_network()
+  return checkpoints.latest_step, checkpoints.weights(network, 'latest')
+
+
+def assert_identical(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """A workdir after an uninterrupted run of the command on one device."""
+  folder = tmp_path_factory.mktemp('finished')
+  workdir = folder / 'run'
+  result = tiny.run('train', f'--config={tiny.config_file(folder)}', f'--workdir={workdir}')
+  assert result.returncode == 0, result.stderr
+  return workdir, result.stdout
+
+
+def test_console_says_what_a_person_wants_to_know(finished):
+  workdir, out = finished
+  assert 'PSPNet-10' in out and '24 training images' in out
+  for word in ('step 2/6', 'loss', 'mIoU', 'images/s', 'lr', 'left', 'skyscraper', 'mAcc', 'aAcc'):
+    assert word in out
+  assert f'pspnet_jax.predict --workdir={workdir}' in out
+  assert '\x1b' not in out and 'absl' not in out
+
+
+def test_workdir_holds_logs_config_and_checkpoints(finished):
+  workdir, _ = finished
+  records = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  assert [r['step'] for r in records] == [2, 4, 6, 6]
+  assert records[0].keys() >= {'train/loss', 'train/mIoU', 'learning_rate', 'images_per_second'}
+  assert 'val/mIoU' in records[-1]
+  assert list(workdir.glob('events.out.tfevents.*')) and (workdir / 'config.json').is_file()
+  assert Checkpoints(workdir, read_only=True).latest_step == 6
+
+
+def test_evaluate_repeats_the_scores_of_training(finished):
+  workdir, out = finished
+  result = tiny.run('evaluate', f'--workdir={workdir}')
+  assert result.returncode == 0, result.stderr
+  scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())
+  record = json.loads((workdir / 'metrics.jsonl').read_text().splitlines()[-1])
+  assert scores['mIoU'] == record['val/mIoU']
+  assert np.sum(scores['confusion']) == 5 * 33 * 49  # every pixel of every example once
+  assert (workdir / 'evaluation' / 'predictions.png').is_file()
+  assert 'left out of the means' in result.stdout
+  sliding = tiny.run(
+    'evaluate', f'--workdir={workdir}', '--config.eval.window=33,33', '--config.eval.flip=True'
+  )
+  assert 'windows of 33×33, averaged with the mirror image' in sliding.stdout, sliding.stderr
+
+
+def test_predict_labels_a_folder(finished, tmp_path):
+  workdir, _ = finished
+  rng = np.random.default_rng(0)
+  (tmp_path / 'in' / 'deep').mkdir(parents=True)
+  for name, size in (('a.jpg', (40, 60)), ('deep/b.png', (20, 21)), ('a.png', (90, 70))):
+    pixels = rng.integers(0, 255, (*size, 3), np.uint8)
+    pspnet_jax.data.decode.Image.fromarray(pixels).save(tmp_path / 'in' / name)
+  arguments = f'--workdir={workdir}', f'--input={tmp_path / "in"}', f'--output={tmp_path / "out"}'
+  result = tiny.run('predict', *arguments)
+  assert result.returncode == 0, result.stderr
+  for kind in ('labels', 'overlays'):
+    found = sorted(str(p.relative_to(tmp_path / 'out' / kind)) for p in (tmp_path / 'out' / kind).rglob('*.png'))
+    assert found == ['a.jpg.png', 'a.png.png', 'deep/b.png']
+  # In Python, the same in three lines.
+  model = pspnet_jax.load(workdir)
+  label = model(tmp_path / 'in' / 'deep' / 'b.png')
+  written = pspnet_jax.data.decode.Image.open(tmp_path / 'out' / 'labels' / 'deep' / 'b.png')
+  np.testing.assert_array_equal(label, np.asarray(written))
+  assert written.mode == 'P' and label.shape == (20, 21)
+
+
+def test_a_finished_run_is_not_trained_again(finished, tmp_path):
+  workdir, _ = finished
+  before = (workdir / 'metrics.jsonl').read_text()
+  result = tiny.run('train', f'--config={tiny.config_file(tmp_path)}', f'--workdir={workdir}')
+  assert result.returncode == 0 and 'All 6 steps are done' in result.stdout
+  assert (workdir / 'metrics.jsonl').read_text() == before
+
+
+@pytest.mark.slow
+def test_killed_three_times_and_resumed_ends_bit_for_bit_the_same(finished, tmp_path):
+  arguments = f'--config={tiny.config_file(tmp_path)}', f'--workdir={tmp_path / "run"}'
+  rng = random.Random(0)
+  for kill in range(3):
+    process = subprocess.Popen(
+      tiny.command('train', *arguments),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+      cwd=tiny.ROOT,
+      env=tiny.environment(),
+    )
+    for line in process.stdout:  # until the first report, then any moment
+      if line.startswith('step') or kill == 0:
+        break
+    time.sleep(rng.uniform(0, 1.0))
+    process.kill()
+    process.communicate()
+  result = tiny.run('train', *arguments)
+  assert result.returncode == 0, result.stderr
+  step, resumed = weights(tmp_path / 'run')
+  assert step == 6
+  assert_identical(resumed, weights(finished[0])[1])
+  records = [json.loads(x) for x in (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()]
+  assert [r['step'] for r in records] == [2, 4, 6, 6]
+
+
+def test_sigterm_saves_and_says_what_to_do(finished, tmp_path):
+  arguments = f'--config={tiny.config_file(tmp_path)}', f'--workdir={tmp_path / "run"}'
+  process = subprocess.Popen(
+    tiny.command('train', *arguments, '--config.log_every=1', '--config.total_steps=100000'),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=tiny.ROOT,
+    env=tiny.environment(),
+  )
+  for line in process.stdout:
+    if line.startswith('step'):
+      break
+  process.send_signal(signal.SIGTERM)
+  _, error = process.communicate(timeout=120)
+  assert process.returncode == 143
+  assert error.startswith('Error: SIGTERM: step ') and 'run the same command' in error
+  assert error.count('\n') == 1
+  step = Checkpoints(tmp_path / 'run', read_only=True).latest_step
+  assert f'step {step} of 100000 is saved' in error
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_sound_checkpoint(tmp_path):
+  c = tiny.config(tmp_path, optimizer__base_lr=0.01, total_steps=2)
+  train(c, tmp_path / 'run')
+  c.total_steps, c.optimizer.base_lr = 6, 1e30
+  with pytest.raises(UserError, match=r'between steps 3 and 4; the checkpoint of step 2 is sound'):
+    train(c, tmp_path / 'run')
+  step, (params, _) = weights(tmp_path / 'run')
+  assert step == 2 and all(np.isfinite(x).all() for x in params.values())
+
+
+@pytest.mark.parametrize(
+  'error',
+  [
+    OSError(errno.ENOSPC, 'No space left on device'),
+    ValueError("RESOURCE_EXHAUSTED: ... No space left on device [os_error_code='28']"),
+  ],
+)
+def test_a_full_disk_ends_the_run_in_a_sentence(tmp_path, monkeypatch, error):
+  def full(*_, **__):
+    raise error
+
+  monkeypatch.setattr(checkpoints_module.ocp.CheckpointManager, 'save', full)
+  with pytest.raises(UserError, match='the disk is full; no earlier one exists: make room'):
+    train(tiny.config(tmp_path), tmp_path / 'run')
+
+
+def test_eight_devices_train_one_network(tmp_path):
+  result = tiny.run(
+    'train', f'--config={tiny.config_file(tmp_path)}', f'--workdir={tmp_path}', devices=8
+  )
+  assert result.returncode == 0, result.stderr
+  assert 'on 8 × cpu' in result.stdout
+
+
+def test_ema_is_what_is_evaluated_and_restored(tmp_path):
+  train(tiny.config(tmp_path, ema_decay=0.5, total_steps=2), tmp_path / 'run')
+  checkpoints = Checkpoints(tmp_path / 'run', read_only=True)
+  network = checkpoints.card().build_network()
+  averaged, _ = checkpoints.weights(network)
+  raw = checkpoints._manager.restore(2)['params']
+  assert any((np.asarray(averaged[n]) != np.asarray(raw[n])).any() for n in raw)
+
+
+def test_changed_settings_are_named_when_going_on(tmp_path, capsys):
+  train(tiny.config(tmp_path, total_steps=2), tmp_path / 'run')
+  train(tiny.config(tmp_path, total_steps=4, aux_weight=0.2), tmp_path / 'run')
+  out = capsys.readouterr().out
+  assert 'Going on from step 2.' in out and 'aux_weight: 0.4 → 0.2' in out
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+  train(tiny.config(tmp_path, total_steps=2), tmp_path / 'run')
+  wider = tiny.config(tmp_path, total_steps=4, model__head_channels=16)
+  with pytest.raises(UserError, match=r'bottleneck/bn/bias is \(8,\) there and \(16,\) here'):
+    train(wider, tmp_path / 'run')
+  network = Network(11, **dict(wider.model))
+  with pytest.raises(UserError, match='bottleneck/bn/bias'):
+    Checkpoints(tmp_path / 'run', read_only=True).weights(network)

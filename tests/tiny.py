@@ -1,0 +1,61 @@
+"""A training run that takes seconds, and how to start the commands on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_collections
+
+from pspnet_jax import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONFIG = """
+import ml_collections
+
+def get_config():
+  c = ml_collections.ConfigDict()
+  c.batch_size, c.total_steps, c.crop_size = 8, 6, (33, 49)
+  c.log_every, c.eval_every, c.checkpoint_every, c.pictures = 2, 0, 2, 2
+  c.data = {'name': 'context_scenes', 'size': (33, 49), 'train': {'length': 24}, 'val': {'length': 5}}
+  c.model = {'depth': 10, 'stem_channels': (4, 4, 8), 'width': 4, 'bins': (1, 2),
+             'head_channels': 8, 'aux_channels': 8}
+  return c
+"""
+
+
+def config_file(folder: Path) -> Path:
+  path = folder / 'tiny.py'
+  path.write_text(CONFIG)
+  return path
+
+
+def config(folder: Path, **changes) -> ml_collections.ConfigDict:
+  """The tiny config; changes are written a__b=value for a.b."""
+  c = settings.load(str(config_file(folder)))
+  c.update_from_flattened_dict({name.replace('__', '.'): value for name, value in changes.items()})
+  return c
+
+
+def command(name: str, *arguments: object) -> list[str]:
+  return [sys.executable, '-m', f'pspnet_jax.{name}', *map(str, arguments)]
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+  flags = f'--xla_force_host_platform_device_count={devices}'
+  return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'COLUMNS': '120'}
+
+
+def run(name: str, *arguments: object, devices: int = 1) -> subprocess.CompletedProcess:
+  return subprocess.run(
+    command(name, *arguments),
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    env=environment(devices),
+    timeout=300,
+    check=False,
+  )
