@@ -11,7 +11,7 @@ __version__ = '0.1.0'
 __all__ = ['Predictor', 'load']
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
   # Imported when first used: `import pspnet_jax.data.spec` should not start JAX.
   if name in __all__:
     from pspnet_jax import predictor

@@ -45,9 +45,7 @@ class Checkpoints:
     keep = preservation_policy.AnyPreservationPolicy(
       [
         preservation_policy.LatestN(1),
-        preservation_policy.BestN(
-          get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
-        ),
+        preservation_policy.BestN(get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False),
       ]
     )
     try:
@@ -139,9 +137,7 @@ class Checkpoints:
     wanted = {params: network.param_shapes, 'batch_stats': network.batch_stat_shapes}
     self._check(step, wanted)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), wanted
-    )
+    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), wanted)
     items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
     restored = self._manager.restore(step, args=ocp.args.Composite(**items))
     return restored[params], restored['batch_stats']
@@ -150,7 +146,9 @@ class Checkpoints:
     """The step's number; 'best' is the latest where nothing was measured."""
     steps = self._manager.all_steps()
     if not steps:
-      raise UserError(f'{self.directory} holds no checkpoint: train first, or name another workdir.')
+      raise UserError(
+        f'{self.directory} holds no checkpoint: train first, or name another workdir.'
+      )
     if isinstance(which, int):
       if which not in steps:
         raise UserError(f'{self.directory} has no step {which}; it has {sorted(steps)}.')

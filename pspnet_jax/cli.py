@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import ml_collections
 from absl import app, flags
@@ -65,7 +66,7 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
 
 
 def _value(argv: Sequence[str], name: str) -> str | None:
-  """The value of `--name=VALUE` or `--name VALUE`, before flags can be parsed: they depend on it."""
+  """The value of `--name=VALUE` or `--name VALUE`: needed before flags can be defined."""
   for i, argument in enumerate(argv):
     flag, equals, value = argument.partition('=')
     if flag in (f'--{name}', f'-{name}'):
@@ -109,4 +110,4 @@ def which_checkpoint(value: str) -> Which:
     return int(value)
   if value not in ('best', 'latest'):
     raise UserError(f"--checkpoint={value}: give 'best', 'latest' or the number of a step.")
-  return value
+  return cast(Which, value)

@@ -3,7 +3,7 @@
 python -m pspnet_jax.evaluate --workdir=/tmp/scenes
 
 The data and the protocol are those of the run; --config=FILE.py or --config.KEY=VALUE changes them
-(--config.eval.window=473,473 slides windows, --config.eval.flip=True averages with the mirror image).
+(--config.eval.window=473,473 slides windows, --config.eval.flip=True averages with the mirror's).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from absl import flags
 
 from pspnet_jax import cli, evaluation, from_config, visualize
 from pspnet_jax.checkpoints import Checkpoints, Which
-from pspnet_jax.data.spec import Example
+from pspnet_jax.data.spec import DatasetSpec, Example
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
@@ -60,11 +60,15 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path, which: Which = 'b
     rows, means = evaluation.table(scores, source.spec)
     report.table(evaluation.COLUMNS, rows, footer=means)
     report.say(evaluation.summary(scores))
-    report.say(f'Scores and a picture: {_write(workdir / "evaluation", scores, source.spec, shown)}')
+    report.say(
+      f'Scores and a picture: {_write(workdir / "evaluation", scores, source.spec, shown)}'
+    )
   return scores
 
 
-def _write(folder: Path, scores: Scores, spec, shown) -> str:
+def _write(
+  folder: Path, scores: Scores, spec: DatasetSpec, shown: list[tuple[Example, np.ndarray]]
+) -> str:
   try:
     folder.mkdir(exist_ok=True)
     figures = {

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from pspnet_jax import parallel
+from pspnet_jax.console import Cell
 from pspnet_jax.data.loader import eval_batches
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
 from pspnet_jax.inference import Inference
@@ -76,11 +77,14 @@ def confusion_matrix(
 COLUMNS = ('class', 'IoU %', 'accuracy %', 'pixels %')
 
 
-def table(scores: Scores, spec: DatasetSpec) -> tuple[list[list], list]:
+def table(scores: Scores, spec: DatasetSpec) -> tuple[list[list[Cell]], list[Cell]]:
   """Rows of `COLUMNS` for every class, and the row of the means."""
   share = scores.label_pixels / max(scores.label_pixels.sum(), 1)
   columns = (spec.class_names, 100 * scores.iou, 100 * scores.accuracy, 100 * share)
-  rows = [[name, *map(float, values)] for name, *values in zip(*columns, strict=True)]
+  rows: list[list[Cell]] = [
+    [name, float(iou), float(accuracy), float(pixels)]
+    for name, iou, accuracy, pixels in zip(*columns, strict=True)
+  ]
   return rows, ['mean', 100 * scores.miou, 100 * scores.macc, None]
 
 

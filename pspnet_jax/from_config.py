@@ -102,7 +102,7 @@ def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  flat = {}
+  flat: dict[str, Any] = {}
   for key, value in tree.items():
     flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, Mapping) else {prefix + key: value}
   return flat

@@ -1,11 +1,11 @@
-"""From images of any size to labels: windows in batches through the network, summed on the device."""
+"""From images of any size to labels: windows through the network, summed on the device."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,14 @@ class _Canvas:
   scores: jax.Array | None = None  # float32 [H, W, C]
 
 
+class _Window(NamedTuple):
+  """A piece of an image on its canvas."""
+
+  canvas: _Canvas
+  position: tuple[int, int]  # of its upper left corner on the canvas
+  pixels: np.ndarray  # uint8 [h, w, 3]
+
+
 class Inference:
   """Runs a network over images of any size.
 
@@ -59,13 +67,14 @@ class Inference:
     self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     flip = card.protocol.flip
 
-    def softmax(params, batch_stats, image):
+    def softmax(params: Arrays, batch_stats: Arrays, image: jax.Array) -> jax.Array:
       image = ops.normalize(image, card.mean, card.std)
       outputs, _ = network.apply(params, batch_stats, image)
       return jax.nn.softmax(outputs['logits'])
 
     @jax.jit
-    def run(params, batch_stats, image):  # uint8 [N, h, w, 3] -> float32 [N, h, w, C]
+    def run(params: Arrays, batch_stats: Arrays, image: jax.Array) -> jax.Array:
+      # uint8 [N, h, w, 3] -> float32 [N, h, w, C]
       scores = softmax(params, batch_stats, image)
       if flip:
         scores = (scores + softmax(params, batch_stats, image[:, :, ::-1])[:, :, ::-1]) / 2
@@ -84,15 +93,15 @@ class Inference:
     """
     on_mesh = parallel.replicated(self._mesh)
     params, batch_stats = jax.device_put((params, batch_stats), on_mesh)
-    waiting: list[tuple[_Canvas, tuple[int, int], np.ndarray]] = []  # windows of one shape
+    waiting: list[_Window] = []  # of one shape
     order: collections.deque[_Canvas] = collections.deque()
 
-    def flush():
+    def flush() -> None:
       if waiting:
         self._process(params, batch_stats, waiting)
         waiting.clear()
 
-    def finished():
+    def finished() -> Iterator[tuple[Any, jax.Array, tuple[slice, slice]]]:
       while order and not order[0].windows_left:
         canvas = order.popleft()
         (top, left), (height, width) = canvas.offset, canvas.size
@@ -100,19 +109,19 @@ class Inference:
         yield canvas.tag, _argmax(canvas.scores), where
 
     for tag, image in images:
-      canvas, windows = self._cut(tag, image)
-      order.append(canvas)
-      for position, window in windows:
-        if waiting and waiting[0][2].shape != window.shape:
+      windows = self._cut(tag, image)
+      order.append(windows[0].canvas)
+      for window in windows:
+        if waiting and waiting[0].pixels.shape != window.pixels.shape:
           flush()
-        waiting.append((canvas, position, window))
+        waiting.append(window)
         if len(waiting) == self._batch_size:
           flush()
       yield from finished()
     flush()
     yield from finished()
 
-  def _cut(self, tag, image) -> tuple[_Canvas, list[tuple[tuple[int, int], np.ndarray]]]:
+  def _cut(self, tag: Any, image: np.ndarray) -> list[_Window]:
     height, width = image.shape[:2]
     protocol = self._card.protocol
     window = protocol.window or (height, width)
@@ -133,12 +142,13 @@ class Inference:
       shape = [-(-side // _CANVAS_STEP) * _CANVAS_STEP for side in inner]
       num_classes = self._card.spec.num_classes
       canvas.scores = jnp.zeros((*shape, num_classes), jnp.float32)
-    cuts = [((y, x), image[y : y + window[0], x : x + window[1]]) for y, x in positions]
-    return canvas, cuts
+    return [
+      _Window(canvas, (y, x), image[y : y + window[0], x : x + window[1]]) for y, x in positions
+    ]
 
-  def _process(self, params, batch_stats, waiting) -> None:
+  def _process(self, params: Arrays, batch_stats: Arrays, waiting: list[_Window]) -> None:
     """Runs a batch of windows of one shape and adds the results to their canvases."""
-    windows = [window for _, _, window in waiting]
+    windows = [window.pixels for window in waiting]
     # A last, smaller batch is filled up to a power of two a device: few batch sizes to compile.
     full = self._mesh.size
     while full < len(windows):
@@ -154,7 +164,7 @@ class Inference:
       if canvas.scores is None:
         canvas.scores = scores[i]
       else:
-        canvas.scores = _paste(canvas.scores, scores, i, np.int32(position))
+        canvas.scores = _paste(canvas.scores, scores, i, np.array(position, np.int32))
       canvas.windows_left -= 1
 
 

@@ -142,7 +142,7 @@ def adaptive_max_pool(x: jax.Array, bins: Sequence[int]) -> list[jax.Array]:
 
 
 def _shifted(matrix: np.ndarray) -> np.ndarray:
-  """[size, b] -> [3, size, b]: the row above, at and below each position; zero outside the image."""
+  """[size, b] -> [3, size, b]: the row above, at and below each; zero outside the image."""
   zero = np.zeros((1, matrix.shape[1]))
   above, below = np.vstack([zero, matrix[:-1]]), np.vstack([matrix[1:], zero])
   return np.stack([above, matrix, below])

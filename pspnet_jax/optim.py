@@ -26,9 +26,7 @@ def learning_rate(
 def _multipliers(names: Mapping[str, object], head: float, head_bias: float) -> dict[str, float]:
   """Learning-rate multiplier of every parameter. The bias is the classifiers', as Caffe's conv6."""
   return {
-    name: 1.0
-    if not name.startswith(HEAD)
-    else (head_bias if name.endswith('conv/bias') else head)
+    name: 1.0 if not name.startswith(HEAD) else (head_bias if name.endswith('conv/bias') else head)
     for name in names
   }
 

@@ -43,11 +43,9 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulation_steps: int = 1) -
 
 
 def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-  """This process's rows of a batch to global arrays, split over the mesh; starts the transfer."""
+  """Starts the transfer of this process's rows of a batch; global arrays, split over the mesh."""
   sharding = split_batch(mesh)
-  return {
-    name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()
-  }
+  return {name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()}
 
 
 def prefetch(

@@ -65,7 +65,12 @@ def predict(
 
 
 def _write(
-  output: Path, target: Path, image: np.ndarray, label: np.ndarray, spec: DatasetSpec, overlays: bool
+  output: Path,
+  target: Path,
+  image: np.ndarray,
+  label: np.ndarray,
+  spec: DatasetSpec,
+  overlays: bool,
 ) -> None:
   try:
     for kind in ('labels', 'overlays') if overlays else ('labels',):

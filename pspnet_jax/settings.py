@@ -85,7 +85,9 @@ def load(path: str) -> ml_collections.ConfigDict:
   """
   path, _, argument = path.partition(':')
   if not Path(path).is_file():
-    raise UserError(f'there is no config file {path}: give --config=FILE.py, such as those in configs/.')
+    raise UserError(
+      f'there is no config file {path}: give --config=FILE.py, such as those in configs/.'
+    )
   module_spec = importlib.util.spec_from_file_location('config', path)
   if module_spec is None or module_spec.loader is None:
     raise UserError(f'{path} is not a Python file: give --config=FILE.py.')

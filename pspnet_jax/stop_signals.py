@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import Any
 
 from pspnet_jax.errors import Stopped
 
@@ -13,7 +14,7 @@ class StopSignals:
 
   def __init__(self):
     self.name: str | None = None  # of the signal that came
-    self._previous: dict[int, object] = {}
+    self._previous: dict[int, Any] = {}
 
   @property
   def requested(self) -> bool:
@@ -30,10 +31,10 @@ class StopSignals:
         self._previous[number] = signal.signal(number, self._remember)
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, *_: object) -> None:
     self._restore()
 
-  def _remember(self, number: int, _frame) -> None:
+  def _remember(self, number: int, _frame: object) -> None:
     self.name = signal.Signals(number).name
     self._restore()
 

@@ -27,7 +27,7 @@ from pspnet_jax.data.spec import Example, Source
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
-from pspnet_jax.models.network import Network
+from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.reporting import Reporter
 from pspnet_jax.stop_signals import StopSignals
 from pspnet_jax.train_step import TrainMetrics, TrainState, make_train_step
@@ -105,7 +105,9 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
         return step == c.total_steps or (every > 0 and step % every == 0)
 
       evaluating = due(c.eval_every)
-      saving = evaluating or due(c.checkpoint_every) or stop.requested or checkpoints.preempted(step)
+      saving = (
+        evaluating or due(c.checkpoint_every) or stop.requested or checkpoints.preempted(step)
+      )
       if not saving and not due(c.log_every):
         continue
 
@@ -147,7 +149,7 @@ def _training_values(metrics: TrainMetrics) -> dict[str, float]:
 
 
 @jax.jit
-def _all_finite(params) -> jax.Array:
+def _all_finite(params: Arrays) -> jax.Array:
   return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
 
 

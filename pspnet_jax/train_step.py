@@ -18,6 +18,7 @@ from pspnet_jax.metrics import Confusion
 from pspnet_jax.models.network import Arrays, Network
 
 Batch = dict[str, jax.Array]
+Measured = tuple[dict[str, jax.Array], Confusion]  # losses by name, and what was taken for what
 SAMPLING = 4  # training's own mIoU looks at every 4th pixel of every 4th row
 
 
@@ -86,7 +87,9 @@ def make_train_step(
     ema_decay: decay of the parameters' moving average per step; 0 keeps none.
   """
 
-  def loss_fn(params, batch_stats, batch, num_valid, key):
+  def loss_fn(
+    params: Arrays, batch_stats: Arrays, batch: Batch, num_valid: jax.Array, key: jax.Array
+  ) -> tuple[jax.Array, tuple[Arrays, Measured]]:
     image = ops.normalize(batch['image'], mean, std)  # [N, H, W, 3]
     outputs, batch_stats = network.apply(params, batch_stats, image, train=True, key=key)
     losses = {name: cross_entropy_sum(x, batch['label']) / num_valid for name, x in outputs.items()}
@@ -95,42 +98,41 @@ def make_train_step(
     prediction = outputs['logits'][:, ::SAMPLING, ::SAMPLING].argmax(-1)
     sampled = batch['label'][:, ::SAMPLING, ::SAMPLING]
     confusion = Confusion.count(sampled, prediction, outputs['logits'].shape[-1])
-    return loss, (batch_stats, (loss, main_loss, aux_loss, confusion))
+    return loss, (
+      batch_stats,
+      ({'loss': loss, 'main_loss': main_loss, 'aux_loss': aux_loss}, confusion),
+    )
 
   grad_fn = jax.grad(loss_fn, has_aux=True)
 
-  def gradients(params, batch_stats, batch, key):
+  def gradients(
+    params: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array
+  ) -> tuple[Arrays, tuple[Arrays, Measured]]:
     num_valid = jnp.maximum(count_valid(batch['label']), 1)
     if accumulation_steps == 1:
       return grad_fn(params, batch_stats, batch, num_valid, key)
 
-    def part(carry, inputs):
-      grads, batch_stats, seen = carry
-      index, batch = inputs
-      new, (batch_stats, measured) = grad_fn(
-        params, batch_stats, batch, num_valid, jax.random.fold_in(key, index)
-      )
-      *losses, confusion = measured
-      seen = (*(a + b for a, b in zip(seen, losses, strict=False)), seen[-1].merge(confusion))
-      return (jax.tree.map(jnp.add, grads, new), batch_stats, seen), None
+    def part(carry: Any, inputs: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+      total, batch_stats = carry
+      index, rows = inputs
+      part_key = jax.random.fold_in(key, index)
+      grads, (batch_stats, measured) = grad_fn(params, batch_stats, rows, num_valid, part_key)
+      return (jax.tree.map(jnp.add, total, (grads, measured)), batch_stats), None
 
     # Row r goes to part r mod A: every device finds rows of every part among its own.
     parts = jax.tree.map(
       lambda x: x.reshape(-1, accumulation_steps, *x.shape[1:]).swapaxes(0, 1), batch
     )
-    zero = jnp.zeros((), jnp.float32)
-    num_classes = network.options['num_classes']
-    start = (
-      jax.tree.map(jnp.zeros_like, params),
-      batch_stats,
-      (zero, zero, zero, Confusion.zeros(num_classes)),
-    )
-    (grads, batch_stats, seen), _ = jax.lax.scan(
-      part, start, (jnp.arange(accumulation_steps), parts)
-    )
-    return grads, (batch_stats, seen)
+    first = jax.tree.map(lambda x: x[0], parts)
+    grads, (_, measured) = jax.eval_shape(grad_fn, params, batch_stats, first, num_valid, key)
+    total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, measured))
+    inputs = (jnp.arange(accumulation_steps), parts)
+    ((grads, measured), batch_stats), _ = jax.lax.scan(part, (total, batch_stats), inputs)
+    return grads, (batch_stats, measured)
 
-  def train_step(state: TrainState, metrics: TrainMetrics, batch: Batch):
+  def train_step(
+    state: TrainState, metrics: TrainMetrics, batch: Batch
+  ) -> tuple[TrainState, TrainMetrics]:
     """One SGD step. batch: image uint8 [N, H, W, 3], label uint8 [N, H, W]."""
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     grads, (batch_stats, measured) = gradients(state.params, state.batch_stats, batch, key)
@@ -139,9 +141,9 @@ def make_train_step(
     ema_params = state.ema_params
     if ema_params is not None:
       ema_params = jax.tree.map(lambda a, p: optim.ema(a, p, ema_decay), ema_params, params)
-    *losses, confusion = measured
-    averages = [Average.from_model_output(loss) for loss in losses]
-    metrics = metrics.merge(TrainMetrics(*averages, confusion))
+    losses, confusion = measured
+    averages = {name: Average.from_model_output(loss) for name, loss in losses.items()}
+    metrics = metrics.merge(TrainMetrics(**averages, confusion=confusion))
     return TrainState(state.step + 1, params, batch_stats, opt_state, ema_params), metrics
 
   return train_step

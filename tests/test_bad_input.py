@@ -62,7 +62,9 @@ def test_batch_that_does_not_divide_among_devices(tmp_path):
 
 
 def test_crop_below_one_output_cell(tmp_path):
-  with pytest.raises(UserError, match=r'crop_size \(7, 49\) is smaller than one output cell of 8×8'):
+  with pytest.raises(
+    UserError, match=r'crop_size \(7, 49\) is smaller than one output cell of 8×8'
+  ):
     train(tiny.config(tmp_path, crop_size=(7, 49)), tmp_path / 'run')
 
 
@@ -154,7 +156,9 @@ def faults():
   ]
 
 
-@pytest.mark.parametrize(('break_it', 'message'), faults(), ids=lambda x: getattr(x, '__name__', ''))
+@pytest.mark.parametrize(
+  ('break_it', 'message'), faults(), ids=lambda x: getattr(x, '__name__', '')
+)
 def test_bad_data_is_named(folder, tmp_path, break_it, message):
   data, c = folder
   break_it(data)

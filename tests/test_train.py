@@ -62,7 +62,7 @@ def test_workdir_holds_logs_config_and_checkpoints(finished):
 
 
 def test_evaluate_repeats_the_scores_of_training(finished):
-  workdir, out = finished
+  workdir, _ = finished
   result = tiny.run('evaluate', f'--workdir={workdir}')
   assert result.returncode == 0, result.stderr
   scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())
@@ -88,7 +88,9 @@ def test_predict_labels_a_folder(finished, tmp_path):
   result = tiny.run('predict', *arguments)
   assert result.returncode == 0, result.stderr
   for kind in ('labels', 'overlays'):
-    found = sorted(str(p.relative_to(tmp_path / 'out' / kind)) for p in (tmp_path / 'out' / kind).rglob('*.png'))
+    found = sorted(
+      str(p.relative_to(tmp_path / 'out' / kind)) for p in (tmp_path / 'out' / kind).rglob('*.png')
+    )
     assert found == ['a.jpg.png', 'a.png.png', 'deep/b.png']
   # In Python, the same in three lines.
   model = pspnet_jax.load(workdir)

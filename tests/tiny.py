@@ -20,7 +20,8 @@ def get_config():
   c = ml_collections.ConfigDict()
   c.batch_size, c.total_steps, c.crop_size = 8, 6, (33, 49)
   c.log_every, c.eval_every, c.checkpoint_every, c.pictures = 2, 0, 2, 2
-  c.data = {'name': 'context_scenes', 'size': (33, 49), 'train': {'length': 24}, 'val': {'length': 5}}
+  c.data = {'name': 'context_scenes', 'size': (33, 49),
+            'train': {'length': 24}, 'val': {'length': 5}}
   c.model = {'depth': 10, 'stem_channels': (4, 4, 8), 'width': 4, 'bins': (1, 2),
              'head_channels': 8, 'aux_channels': 8}
   return c

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -33,7 +33,7 @@ def train_batches(
   process_count: int = 1,
   threads: int | None = None,
   prefetch: int = 2,
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Generator[dict[str, np.ndarray]]:
   """Endless training batches from step `start_step` on.
 
   The stream is one shuffled epoch after another, and a batch may reach from one into the next: no
@@ -134,7 +134,7 @@ def _iterate(
   *,
   threads: int | None,
   buffer_size: int,
-) -> Iterator[Any]:
+) -> Generator[Any]:
   if threads is None:
     threads = min(os.cpu_count() or 1, 16)
   # Each thread works on an image of its own: OpenCV's threads on top would only get in the way.

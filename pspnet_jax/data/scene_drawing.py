@@ -136,7 +136,11 @@ def _draw_evidence(canvas: Canvas, rng: np.random.Generator, evidence: str, top:
   paint = np.float32([222, 220, 208])
   for start in np.arange(top + rng.uniform(0, 0.1), 1, 0.13):  # dashes, wider towards the viewer
     near, far = (
-      (0.55 * (at_top + (at_bottom - at_top) * depth), 0.006 + 0.01 * depth, top + (1 - top) * depth)
+      (
+        0.55 * (at_top + (at_bottom - at_top) * depth),
+        0.006 + 0.01 * depth,
+        top + (1 - top) * depth,
+      )
       for depth in ((start + 0.07 - top) / (1 - top), (start - top) / (1 - top))
     )
     sides = [(x + side * half, y) for x, half, y in (near, far) for side in (-1, 1)]
@@ -173,7 +177,9 @@ def _windows(rng: np.random.Generator, wall: np.ndarray, left: float, base: floa
   return shader
 
 
-def _draw_sign(canvas: Canvas, rng: np.random.Generator, wall: np.ndarray, left: float, base: float):
+def _draw_sign(
+  canvas: Canvas, rng: np.random.Generator, wall: np.ndarray, left: float, base: float
+):
   """A panel in the colour of its wall, told from it by the lines of writing."""
   panel, writing = wall * rng.uniform(1.02, 1.1), wall * rng.uniform(0.6, 0.7)
   top = base - 0.078

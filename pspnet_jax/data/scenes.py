@@ -65,7 +65,9 @@ class ContextScenes:
       raise UserError(f'context scenes have no split {split!r}: use {" or ".join(_LENGTHS)}.')
     size = tuple(size)
     if len(size) != 2 or min(size) < _MIN_SIDE:
-      raise UserError(f'{size=} of a context scene: give (height, width), {_MIN_SIDE} or more each.')
+      raise UserError(
+        f'{size=} of a context scene: give (height, width), {_MIN_SIDE} or more each.'
+      )
     length = _LENGTHS[split] if length is None else length
     if length < 1:
       raise UserError(f'{length=} of context scenes: give 1 or more.')

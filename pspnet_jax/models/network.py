@@ -17,7 +17,7 @@ class Network:
   """A PSPNet without its state.
 
   The module is built once, abstractly; parameters and batch statistics are dictionaries of arrays
-  by name, so that optimisers, masks, checkpoints and importers address a layer by what it is called.
+  by name, so that optimisers, masks, checkpoints and importers address a layer by its name.
 
   Args:
     num_classes: logits a pixel.
@@ -28,7 +28,9 @@ class Network:
   def __init__(self, num_classes: int, *, dtype: str = 'float32', **options: Any):
     self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
     model = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
-    self._graphdef, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    self._graphdef: Any
+    self._graphdef, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
+    params, batch_stats = states
     self._param_paths = _paths(params)
     self._batch_stat_paths = _paths(batch_stats)
     self.param_shapes = _named(params)
@@ -40,7 +42,8 @@ class Network:
 
   def init(self, seed: int) -> tuple[Arrays, Arrays]:
     """Initial parameters and batch statistics, float32; the same for a seed on every platform."""
-    _, params, batch_stats = nnx.split(self._build(nnx.Rngs(seed)), nnx.Param, nnx.BatchStat)
+    _, *states = nnx.split(self._build(nnx.Rngs(seed)), nnx.Param, nnx.BatchStat)
+    params, batch_stats = states
     return _named(params), _named(batch_stats)
 
   def apply(
@@ -53,16 +56,18 @@ class Network:
     key: jax.Array | None = None,
   ) -> tuple[Arrays, Arrays]:
     """Runs the network; see `PSPNet.__call__`. Returns its outputs and the new batch statistics."""
-    leaves = [(path, nnx.Param(params[name])) for name, path in self._param_paths.items()]
+    leaves: list[tuple[Any, nnx.Variable[Any]]] = [
+      (path, nnx.Param(params[name])) for name, path in self._param_paths.items()
+    ]
     leaves += [(p, nnx.BatchStat(batch_stats[name])) for name, p in self._batch_stat_paths.items()]
     model = nnx.merge(self._graphdef, nnx.from_flat_state(leaves))
     outputs = model(image, train=train, key=key)
     return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
 
 
-def _paths(state: nnx.State) -> dict[str, tuple]:
+def _paths(state: Any) -> dict[str, tuple[Any, ...]]:
   return {'/'.join(map(str, path)): path for path, _ in nnx.to_flat_state(state)}
 
 
-def _named(state: nnx.State) -> dict[str, Any]:
+def _named(state: Any) -> dict[str, Any]:
   return {'/'.join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(state)}

@@ -1,4 +1,4 @@
-"""PSPNet (Zhao et al. 2017, figure 3), top to bottom: backbone → pyramid → bottleneck → classifier."""
+"""PSPNet (Zhao et al. 2017, figure 3): backbone → pyramid → bottleneck → classifier."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class SplitBottleneck(nnx.Module):
   ):
     init = torch_uniform(9 * (in_channels + sum(level_channels)))
 
-    def kernel(c):
+    def kernel(c: int) -> nnx.Param[jax.Array]:
       return nnx.Param(init(rngs.params(), (3, 3, c, out_channels)))
 
     self.kernel = kernel(in_channels)
@@ -82,11 +82,12 @@ class SplitBottleneck(nnx.Module):
     self.align_corners = align_corners
 
   def __call__(self, x: jax.Array, grids: Sequence[jax.Array], *, train: bool) -> jax.Array:
+    _, height, width, _ = x.shape
     y = ops.conv(x, self.kernel[...].astype(x.dtype))  # [N, h, w, O]
     if grids:
       kernels = [k[...].astype(x.dtype) for k in self.level_kernels]
       levels = ops.conv3x3_of_upsampled(
-        grids, kernels, x.shape[1:3], align_corners=self.align_corners
+        grids, kernels, (height, width), align_corners=self.align_corners
       )
       y = (y + levels).astype(x.dtype)
     return jax.nn.relu(self.bn(y, train=train))
@@ -209,9 +210,7 @@ class PSPNet(nnx.Module):
     )
     classify = (num_classes, dropout_rate, dropout_kind)
     self.classifier = Classifier(head_channels, *classify, rngs=rngs)
-    self.aux_head = (
-      AuxHead(features // 2, aux_channels, *classify, rngs=rngs) if aux_head else None
-    )
+    self.aux_head = AuxHead(features // 2, aux_channels, *classify, rngs=rngs) if aux_head else None
 
   def __call__(
     self, image: jax.Array, *, train: bool = False, key: jax.Array | None = None
@@ -221,7 +220,7 @@ class PSPNet(nnx.Module):
     In training 'aux_logits' of the same shape joins it where there is an auxiliary head, `key`
     drives dropout, and batch statistics are updated in place.
     """
-    size = image.shape[1:3]
+    _, height, width, _ = image.shape
     main_key, aux_key = (None, None) if key is None else jax.random.split(key)
     stage3, x = self.backbone(image.astype(self.dtype), train=train)  # [N, h, w, C/2], [N, h, w, C]
     grids = [] if self.pyramid is None else self.pyramid(x, train=train)  # each [N, b, b, C/4]
@@ -231,6 +230,6 @@ class PSPNet(nnx.Module):
       logits['aux_logits'] = self.aux_head(stage3, key=aux_key)
     wide = jnp.promote_types(self.dtype, jnp.float32)
     return {
-      name: ops.resize(x.astype(wide), size, align_corners=self.align_corners)
+      name: ops.resize(x.astype(wide), (height, width), align_corners=self.align_corners)
       for name, x in logits.items()
     }

@@ -1,4 +1,4 @@
-"""Dilated ResNets: stem, then four stages of residual blocks (He et al. 2016; PSPNet section 3.1)."""
+"""Dilated ResNets: a stem, then four stages of residual blocks (He et al. 2016)."""
 
 from __future__ import annotations
 

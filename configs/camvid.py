@@ -1,0 +1,55 @@
+"""A small PSPNet on CamVid's street scenes, from scratch, on two CPU cores.
+
+367 training and 101 validation frames of 360×480 in 11 classes (Brostow et al. 2009, in the split
+of the SegNet tutorial), laid out as images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png
+with 11 = unlabelled.
+
+python -m pspnet_jax.train --config=configs/camvid.py --workdir=/tmp/camvid \
+    --config.data.root=PATH_TO_CAMVID
+"""
+
+import ml_collections
+
+CLASSES = {
+  'sky': (128, 128, 128),
+  'building': (128, 0, 0),
+  'pole': (192, 192, 128),
+  'road': (128, 64, 128),
+  'pavement': (0, 0, 192),
+  'tree': (128, 128, 0),
+  'sign': (192, 128, 128),
+  'fence': (64, 64, 128),
+  'car': (64, 0, 128),
+  'pedestrian': (64, 64, 0),
+  'bicyclist': (0, 128, 192),
+}
+
+
+def get_config():
+  c = ml_collections.ConfigDict()
+  c.batch_size = 8
+  c.total_steps = 1_200
+  c.crop_size = (225, 305)
+  c.log_every = 20
+  c.eval_every = 0
+  c.checkpoint_every = 100
+
+  c.data = data = ml_collections.ConfigDict()
+  data.name = 'folder'
+  data.root = 'camvid'
+  data.class_names = tuple(CLASSES)
+  data.palette = tuple(CLASSES.values())
+  data.ignore_ids = (11,)
+  data.train = {'split': 'train'}
+  data.val = {'split': 'val'}
+
+  c.augment = {'scale': (0.5, 1.5), 'rotate_probability': 0.0, 'blur_probability': 0.0}
+  c.model = {
+    'depth': 18,
+    'stem_channels': (16, 16, 32),
+    'width': 16,
+    'head_channels': 64,
+    'aux_channels': 32,
+  }
+  c.optimizer = {'base_lr': 0.05, 'head_multiplier': 1.0, 'weight_decay': 5e-4}
+  return c

@@ -1,0 +1,41 @@
+"""Your own images: copy this file, change what is marked, and train.
+
+Lay the data out as
+
+    ROOT/classes.txt                    a class name a line, or NAME R G B; id = line, from 0
+    ROOT/images/train/NAME.jpg          with ROOT/labels/train/NAME.png: a class id a pixel
+    ROOT/images/val/NAME.jpg            with ROOT/labels/val/NAME.png: 255 is ignored
+
+and run
+
+python -m pspnet_jax.train --config=configs/folder.py --workdir=/tmp/mine \
+    --config.data.root=ROOT
+"""
+
+import ml_collections
+
+
+def get_config():
+  c = ml_collections.ConfigDict()
+  c.batch_size = (
+    16  # halve it (and base_lr with it) when memory runs out, or see accumulation_steps
+  )
+  c.total_steps = 30_000
+  c.crop_size = (473, 473)  # 8k+1 fits the network's cells; below your images' size
+  c.eval_every = 5_000
+  c.checkpoint_every = 1_000
+
+  c.data = data = ml_collections.ConfigDict()
+  data.name = 'folder'
+  data.root = 'data'
+  data.classes = 'classes.txt'  # relative to root
+  data.ignore_ids = ()  # ids in your label files that are no class, beside 255
+  data.label_offset = 0  # 1 if your ids start at 1
+  # Instead of folders: list_file = 'train.txt', with lines "IMAGE LABEL" relative to root.
+  data.train = {'split': 'train', 'list_file': ml_collections.config_dict.placeholder(str)}
+  data.val = {'split': 'val', 'list_file': ml_collections.config_dict.placeholder(str)}
+
+  c.model = {'depth': 50, 'dtype': 'bfloat16'}
+  c.optimizer = {'base_lr': 0.01, 'weight_decay': 1e-4}
+  c.eval = {'window': c.crop_size}  # slide the training crop over larger images
+  return c

@@ -1,0 +1,216 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import COMPILE_FAST, TINY
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from pspnet_jax import ops, optim
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.losses import count_valid, cross_entropy_sum
+from pspnet_jax.models.network import Network
+from pspnet_jax.train_step import SAMPLING, TrainMetrics, TrainState, make_train_step
+
+CLASSES, SEED = 4, 3
+PIXELS = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
+
+
+def make_batch(seed=0, n=8, ignored=0.2):
+  rng = np.random.default_rng(seed)
+  label = rng.integers(0, CLASSES, (n, 25, 33)).astype(np.uint8)
+  label[rng.random(label.shape) < ignored] = 255
+  return {'image': rng.integers(0, 256, (n, 25, 33, 3), np.uint8), 'label': label}
+
+
+def setup(options=None, *, dtype='float32', ema_decay=0.0, sgd=None, jit=None, **step_options):
+  """A small network's step, compiled quickly, and its state."""
+  network = Network(CLASSES, dtype=dtype, **dict(TINY, **(options or {})))
+  tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10), **(sgd or {}))
+  state = TrainState.create(network, tx, seed=SEED, ema_decay=ema_decay)
+  if dtype == 'float64':
+    state = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, state)
+  step = make_train_step(network, tx, seed=SEED, ema_decay=ema_decay, **PIXELS, **step_options)
+  step = jax.jit(step, compiler_options=COMPILE_FAST, **(jit or {}))
+  return network, step, state, TrainMetrics.zeros(CLASSES)
+
+
+def run(step, state, metrics, batches):
+  for batch in batches:
+    state, metrics = step(state, metrics, batch)
+  return state, metrics
+
+
+def error(ours, theirs) -> float:
+  """Largest difference of any array, relative to that array's largest value."""
+  return max(
+    float(np.abs(np.asarray(ours[n]) - np.asarray(x)).max() / np.abs(np.asarray(x)).max())
+    for n, x in theirs.items()
+    if np.any(x)
+  )
+
+
+def sharded_and_single(dtype):
+  _, step, state, metrics = setup({'dropout_rate': 0.3}, dtype=dtype)
+  batches = [make_batch(i) for i in range(3)]
+  single = run(step, state, metrics, batches)
+  mesh = Mesh(np.array(jax.devices()), ('data',))
+  state, metrics = jax.device_put((state, metrics), NamedSharding(mesh, P()))
+  split = [jax.device_put(batch, NamedSharding(mesh, P('data'))) for batch in batches]
+  assert len(split[0]['image'].addressable_shards) == 8
+  return run(step, state, metrics, split), single
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  # In float64 nothing but the order of summation differs. In float32 three steps of training carry
+  # that difference through batch normalisation of 8 values (the 1×1 bin).
+  ('dtype', 'bound'),
+  [('float64', 1e-11), ('float32', 1e-4)],
+)
+def test_eight_devices_train_as_one(dtype, bound):
+  with jax.enable_x64(dtype == 'float64'):
+    (sharded, sharded_metrics), (single, metrics) = sharded_and_single(dtype)
+    assert sharded.step == single.step == 3
+    assert error(sharded.params, single.params) < bound
+    assert error(sharded.batch_stats, single.batch_stats) < bound  # synchronised statistics
+    np.testing.assert_allclose(
+      sharded_metrics.loss.compute(), metrics.loss.compute(), rtol=max(bound, 1e-6)
+    )
+    ours, theirs = sharded_metrics.confusion.compute(), metrics.confusion.compute()
+    assert ours.sum() == theirs.sum() > 0
+    if dtype == 'float64':
+      np.testing.assert_array_equal(ours, theirs)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(x64):
+  """Both parts see the same images, hence the same statistics, but labels of their own."""
+  half = make_batch(0, n=4)
+  batch = {'image': half['image'].repeat(2, axis=0), 'label': make_batch(1)['label']}
+  batch['label'][1::2, 3:] = 255  # part 1 has few valid pixels: a mean of means would be wrong
+  options = {'dropout_rate': 0.0}
+  results = []
+  for parts in (1, 2):
+    _, step, state, metrics = setup(options, dtype='float64', accumulation_steps=parts)
+    results.append(step(state, metrics, batch))
+  (whole, whole_metrics), (parts, parts_metrics) = results
+  assert error(parts.opt_state[1].trace, whole.opt_state[1].trace) < 1e-11  # the gradients
+  assert error(parts.params, whole.params) < 1e-11
+  for name in ('loss', 'main_loss', 'aux_loss'):
+    ours, theirs = (getattr(m, name).compute() for m in (parts_metrics, whole_metrics))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+  np.testing.assert_array_equal(
+    parts_metrics.confusion.compute(), whole_metrics.confusion.compute()
+  )
+
+
+def test_accumulation_matches_a_loop_by_hand(x64):
+  """Parts take every other row, a dropout key each, and statistics one after the other."""
+  network, step, state, metrics = setup(
+    {'dropout_rate': 0.5}, dtype='float64', accumulation_steps=2, sgd={'weight_decay': 0.0}
+  )
+  batch = make_batch()
+  ours, _ = step(state, metrics, batch)
+  key = jax.random.fold_in(jax.random.key(SEED), 0)
+
+  @jax.jit
+  def part(stats, image, label, key):
+    def loss_fn(params):
+      outputs, new = network.apply(params, stats, image, train=True, key=key)
+      main, aux = (cross_entropy_sum(outputs[n], label) for n in ('logits', 'aux_logits'))
+      return (main + 0.4 * aux) / count_valid(batch['label']), new
+
+    return jax.grad(loss_fn, has_aux=True)(state.params)
+
+  total, stats = None, state.batch_stats
+  for i in range(2):
+    image = ops.normalize(batch['image'][i::2], IMAGENET_MEAN, IMAGENET_STD)
+    gradients, stats = part(stats, image, batch['label'][i::2], jax.random.fold_in(key, i))
+    total = gradients if total is None else jax.tree.map(jnp.add, total, gradients)
+  assert error(ours.opt_state[1].trace, total) < 1e-11
+  assert error(ours.batch_stats, stats) < 1e-12
+
+
+def test_all_ignored_batch_gives_zero_loss_and_no_update():
+  _, step, state, metrics = setup(sgd={'weight_decay': 0.0})
+  new, metrics = step(state, metrics, make_batch(ignored=1.1))
+  assert metrics.loss.compute() == 0 and not metrics.confusion.compute().any()
+  for name, value in state.params.items():
+    np.testing.assert_array_equal(new.params[name], value)
+
+
+def test_ema_follows_the_updated_parameters():
+  _, step, state, metrics = setup(ema_decay=0.9)
+  new, _ = step(state, metrics, make_batch())
+  for name, start in state.params.items():
+    expected = 0.9 * np.asarray(start, np.float64) + 0.1 * np.asarray(new.params[name], np.float64)
+    np.testing.assert_allclose(new.ema_params[name], expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.fixture(scope='module')
+def noisy():
+  """A step with much dropout, shared by the tests below: (network, step, state, metrics)."""
+  return setup({'dropout_rate': 0.5})
+
+
+def test_dropout_is_a_function_of_the_step(noisy):
+  _, step, state, metrics = noisy
+  batch = make_batch()
+  losses = [
+    float(step(TrainState(jnp.int32(n), *rest), metrics, batch)[1].loss.compute())
+    for rest in [(state.params, state.batch_stats, state.opt_state)]
+    for n in (0, 0, 1)
+  ]
+  assert losses[0] == losses[1] != losses[2]
+
+
+def test_loss_falls_and_metrics_add_up(noisy):
+  _, step, state, metrics = noisy
+  batch = make_batch()
+  batch['label'] = np.where(batch['label'] == 255, 255, batch['image'][..., 0] // 64)
+  losses = []
+  for _ in range(8):
+    state, one = step(state, metrics, batch)
+    np.testing.assert_allclose(
+      one.loss.compute(), one.main_loss.compute() + 0.4 * one.aux_loss.compute(), rtol=1e-6
+    )
+    losses.append(float(one.loss.compute()))
+  assert losses[-1] < losses[0]
+  sampled = batch['label'][:, ::SAMPLING, ::SAMPLING]
+  np.testing.assert_array_equal(
+    one.confusion.compute().sum(1), [(sampled == c).sum() for c in range(CLASSES)]
+  )
+
+
+def test_metrics_average_over_steps(noisy):
+  _, step, state, metrics = noisy
+  state1, first = step(state, metrics, make_batch(0))
+  _, second = step(state1, metrics, make_batch(1))
+  _, both = run(step, state, metrics, [make_batch(0), make_batch(1)])
+  expected = (first.loss.compute() + second.loss.compute()) / 2
+  np.testing.assert_allclose(both.loss.compute(), expected, rtol=1e-6)
+
+
+def test_no_auxiliary_head_has_no_auxiliary_loss():
+  _, step, state, metrics = setup({'aux_head': False})
+  _, metrics = step(state, metrics, make_batch())
+  assert metrics.aux_loss.compute() == 0
+  assert metrics.loss.compute() == metrics.main_loss.compute() > 0
+
+
+@pytest.mark.parametrize('mesh', [False, True], ids=['one-device', 'mesh'])
+def test_bfloat16_step_is_donated_compiled_once_and_keeps_float32(mesh):
+  jit = {'donate_argnums': (0, 1)}
+  _, step, state, metrics = setup(dtype='bfloat16', ema_decay=0.9, jit=jit)
+  batches = [make_batch(i) for i in range(3)]
+  if mesh:
+    mesh = Mesh(np.array(jax.devices()), ('data',))
+    state, metrics = jax.device_put((state, metrics), NamedSharding(mesh, P()))
+    batches = [jax.device_put(batch, NamedSharding(mesh, P('data'))) for batch in batches]
+  kernel, kinds = state.params['bottleneck/kernel'], jax.tree.map(lambda x: x.dtype, state)
+  state, metrics = run(step, state, metrics, batches)
+  assert kernel.is_deleted() and step._cache_size() == 1
+  assert jax.tree.map(lambda x: x.dtype, state) == kinds
+  arrays = [*state.params.values(), *state.batch_stats.values(), *state.ema_params.values()]
+  assert {x.dtype for x in arrays} == {jnp.dtype('float32')}
+  assert all(np.isfinite(x).all() for x in arrays) and np.isfinite(metrics.loss.compute())
