@@ -59,12 +59,12 @@ class Card:
 
   @classmethod
   def from_json(cls, values: Mapping[str, Any]) -> Card:
-    v = _tuples(values)
+    v = with_tuples(values)
     return cls(**v | {'spec': DatasetSpec(**v['spec']), 'protocol': Protocol(**v['protocol'])})
 
 
-def _tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
   """JSON's lists as the tuples they were."""
   if isinstance(value, Mapping):
-    return {k: _tuples(v) for k, v in value.items()}
-  return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+    return {k: with_tuples(v) for k, v in value.items()}
+  return tuple(map(with_tuples, value)) if isinstance(value, list | tuple) else value

@@ -10,6 +10,7 @@ from pathlib import Path
 import ml_collections
 from ml_collections import config_dict
 
+from pspnet_jax.card import with_tuples
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
 
@@ -106,7 +107,7 @@ def save(config: ml_collections.ConfigDict, path: Path) -> None:
 def load_saved(path: Path) -> ml_collections.ConfigDict:
   """Reads what `save` wrote."""
   try:
-    values = json.loads(path.read_text())
+    values = with_tuples(json.loads(path.read_text()))
   except (OSError, ValueError) as e:
     raise UserError(f'cannot read the config {path}: {e}; give --config=FILE.py.') from e
   return complete(ml_collections.ConfigDict(values), str(path))

@@ -34,7 +34,7 @@ SPEC = DatasetSpec(
     (215, 40, 60),  # car
   ),
 )
-CONTEXT_CLASSES = ('boat', 'car')  # nothing within 0.4 of the width of one tells it from the other
+CONTEXT_CLASSES = ('boat', 'car')  # nothing within half the width of one tells it from the other
 
 _LENGTHS = {'train': 4096, 'val': 200}
 _MIN_SIDE = 32  # below this a sign is less than three pixels high
@@ -48,6 +48,7 @@ class ContextScenes:
     size: (height, width) in pixels.
     length: how many scenes; by default 4096 to train on and 200 to validate on.
     seed: picks another data set of the same kind.
+
   Raises:
     UserError: if an argument is out of range.
   """
@@ -63,7 +64,6 @@ class ContextScenes:
   ):
     if split not in _LENGTHS:
       raise UserError(f'context scenes have no split {split!r}: use {" or ".join(_LENGTHS)}.')
-    size = tuple(size)
     if len(size) != 2 or min(size) < _MIN_SIDE:
       raise UserError(
         f'{size=} of a context scene: give (height, width), {_MIN_SIDE} or more each.'
@@ -73,7 +73,8 @@ class ContextScenes:
       raise UserError(f'{length=} of context scenes: give 1 or more.')
     if seed < 0:
       raise UserError(f'{seed=} of context scenes: give 0 or more.')
-    self.split, self.size, self.seed = split, size, seed
+    height, width = size
+    self.split, self.size, self.seed = split, (height, width), seed
     self._length = length
 
   def __len__(self) -> int:

@@ -97,6 +97,14 @@ def test_bfloat16_keeps_float32_statistics():
   np.testing.assert_allclose(layer.mean[...], 0.1 * mean, rtol=1e-6)
 
 
+def test_new_statistics_replace_the_old_ones():
+  old = np.zeros(CHANNELS, np.float32)  # NumPy, which an assignment in place would change
+  layer = BatchNorm(CHANNELS)
+  layer.mean = nnx.BatchStat(old)
+  layer(jnp.asarray(draw(2, 4, 4, CHANNELS)), train=True)
+  assert layer.mean[...].all() and not old.any()
+
+
 def test_evaluation_leaves_statistics_alone():
   layer = BatchNorm(CHANNELS)
   before = np.asarray(layer.mean[...]), np.asarray(layer.var[...])

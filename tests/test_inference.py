@@ -1,0 +1,190 @@
+"""Windows through the network, against the same done plainly in NumPy."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from pspnet_jax.card import Card, Protocol
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.errors import UserError
+from pspnet_jax.evaluation import confusion_matrix, summary, table
+from pspnet_jax.inference import Inference, window_starts
+from pspnet_jax.metrics import Scores
+from pspnet_jax.models.network import Network
+from pspnet_jax.predictor import Predictor
+
+CLASSES = 5
+
+
+@pytest.fixture(scope='module')
+def model():
+  from tests.conftest import TINY
+
+  options = {'num_classes': CLASSES, **TINY}
+  spec = DatasetSpec(tuple('abcde'), default_palette(CLASSES))
+  card = Card(network=options, spec=spec, crop_size=(33, 41))
+  network = Network(**options)
+  params, batch_stats = network.init(0)
+  # Statistics that are not the initial ones, so that logits differ from place to place.
+  rng = np.random.default_rng(0)
+  batch_stats = {
+    name: x + rng.uniform(0.1, 0.5, x.shape).astype(np.float32) for name, x in batch_stats.items()
+  }
+  return card, network, params, batch_stats
+
+
+def images(*sizes):
+  rng = np.random.default_rng(1)
+  return [rng.integers(0, 255, (*size, 3), np.uint8) for size in sizes]
+
+
+@functools.cache
+def jitted(network):
+  return jax.jit(network.apply)
+
+
+def softmax(model, image, flip=False):
+  card, network, params, batch_stats = model
+  x = (image[None].astype(np.float32) - np.float32(card.mean)) / np.float32(card.std)
+  x = x[:, :, ::-1] if flip else x
+  scores = jax.nn.softmax(jitted(network)(params, batch_stats, x)[0]['logits'])[0]
+  return np.asarray(scores[:, ::-1] if flip else scores, np.float64)
+
+
+def reference(model, image, window, stride, flip):
+  """Mean softmax over the windows covering an image padded with the mean, as semseg does it."""
+  height, width = image.shape[:2]
+  inner = max(height, window[0]), max(width, window[1])
+  top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
+  padded = np.tile(np.round(model[0].mean).astype(np.uint8), (*inner, 1))
+  padded[top : top + height, left : left + width] = image
+  total, count = np.zeros((*inner, CLASSES)), np.zeros((*inner, 1))
+  steps = [int(np.ceil(w * stride)) for w in window]
+  for i in range(int(np.ceil((inner[0] - window[0]) / steps[0])) + 1):
+    for j in range(int(np.ceil((inner[1] - window[1]) / steps[1])) + 1):
+      y = min(i * steps[0], inner[0] - window[0])
+      x = min(j * steps[1], inner[1] - window[1])
+      piece = padded[y : y + window[0], x : x + window[1]]
+      scores = softmax(model, piece)
+      if flip:
+        scores = (scores + softmax(model, piece, flip=True)) / 2
+      total[y : y + window[0], x : x + window[1]] += scores
+      count[y : y + window[0], x : x + window[1]] += 1
+  return (total / count)[top : top + height, left : left + width]
+
+
+def assert_same_labels(label, scores):
+  """Equal, but for pixels where two classes tie within float32's rounding."""
+  ordered = np.sort(scores, axis=-1)
+  clear = ordered[..., -1] - ordered[..., -2] > 1e-5
+  assert clear.mean() > 0.99
+  np.testing.assert_array_equal(label[clear], scores.argmax(-1)[clear])
+
+
+@pytest.mark.usefixtures('one_device')
+@pytest.mark.parametrize(
+  ('size', 'flip'),
+  [((33, 41), True), ((20, 30), False), ((34, 41), True), ((60, 100), False), ((20, 90), True)],
+)
+def test_sliding_windows_equal_the_plain_way(model, size, flip):
+  card, network, params, batch_stats = model
+  card = dataclasses.replace(card, protocol=Protocol(window=(33, 41), flip=flip))
+  inference = Inference(network, card, batch_size=3)
+  [image] = images(size)
+  [(_, label, where)] = inference.labels(params, batch_stats, [(None, image)])
+  label = np.asarray(label)[where]
+  assert label.shape == size
+  assert_same_labels(label, reference(model, image, (33, 41), 2 / 3, flip))
+
+
+def test_whole_images_of_mixed_sizes_come_back_in_order(model):
+  card, network, params, batch_stats = model
+  inference = Inference(network, card, batch_size=2)
+  many = images((33, 41), (33, 41), (33, 41), (24, 17), (33, 41))
+  found = list(inference.labels(params, batch_stats, enumerate(many)))
+  assert [tag for tag, _, _ in found] == [0, 1, 2, 3, 4]
+  for image, (_, label, where) in zip(many, found, strict=True):
+    assert_same_labels(np.asarray(label)[where], softmax(model, image))
+
+
+@pytest.mark.usefixtures('one_device')
+def test_new_image_sizes_compile_no_network(model):
+  card, _, params, batch_stats = model
+  predictor = Predictor(card, params, batch_stats, batch_size=1)
+  for image in images((50, 70), (33, 41), (90, 44), (10, 10), (71, 71)):
+    assert predictor(image).shape == image.shape[:2]
+  assert predictor._inference._run._cache_size() == 1
+
+
+def test_window_starts_cover_and_end_flush():
+  assert window_starts(473, 473, 2 / 3) == [0]
+  assert window_starts(474, 473, 2 / 3) == [0, 1]
+  assert window_starts(2048, 713, 2 / 3) == [0, 476, 952, 1335]
+  for size in range(33, 200):
+    starts = window_starts(size, 33, 2 / 3)
+    covered = set().union(*(range(s, s + 33) for s in starts))
+    assert covered == set(range(size))
+
+
+def test_bad_protocols_are_named():
+  with pytest.raises(UserError, match='stride 0'):
+    Protocol(stride=0)
+  with pytest.raises(UserError, match=r'window \(0, 3\)'):
+    Protocol(window=(0, 3))
+
+
+def test_card_survives_json(model):
+  card = dataclasses.replace(model[0], protocol=Protocol(window=(33, 41), flip=True))
+  assert Card.from_json(card.to_json()) == card
+
+
+class Source:
+  """Labelled images of different sizes in memory."""
+
+  def __init__(self, spec, images, labels):
+    self.spec, self._images, self._labels = spec, images, labels
+
+  def __len__(self):
+    return len(self._images)
+
+  def __getitem__(self, i):
+    return {'image': self._images[i], 'label': self._labels[i], 'name': str(i)}
+
+
+@pytest.mark.usefixtures('one_device')
+@pytest.mark.parametrize('window', [None, (33, 41)])
+def test_every_valid_pixel_is_counted_exactly_once(model, window):
+  card, network, params, batch_stats = model
+  card = dataclasses.replace(card, protocol=Protocol(window=window))
+  rng = np.random.default_rng(2)
+  many = images((33, 41), (60, 50), (33, 41), (20, 90), (61, 50))
+  labels = [rng.integers(0, CLASSES, x.shape[:2]).astype(np.uint8) for x in many]
+  for label in labels:
+    label[:3] = 255
+  seen = []
+  confusion = confusion_matrix(
+    Inference(network, card, batch_size=2),
+    params,
+    batch_stats,
+    Source(card.spec, many, labels),
+    on_label=lambda index, example, label: seen.append((index, example['name'], label)),
+  )
+  assert confusion.sum() == sum((label != 255).sum() for label in labels)
+  assert [(i, name) for i, name, _ in seen] == [(i, str(i)) for i in range(5)]
+  expected = np.zeros((CLASSES, CLASSES), np.int64)
+  for label, (_, _, prediction) in zip(labels, seen, strict=True):
+    valid = label != 255
+    np.add.at(expected, (label[valid], prediction[valid]), 1)
+  np.testing.assert_array_equal(confusion, expected)
+
+
+def test_table_and_summary_name_the_convention(model):
+  scores = Scores(np.diag([3, 1, 0, 2, 4]).astype(np.int64), 'zero')
+  rows, means = table(scores, model[0].spec)
+  assert [row[0] for row in rows] == list('abcde') and means[1] == pytest.approx(80)
+  assert 'counted as 0: 1 here' in summary(scores)
+  excluded = summary(dataclasses.replace(scores, absent_classes='exclude'))
+  assert 'mIoU 1.0000' in excluded and 'left out of the means: 1 here' in excluded

@@ -1,0 +1,49 @@
+"""Mesh, batches and sums over devices."""
+
+import jax
+import numpy as np
+import pytest
+
+from pspnet_jax import parallel
+from pspnet_jax.errors import UserError
+
+
+def test_prefetch_keeps_order_and_splits_over_all_devices():
+  mesh = parallel.make_mesh()
+  batches = [{'image': np.full((16, 2), i, np.uint8)} for i in range(5)]
+  found = list(parallel.prefetch(iter(batches), mesh, depth=2))
+  assert [int(b['image'][0, 0]) for b in found] == list(range(5))
+  assert len(found[0]['image'].sharding.device_set) == jax.device_count() == 8
+  assert found[0]['image'].addressable_shards[0].data.shape == (2, 2)
+
+
+def test_prefetch_stays_its_depth_ahead():
+  taken = []
+
+  def batches():
+    for i in range(9):
+      taken.append(i)
+      yield {'image': np.zeros((8, 1), np.uint8)}
+
+  stream = parallel.prefetch(batches(), parallel.make_mesh(), depth=3)
+  next(stream)
+  assert taken == [0, 1, 2]
+
+
+@pytest.mark.parametrize(('size', 'parts'), [(6, 1), (0, 1), (8, 2)])
+def test_batch_size_must_divide(size, parts):
+  with pytest.raises(UserError, match=f'batch size {size} does not divide among 8'):
+    parallel.check_batch_size(size, parallel.make_mesh(), parts)
+
+
+def test_local_view_of_replicated_arrays():
+  mesh = parallel.make_mesh()
+  x = jax.device_put(np.arange(3.0), parallel.replicated(mesh))
+  local = parallel.local_view({'x': x})['x']
+  assert local.devices() == {jax.devices()[0]}
+  np.testing.assert_array_equal(local, np.arange(3.0))
+
+
+def test_sum_over_one_process_is_the_array():
+  x = np.array([[2**40, 1]])
+  np.testing.assert_array_equal(parallel.sum_over_processes(x), x)
