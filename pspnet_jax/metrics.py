@@ -35,8 +35,8 @@ class Confusion(clu_metrics.Metric):
 
   @classmethod
   def count(cls, label: jax.Array, prediction: jax.Array, num_classes: int) -> Confusion:
-    """Counts pixels of equal-shaped integer arrays whose label is below `num_classes`."""
-    valid = (label != IGNORE_LABEL) & (label < num_classes)
+    """Counts pixels of equal-shaped integer arrays whose label is a class."""
+    valid = (label != IGNORE_LABEL) & (label >= 0) & (label < num_classes)
     pair = label.astype(jnp.int32) * num_classes + prediction.astype(jnp.int32)
     pair = jnp.where(valid, pair, num_classes**2).reshape(-1)  # ignored pixels fall off the end
     counts = jnp.bincount(pair, length=num_classes**2 + 1)[:-1].reshape(num_classes, num_classes)

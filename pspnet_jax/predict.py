@@ -3,7 +3,7 @@
 python -m pspnet_jax.predict --workdir=/tmp/scenes --input=FILE_OR_FOLDER --output=DIR
 
 Writes DIR/labels/NAME.png (class ids, with the palette) and DIR/overlays/NAME.png (colours over the
-image, with a legend). Images may be of any size.
+image, with a legend). Images may be of any size; those of a camera are turned upright.
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ def predict(
     unique = stems[path.with_suffix('')] == 1
     return name.with_suffix('.png') if unique else name.with_name(f'{name.name}.png')
 
+  def read_upright(path: Path) -> np.ndarray:
+    return read_image(path, exif_orientation=True)
+
   def read() -> Iterator[tuple[tuple[Path, np.ndarray], np.ndarray]]:
-    for path, image in zip(paths, in_order(read_image, paths), strict=True):
+    for path, image in zip(paths, in_order(read_upright, paths), strict=True):
       yield (target(path), image), image
 
   with Reporter(None, total_steps=len(paths)) as report:

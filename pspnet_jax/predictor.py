@@ -46,9 +46,9 @@ class Predictor:
     return self.card.spec
 
   def __call__(self, image: np.ndarray | str | Path) -> np.ndarray:
-    """Class ids uint8 [H, W] of an image uint8 [H, W, 3] (RGB) or of a file."""
+    """Class ids uint8 [H, W] of an image uint8 [H, W, 3] (RGB) or of a file, held upright."""
     if isinstance(image, str | Path):
-      image = read_image(image)
+      image = read_image(image, exif_orientation=True)
     [(_, label)] = self.stream([(None, image)])
     return label
 

@@ -10,9 +10,15 @@ from pspnet_jax.errors import Stopped
 
 
 class StopSignals:
-  """While entered, remembers the first SIGTERM or SIGINT; a second one acts as usual."""
+  """While entered, remembers the first SIGTERM or SIGINT; a second one acts as usual.
 
-  def __init__(self):
+  Args:
+    listen: False leaves signals alone: where several processes train together, each must stop at
+      the same step, which JAX's preemption service agrees on (`Checkpoints.preempted`).
+  """
+
+  def __init__(self, listen: bool = True):
+    self._listen = listen
     self.name: str | None = None  # of the signal that came
     self._previous: dict[int, Any] = {}
 
@@ -26,7 +32,8 @@ class StopSignals:
       raise Stopped(f'{self.name}: stopped.')
 
   def __enter__(self) -> StopSignals:
-    if threading.current_thread() is threading.main_thread():  # elsewhere signals cannot be set
+    # Outside the main thread Python cannot set handlers.
+    if self._listen and threading.current_thread() is threading.main_thread():
       for number in (signal.SIGTERM, signal.SIGINT):
         self._previous[number] = signal.signal(number, self._remember)
     return self

@@ -83,7 +83,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   with (
     contextlib.closing(batches),
     contextlib.closing(checkpoints),
-    StopSignals() as stop,
+    StopSignals(listen=jax.process_count() == 1) as stop,
     Reporter(
       workdir,
       total_steps=c.total_steps,
@@ -100,15 +100,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     for step, batch in zip(steps, parallel.prefetch(batches, mesh), strict=False):
       state, metrics = train_step(state, metrics, batch)
       report.advance(step)
-
-      def due(every: int, step: int = step) -> bool:
-        return step == c.total_steps or (every > 0 and step % every == 0)
-
-      evaluating = due(c.eval_every)
-      saving = (
-        evaluating or due(c.checkpoint_every) or stop.requested or checkpoints.preempted(step)
-      )
-      if not saving and not due(c.log_every):
+      stopping = stop.requested or checkpoints.preempted(step)
+      evaluating = step == c.total_steps or _due(step, c.eval_every)
+      saving = evaluating or stopping or _due(step, c.checkpoint_every)
+      if not saving and not _due(step, c.log_every):
         continue
 
       # Here alone the host waits for the device.
@@ -121,14 +116,14 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
       healthy = math.isfinite(values['train/loss']) and (not saving or _all_finite(state.params))
       if not healthy:
         raise UserError(_not_finite(reported_step, step, checkpoints))
-      if evaluating and not stop.requested:
-        # Cut short by a signal, it leaves the checkpoint to be saved without a score.
-        with contextlib.suppress(Stopped):
-          scores = _evaluate(report, c, inference, state, val_source, step, stop)
       if saving:
-        miou = scores.miou if evaluating and scores is not None else None
-        checkpoints.save(step, state, card, miou)
-        if stop.requested or checkpoints.preempted(step):
+        scores = None
+        if evaluating and not stopping:
+          # Cut short by a signal, it leaves the checkpoint to be saved without a score.
+          with contextlib.suppress(Stopped):
+            scores = _evaluate(report, c, inference, state, val_source, step, stop)
+        checkpoints.save(step, state, card, None if scores is None else scores.miou)
+        if stopping or stop.requested:
           checkpoints.wait()
           raise Stopped(
             f'{stop.name or "preemption"}: step {step} of {c.total_steps} is saved; run the same '
@@ -140,6 +135,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
 
 _PARTS = ('train/main_loss', 'train/aux_loss')  # of the loss: for the files, not the console
+
+
+def _due(step: int, every: int) -> bool:
+  return every > 0 and step % every == 0
 
 
 def _training_values(metrics: TrainMetrics) -> dict[str, float]:

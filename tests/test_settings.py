@@ -40,7 +40,9 @@ def test_defaults_of_the_network_are_those_of_the_constructor():
 
 
 def test_a_file_changes_defaults_and_takes_an_argument(tmp_path):
-  path = write(tmp_path, 'ml_collections.ConfigDict({"model": {"width": 7}, "data": {"root": arg}})')
+  path = write(
+    tmp_path, 'ml_collections.ConfigDict({"model": {"width": 7}, "data": {"root": arg}})'
+  )
   c = settings.load(f'{path}:here')
   assert (c.model.width, c.model.depth, c.data.root) == (7, 50, 'here')
 

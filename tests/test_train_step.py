@@ -104,6 +104,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(x64):
   )
 
 
+@pytest.mark.slow
 def test_accumulation_matches_a_loop_by_hand(x64):
   """Parts take every other row, a dropout key each, and statistics one after the other."""
   network, step, state, metrics = setup(

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pspnet_jax.errors import UserError
 from pspnet_jax.models.pspnet import PSPNet
 
+_DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 Arrays = dict[str, jax.Array]  # name such as 'backbone/stage1/0/conv1/conv/kernel' -> array
 
 
@@ -23,9 +25,16 @@ class Network:
     num_classes: logits a pixel.
     dtype: name of the compute dtype, such as 'bfloat16'.
     **options: further arguments of `PSPNet`.
+
+  Raises:
+    UserError: for an argument out of range; the message names it.
   """
 
   def __init__(self, num_classes: int, *, dtype: str = 'float32', **options: Any):
+    if dtype not in _DTYPES:
+      raise UserError(
+        f'compute dtype {dtype!r} is none of {", ".join(_DTYPES)}: change model.dtype.'
+      )
     self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
     model = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
     self._graphdef: Any

@@ -181,6 +181,14 @@ class PSPNet(nnx.Module):
     dtype: jnp.dtype = jnp.float32,
     rngs: nnx.Rngs,
   ):
+    sizes = (num_classes, width, head_channels, aux_channels, pyramid_channels)
+    if any(size is not None and size < 1 for size in sizes):
+      raise UserError(
+        f'{num_classes=}, {width=}, {head_channels=}, {aux_channels=}, {pyramid_channels=}: '
+        'each must be at least 1.'
+      )
+    if any(b < 1 for b in bins):
+      raise UserError(f'bins {tuple(bins)} are not all at least 1: change model.bins.')
     self.dtype, self.align_corners = dtype, align_corners
     self.backbone = ResNet(
       depth,

@@ -144,9 +144,25 @@ def test_training_loss_matches_torch_in_float32(name):
     ({'dropout_rate': 1.0}, '1.0'),
     ({'dropout_rate': -0.1}, '-0.1'),
     ({'dropout_kind': 'spatial'}, 'spatial'),
+    ({'bins': (0, 1)}, r'\(0, 1\)'),
+    ({'num_classes': 0}, 'num_classes=0'),
+    ({'head_channels': -4}, 'head_channels=-4'),
+    ({'pyramid_channels': 0}, 'pyramid_channels=0'),
     ({'bins': (1, 2, 3)}, '32 feature channels .* 3 pyramid levels'),
   ],
 )
 def test_bad_options_are_named(options, named):
   with pytest.raises(UserError, match=named):
-    Network(CLASSES, **dict(TINY, **options))
+    Network(**dict(TINY, num_classes=CLASSES) | options)
+
+
+def test_the_copy_to_torch_is_strict():
+  _, params, stats, model = pair(TINY)
+  name = 'pyramid/reductions/2/conv/kernel'
+  with pytest.raises(RuntimeError, match=r'ppm\.features\.2\.1\.weight'):
+    load(model, {n: x for n, x in params.items() if n != name}, stats)
+  with pytest.raises(KeyError, match='bottleneck/level_kernel/0'):
+    load(model, {**params, 'bottleneck/level_kernel/0': params[name]}, stats)
+  state = {n: x for n, x in model.state_dict().items() if 'num_batches' not in n}
+  back = from_torch(state, {**params, **stats})
+  assert all((back[n] == x).all() for n, x in {**params, **stats}.items())
