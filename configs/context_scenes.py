@@ -9,11 +9,11 @@ import ml_collections
 def get_config():
   c = ml_collections.ConfigDict()
   c.batch_size = 8
-  c.total_steps = 600
+  c.total_steps = 300
   c.crop_size = (193, 193)
   c.log_every = 20
   c.eval_every = 0
-  c.checkpoint_every = 200
+  c.checkpoint_every = 100
 
   c.data = {'name': 'context_scenes', 'size': (193, 193)}
   c.augment = {

@@ -46,7 +46,11 @@ def command(name: str, *arguments: object) -> list[str]:
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-  flags = f'--xla_force_host_platform_device_count={devices}'
+  flags = (
+    f'--xla_force_host_platform_device_count={devices} '
+    # What runs for six steps should not be optimised for six seconds.
+    '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
+  )
   return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'COLUMNS': '120'}
 
 

@@ -34,8 +34,8 @@ SPEC = DatasetSpec(
     (215, 40, 60),  # car
   ),
 )
-# Nothing within half the width of a boat or a car tells which it is. How high a wall goes shows from
-# nearer by: a small network without a pyramid still sees that at 193 pixels.
+# Nothing within half the width of a boat or a car tells which it is. How high a wall goes shows
+# from nearer by: a small network without a pyramid still sees that at 193 pixels.
 CONTEXT_CLASSES = ('boat', 'car')
 
 _LENGTHS = {'train': 4096, 'val': 200}
