@@ -32,7 +32,6 @@ def defaults() -> ml_collections.ConfigDict:
   c.checkpoint_every = 1_000
   c.pictures = 4  # validation images shown in TensorBoard
   c.threads = 0  # that load and augment; 0: as many as there are cores
-  c.distributed = False  # several processes: calls jax.distributed.initialize()
 
   c.data = ml_collections.ConfigDict()  # arguments of the source; see data/sources.py
   c.data.name = 'folder'

@@ -40,8 +40,6 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     UserError: for whatever the user can mend; what was saved until then stays.
   """
   c = config
-  if c.distributed:
-    jax.distributed.initialize()
   mesh = parallel.make_mesh()
   on_mesh = parallel.replicated(mesh)
   parallel.check_batch_size(c.batch_size, mesh, c.accumulation_steps)
@@ -63,7 +61,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     return jax.device_put(TrainMetrics.zeros(train_source.spec.num_classes), on_mesh)
 
   # The latest checkpoint if there is one, else a new network.
-  changes = from_config.make_workdir(c, workdir)
+  primary = jax.process_index() == 0
+  changes = from_config.make_workdir(c, workdir) if primary else []
   checkpoints = Checkpoints(workdir)
   if checkpoints.latest_step is None:
     state = jax.device_put(new_state(), on_mesh)
@@ -84,12 +83,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     contextlib.closing(batches),
     contextlib.closing(checkpoints),
     StopSignals(listen=jax.process_count() == 1) as stop,
-    Reporter(
-      workdir,
-      total_steps=c.total_steps,
-      start_step=start_step,
-      primary=jax.process_index() == 0,
-    ) as report,
+    Reporter(workdir, total_steps=c.total_steps, start_step=start_step, primary=primary) as report,
   ):
     _introduce(report, c, network, len(train_source), mesh.size)
     if start_step:
@@ -233,9 +227,20 @@ def _conclude(
 
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Where checkpoints and logs go.', required=True)
+DISTRIBUTED = flags.DEFINE_bool(
+  'distributed', False, 'Several processes, found from the cluster (Slurm, MPI, Kubernetes, TPU).'
+)
+COORDINATOR = flags.DEFINE_string(
+  'coordinator', None, 'HOST:PORT of process 0, where no cluster says so; with the two that follow.'
+)
+NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
+PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
 
 
 def main(config: ml_collections.ConfigDict) -> None:
+  if DISTRIBUTED.value or COORDINATOR.value:
+    # Before anything touches a device.
+    jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
   train(config, Path(WORKDIR.value))
 
 

@@ -4,6 +4,7 @@ import errno
 import json
 import random
 import signal
+import socket
 import subprocess
 import time
 
@@ -190,6 +191,44 @@ def test_eight_devices_train_one_network(tmp_path):
   )
   assert result.returncode == 0, result.stderr
   assert 'on 8 × cpu' in result.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path):
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  arguments = [
+    f'--config={tiny.config_file(tmp_path)}',
+    f'--coordinator=127.0.0.1:{port}',
+    '--num_processes=2',
+    '--config.threads=1',
+  ]
+  processes = [
+    subprocess.Popen(
+      tiny.command('train', *arguments, f'--process_id={i}', f'--workdir={tmp_path / "two"}'),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+      cwd=tiny.ROOT,
+      env=tiny.environment(),
+    )
+    for i in range(2)
+  ]
+  outs = [process.communicate(timeout=240)[0] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outs
+  assert 'on 2 × cpu' in outs[0] and 'step' not in outs[1]
+  one = tiny.run('train', arguments[0], f'--workdir={tmp_path / "one"}', devices=2)
+  assert one.returncode == 0, one.stderr
+  # Sums over devices are taken in another order: float32 rounding, six steps of it.
+  for a, b in zip(weights(tmp_path / 'two')[1], weights(tmp_path / 'one')[1], strict=True):
+    for name in a:
+      np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1e-4, err_msg=name)
+  counts = [
+    json.loads((tmp_path / n / 'metrics.jsonl').read_text().splitlines()[-1])
+    for n in ('one', 'two')
+  ]
+  assert counts[0]['val/aAcc'] == pytest.approx(counts[1]['val/aAcc'], abs=1e-2)
 
 
 def test_ema_is_what_is_evaluated_and_restored(tmp_path):
