@@ -52,4 +52,5 @@ def get_config():
     'aux_channels': 32,
   }
   c.optimizer = {'base_lr': 0.05, 'head_multiplier': 1.0, 'weight_decay': 5e-4}
+  c.eval = {'whole_images': True}
   return c

@@ -17,9 +17,8 @@ import ml_collections
 
 def get_config():
   c = ml_collections.ConfigDict()
-  c.batch_size = (
-    16  # halve it (and base_lr with it) when memory runs out, or see accumulation_steps
-  )
+  # When memory runs out: halve it, and base_lr with it, or raise accumulation_steps.
+  c.batch_size = 16
   c.total_steps = 30_000
   c.crop_size = (473, 473)  # 8k+1 fits the network's cells; below your images' size
   c.eval_every = 5_000
@@ -37,5 +36,4 @@ def get_config():
 
   c.model = {'depth': 50, 'dtype': 'bfloat16'}
   c.optimizer = {'base_lr': 0.01, 'weight_decay': 1e-4}
-  c.eval = {'window': c.crop_size}  # slide the training crop over larger images
   return c

@@ -28,8 +28,8 @@ class Protocol:
   def __post_init__(self):
     if not 0 < self.stride <= 1:
       raise UserError(f'window stride {self.stride} is not in (0, 1]: change eval.stride.')
-    if self.window is not None and min(self.window) < 1:
-      raise UserError(f'window {self.window} is empty: change eval.window.')
+    if self.window is not None and (len(self.window) != 2 or min(self.window) < 1):
+      raise UserError(f'window {self.window} is not a height and a width: change eval.window.')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -85,12 +86,16 @@ class Checkpoints:
       UserError: if this or the previous checkpoint could not be written, on a full disk say.
     """
     if step in self._manager.all_steps():
-      return
+      return  # saved already, and then something went wrong before the next step was done
     items = {name: ocp.args.StandardSave(value) for name, value in _items(state).items()}
     items['card'] = ocp.args.JsonSave(card.to_json())
     metrics = None if miou is None else {'mIoU': miou}
     with _writing(self.directory):
       self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+
+  def has_score(self, step: int) -> bool:
+    """Whether the network was evaluated at that step."""
+    return bool(self._manager.metrics(step))
 
   def wait(self) -> None:
     """Waits until what was saved is on disk."""
@@ -98,7 +103,8 @@ class Checkpoints:
       self._manager.wait_until_finished()
 
   def close(self) -> None:
-    self._manager.close()
+    with _writing(self.directory):
+      self._manager.close()
 
   def restore(self, abstract: TrainState, sharding: Sharding) -> TrainState:
     """The latest checkpoint as a state of the structure of `abstract`, laid out by `sharding`.
@@ -111,19 +117,16 @@ class Checkpoints:
       raise UserError(f'{self.directory} holds no checkpoint.')
     wanted = _items(abstract)
     self._check(step, wanted)
-    wanted = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), wanted
-    )
-    items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
-    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    restored = self._read(step, wanted, sharding)
     scalar = jax.device_put(jax.numpy.int32(step), sharding)
     return TrainState(step=scalar, **{name: restored[name] for name in wanted})
 
   def card(self, which: Which = 'best') -> Card:
     """The card of a checkpoint."""
     step = self.step(which)
-    args = ocp.args.Composite(card=ocp.args.JsonRestore())
-    return Card.from_json(self._manager.restore(step, args=args)['card'])
+    with _reading(self.directory / str(step)):
+      args = ocp.args.Composite(card=ocp.args.JsonRestore())
+      return Card.from_json(self._manager.restore(step, args=args)['card'])
 
   def weights(self, network: Network, which: Which = 'best') -> tuple[Arrays, Arrays]:
     """Parameters (their moving average, where one was kept) and batch statistics.
@@ -132,14 +135,12 @@ class Checkpoints:
       UserError: if the checkpoint is of another network; the first difference is named.
     """
     step = self.step(which)
-    metadata = self._manager.item_metadata(step)
+    metadata = self._metadata(step)
     params = 'ema_params' if metadata.get('ema_params') is not None else 'params'
     wanted = {params: network.param_shapes, 'batch_stats': network.batch_stat_shapes}
     self._check(step, wanted)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), wanted)
-    items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
-    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    restored = self._read(step, wanted, device)
     return restored[params], restored['batch_stats']
 
   def step(self, which: Which) -> int:
@@ -159,15 +160,28 @@ class Checkpoints:
     best = self.best_step
     return latest if best is None else best
 
+  def _metadata(self, step: int) -> Any:
+    with _reading(self.directory / str(step)):
+      return self._manager.item_metadata(step)
+
+  def _read(self, step: int, wanted: dict[str, Any], sharding: Sharding) -> Any:
+    """The items of the structures of `wanted`."""
+    wanted = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), wanted
+    )
+    items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
+    with _reading(self.directory / str(step)):
+      return self._manager.restore(step, args=ocp.args.Composite(**items))
+
   def _check(self, step: int, wanted: Mapping[str, Any]) -> None:
     """Compares names and shapes of arrays by name with what is stored."""
-    metadata = self._manager.item_metadata(step)
+    metadata = self._metadata(step)
     where = f'checkpoint {self.directory / str(step)}'
     remedy = 'use the config it was trained with, or another workdir'
     for item, arrays in wanted.items():
       stored = metadata.get(item)
       if stored is None:
-        raise UserError(f'{where} has no {item}: {remedy}.')
+        raise UserError(f'{where} has no {item}: it is damaged, or {remedy}.')
       if item == 'opt_state':
         continue
       stored = {name: tuple(array.shape) for name, array in stored.tree.items()}
@@ -187,15 +201,35 @@ def _items(state: TrainState) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+  """Turns whatever a damaged checkpoint raises into one sentence."""
+  try:
+    yield
+  except (OSError, ValueError, KeyError, TypeError) as e:
+    if isinstance(e, UserError):
+      raise
+    reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
+    raise UserError(
+      f'checkpoint {checkpoint} is damaged ({reason}): remove that folder, or choose another one '
+      'with --checkpoint.'
+    ) from e
+
+
+@contextlib.contextmanager
 def _writing(directory: Path) -> Iterator[None]:
   """Turns a failure to write into one sentence that says what is safe."""
   try:
     yield
   except (OSError, ValueError) as e:
     # tensorstore reports the operating system's errors as ValueError with the text in it.
-    if not isinstance(e, OSError) and 'os_error_code' not in str(e):
+    from_system = re.search(r'([^:]*) \[os_error_code', str(e))
+    if isinstance(e, OSError):
+      reason = e.strerror or str(e)
+    elif from_system:
+      reason = from_system[1].strip()
+    else:
       raise
-    reason = 'the disk is full' if 'No space left' in str(e) else str(e).splitlines()[0]
+    reason = 'the disk is full' if 'No space left' in reason else reason
     whole = sorted(int(path.name) for path in directory.glob('*') if path.name.isdigit())
     safe = f'step {whole[-1]} is safe' if whole else 'no earlier one exists'
     raise UserError(

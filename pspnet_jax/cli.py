@@ -2,47 +2,67 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
+import jax
 import ml_collections
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from pspnet_jax import settings
-from pspnet_jax.checkpoints import Which
 from pspnet_jax.errors import Stopped, UserError
+
+if TYPE_CHECKING:
+  from pspnet_jax.checkpoints import Which
 
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable[[ml_collections.ConfigDict], None]) -> None:
+def run(main: Callable[[ml_collections.ConfigDict], None], *, from_workdir: bool = True) -> None:
   """Parses flags, calls `main` with the config, and exits.
 
   The config is that of --config, else the one its run left in --workdir, else the defaults;
-  --config.KEY=VALUE changes it. The exit status is 0, or 1 after one sentence about what the user
-  can mend.
+  --config.KEY=VALUE changes it. Every command has the flag --workdir. The exit status is 0, or 1
+  after one sentence about what the user can mend.
+
+  Args:
+    main: the command.
+    from_workdir: False if the workdir's config is of no interest.
   """
+  sys.unraisablehook = _unraisable
   try:
-    app.run(lambda _: main(FLAGS.config), flags_parser=_parse)
+    app.run(
+      lambda _: main(FLAGS.config),
+      flags_parser=functools.partial(_parse, from_workdir=from_workdir),
+    )
   except Stopped as e:
-    _fail(str(e), status=143)
+    _fail(str(e), status=e.status)
   except UserError as e:
     _fail(str(e))
+  except jax.errors.JaxRuntimeError as e:
+    if 'RESOURCE_EXHAUSTED' not in str(e):
+      raise
+    _fail(
+      f'the device is out of memory ({str(e).splitlines()[0][:200]}): lower batch_size or '
+      'crop_size, raise accumulation_steps, or lower eval.batch_size and eval.window.'
+    )
   except KeyboardInterrupt:
     _fail('interrupted.', status=130)
 
 
-def _parse(argv: Sequence[str]) -> Sequence[str]:
+def _parse(argv: Sequence[str], from_workdir: bool) -> Sequence[str]:
+  flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are.', required=True)
   path, workdir = _value(argv, 'config'), _value(argv, 'workdir')
   saved = Path(workdir or '.') / settings.SAVED_AS
   if path is not None:
     config = settings.load(path)
-  elif workdir is not None and saved.is_file():
+  elif from_workdir and workdir is not None and saved.is_file():
     config = settings.load_saved(saved)
   else:
     config = settings.defaults()
@@ -50,19 +70,27 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
   for argument in rest[1:]:
     if argument.startswith(('--config.', '-config.')):
       _check_override(config, argument)
-  config_flags.DEFINE_config_dict('config', config, 'Settings; see settings.py.', sys_argv=rest)
   try:
+    config_flags.DEFINE_config_dict('config', config, 'Settings; see settings.py.', sys_argv=rest)
+    for name in ('workdir', 'config'):  # shown by --help
+      FLAGS.register_key_flag_for_module(argv[0], FLAGS[name])
     left = FLAGS(rest)
   except flags.Error as e:
     raise UserError(f'{str(e).rstrip(".")}; see --help.') from e
   except (TypeError, ValueError) as e:
     raise UserError(f'a --config.KEY=VALUE is of the wrong type: {str(e).splitlines()[0]}') from e
   if not FLAGS['verbosity'].present:
-    # Orbax reports every file it writes; what fails is raised.
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    # Orbax reports every file it writes, and an error before it raises it.
+    absl_logging.set_verbosity(absl_logging.FATAL)
   if left[1:]:
     raise UserError(f'unexpected argument {left[1]!r}: flags are written --name=value; see --help.')
+  settings.check_values(FLAGS.config)
   return left
+
+
+def overrides() -> dict[str, Any]:
+  """What --config.KEY=VALUE flags set, by key such as 'eval.flip'."""
+  return dict(config_flags.get_override_values(FLAGS['config']))
 
 
 def _value(argv: Sequence[str], name: str) -> str | None:
@@ -97,6 +125,13 @@ def _check_override(config: ml_collections.ConfigDict, argument: str) -> None:
   settings.check_key(node, key, argument)
 
 
+def _unraisable(args: Any) -> None:
+  # When a read or write of a checkpoint fails, TensorStore's threads go on to report to an event
+  # loop that is closed by then.
+  if str(args.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(args)
+
+
 def _fail(message: str, status: int = 1) -> None:
   logging.shutdown()
   sys.stdout.flush()
@@ -106,8 +141,8 @@ def _fail(message: str, status: int = 1) -> None:
 
 def which_checkpoint(value: str) -> Which:
   """The value of --checkpoint."""
-  if value.isdigit():
+  if value.isdecimal():
     return int(value)
   if value not in ('best', 'latest'):
     raise UserError(f"--checkpoint={value}: give 'best', 'latest' or the number of a step.")
-  return cast(Which, value)
+  return cast('Which', value)

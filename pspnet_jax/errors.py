@@ -1,5 +1,8 @@
 """The one exception for what a user can mend."""
 
+import signal
+from pathlib import Path
+
 
 class UserError(ValueError):
   """Bad input. The message is one sentence that names the file or value and the remedy.
@@ -10,4 +13,13 @@ class UserError(ValueError):
 
 
 class Stopped(UserError):
-  """Asked to stop (SIGTERM, Ctrl-C): everything is saved. Commands exit with status 143."""
+  """Asked to stop by a signal: everything is saved. Commands exit with 128 + its number."""
+
+  def __init__(self, message: str, signal_number: int = signal.SIGTERM):
+    super().__init__(message)
+    self.status = 128 + signal_number
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+  """The sentence for a path that the operating system refuses."""
+  return UserError(f'cannot write to {path}: {error.strerror or error}.')

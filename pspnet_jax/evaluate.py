@@ -18,7 +18,7 @@ from absl import flags
 from pspnet_jax import cli, evaluation, from_config, visualize
 from pspnet_jax.checkpoints import Checkpoints, Which
 from pspnet_jax.data.spec import DatasetSpec, Example
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
 from pspnet_jax.models.network import Network
@@ -33,8 +33,14 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path, which: Which = 'b
   """
   checkpoints = Checkpoints(workdir, read_only=True)
   step = checkpoints.step(which)
+  trained_on = checkpoints.card(step).spec.class_names
   source = from_config.open_split(config, 'val')
   card = from_config.make_card(config, source.spec)
+  if source.spec.class_names != trained_on:
+    raise UserError(
+      f'the network knows the classes {", ".join(trained_on)}, and the data '
+      f'{", ".join(source.spec.class_names)}: evaluate on data with the same classes.'
+    )
   network = Network(**card.network)
   params, batch_stats = checkpoints.weights(network, step)
   checkpoints.close()
@@ -82,7 +88,7 @@ def _write(
     }
     (folder / 'scores.json').write_text(json.dumps(figures, indent=1) + '\n')
   except OSError as e:
-    raise UserError(f'cannot write to {folder}: {e.strerror or e}.') from e
+    raise cannot_write(folder, e) from e
   if not shown:
     return str(folder / 'scores.json')
   picture = visualize.panel(
@@ -100,13 +106,12 @@ def _json_floats(values: np.ndarray) -> list[float | None]:
   return [None if np.isnan(x) else float(x) for x in values]
 
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Of the training run.', required=True)
-CHECKPOINT = flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
-
-
 def main(config: ml_collections.ConfigDict) -> None:
-  evaluate(config, Path(WORKDIR.value), cli.which_checkpoint(CHECKPOINT.value))
+  evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint))
 
+
+FLAGS = flags.FLAGS
 
 if __name__ == '__main__':
+  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
   cli.run(main)

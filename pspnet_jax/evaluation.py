@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
 
 from pspnet_jax import parallel
 from pspnet_jax.console import Cell
-from pspnet_jax.data.loader import eval_batches
+from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Confusion, Scores
@@ -38,7 +37,7 @@ def confusion_matrix(
     inference: how images become labels.
     params, batch_stats: of the network.
     source: what is evaluated.
-    threads: that read; see `loader.eval_batches`.
+    threads: that read; see `loader.in_order`.
     on_label: called with this process's predictions, on the host, in order.
     on_label_limit: how many of them, from the first on; None: all.
     on_progress: called with the number of examples this process has done.
@@ -49,29 +48,29 @@ def confusion_matrix(
   num_classes = source.spec.num_classes
   wanted = len(source) if on_label_limit is None else on_label_limit
   confusion = Confusion.zeros(num_classes)
-  count = jax.jit(
-    lambda total, label, prediction: total.merge(Confusion.count(label, prediction, num_classes))
-  )
 
-  def images() -> Iterator[tuple[Any, np.ndarray]]:
-    processes = {'process_index': jax.process_index(), 'process_count': jax.process_count()}
-    batches = eval_batches(source, batch_size=jax.process_count(), threads=threads, **processes)
-    for step, batch in enumerate(batches):
-      index = step * jax.process_count() + jax.process_index()
-      for example in batch:
-        if example is not None:
-          yield (index, example), example['image']
+  share = range(jax.process_index(), len(source), jax.process_count())
+
+  def images() -> Iterator[tuple[tuple[int, Example], np.ndarray]]:
+    examples = in_order(source.__getitem__, share, threads=threads)
+    for index, example in zip(share, examples, strict=True):
+      yield (index, example), example['image']
 
   stream = inference.labels(params, batch_stats, images())
   for done, ((index, example), prediction, where) in enumerate(stream, 1):
     label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # canvas beyond the image is ignored
     label[where] = example['label']
-    confusion = count(confusion, label, prediction)
+    confusion = _add(confusion, label, prediction)
     if on_label is not None and done <= wanted:
       on_label(index, example, np.asarray(prediction, np.uint8)[where])
     if on_progress is not None:
       on_progress(done)
   return parallel.sum_over_processes(confusion.compute())
+
+
+@jax.jit
+def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> Confusion:
+  return total.merge(Confusion.count(label, prediction, total.low.shape[0]))
 
 
 COLUMNS = ('class', 'IoU %', 'accuracy %', 'pixels %')

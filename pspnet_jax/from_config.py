@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pspnet_jax.card import Card, Protocol
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.data.spec import DatasetSpec, Source
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, cannot_write
 
 
 def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
@@ -39,14 +40,20 @@ def make_augment(config: ml_collections.ConfigDict) -> Augment:
   return Augment(crop_size=crop_size, mean=config.mean, **config.augment)
 
 
+def make_protocol(config: ml_collections.ConfigDict) -> Protocol:
+  """How images are evaluated."""
+  e = config.eval
+  window = e.window or (None if e.whole_images else config.crop_size)
+  return Protocol(window=window, stride=e.stride, flip=e.flip)
+
+
 def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
   """What will travel with the weights."""
-  e = config.eval
   return Card(
     network={'num_classes': spec.num_classes, **config.model},
     spec=spec,
     crop_size=config.crop_size,
-    protocol=Protocol(window=e.window, stride=e.stride, flip=e.flip),
+    protocol=make_protocol(config),
     mean=config.mean,
     std=config.std,
   )
@@ -72,23 +79,33 @@ def step_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return {name: config[name] for name in names}
 
 
-def make_workdir(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
-  """Makes the folder and keeps the config in it.
+def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
+  """Writes the config to the workdir.
 
   Returns:
-    What differs from the config of the run that is there already, one phrase a key.
+    What differs from the config that was there, one phrase a key.
 
   Raises:
     UserError: if it cannot be written.
   """
   path = workdir / settings.SAVED_AS
+  changes = []
+  if path.is_file():
+    with contextlib.suppress(UserError):  # a damaged one is replaced
+      changes = _differences(settings.load_saved(path), config)
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    changes = _differences(settings.load_saved(path), config) if path.is_file() else []
     settings.save(config, path)
   except OSError as e:
-    raise UserError(f'cannot write to the workdir {workdir}: {e.strerror or e}.') from e
+    raise cannot_write(workdir, e) from e
   return changes
+
+
+def make_workdir(workdir: Path) -> None:
+  """Makes the folder; UserError if that cannot be done."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise cannot_write(workdir, e) from e
 
 
 def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:

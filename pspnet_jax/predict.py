@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -22,7 +23,7 @@ from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import list_images
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting import Reporter
 
 
@@ -33,16 +34,17 @@ def predict(
   *,
   which: Which = 'best',
   overlays: bool = True,
-  batch_size: int = 4,
+  **options: Any,
 ) -> None:
-  """Labels an image file or every image below a folder.
+  """Labels an image file or every image below a folder, as `predictor.load` with `options` does.
 
   Raises:
     UserError: for whatever the user can mend; what was written until then stays.
   """
-  paths = list_images(images)
+  # Results of an earlier run may lie within the folder.
+  paths = [path for path in list_images(images) if not path.is_relative_to(output)]
   root = images if images.is_dir() else images.parent
-  model = predictor.load(workdir, which=which, batch_size=batch_size)
+  model = predictor.load(workdir, which=which, **options)
 
   stems = collections.Counter(path.with_suffix('') for path in paths)
 
@@ -79,30 +81,40 @@ def _write(
     for kind in ('labels', 'overlays') if overlays else ('labels',):
       (output / kind / target).parent.mkdir(parents=True, exist_ok=True)
   except OSError as e:
-    raise UserError(f'cannot write to {output}: {e.strerror or e}.') from e
+    raise cannot_write(output, e) from e
   visualize.write_label(output / 'labels' / target, label, spec)
   if overlays:
     picture = visualize.overlay(image, label, spec)
     visualize.write_image(output / 'overlays' / target, picture)
 
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Of the training run.', required=True)
-INPUT = flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
-OUTPUT = flags.DEFINE_string('output', None, 'Where the pictures go.', required=True)
-CHECKPOINT = flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
-OVERLAYS = flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
+_PROTOCOL = ('window', 'stride', 'flip', 'batch_size')  # keys of config.eval
 
 
 def main(config: ml_collections.ConfigDict) -> None:
+  del config  # the checkpoint's card says all; only what is overridden counts
+  options = {}
+  for key, value in cli.overrides().items():
+    group, _, name = key.partition('.')
+    if group != 'eval' or name not in _PROTOCOL:
+      known = ', '.join(f'--config.eval.{name}' for name in _PROTOCOL)
+      raise UserError(f'--config.{key} does not bear on prediction: it knows {known}.')
+    options[name] = value
   predict(
-    Path(WORKDIR.value),
-    Path(INPUT.value),
-    Path(OUTPUT.value),
-    which=cli.which_checkpoint(CHECKPOINT.value),
-    overlays=OVERLAYS.value,
-    batch_size=config.eval.batch_size,
+    Path(FLAGS.workdir),
+    Path(FLAGS.input),
+    Path(FLAGS.output),
+    which=cli.which_checkpoint(FLAGS.checkpoint),
+    overlays=FLAGS.overlays,
+    **options,
   )
 
 
+FLAGS = flags.FLAGS
+
 if __name__ == '__main__':
-  cli.run(main)
+  flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
+  flags.DEFINE_string('output', None, 'Where the pictures go.', required=True)
+  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
+  flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
+  cli.run(main, from_workdir=False)

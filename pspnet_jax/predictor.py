@@ -58,19 +58,35 @@ class Predictor:
       yield tag, np.asarray(label, np.uint8)[where]
 
 
-def load(workdir: str | Path, *, which: Which = 'best', batch_size: int = 4) -> Predictor:
+def load(
+  workdir: str | Path,
+  *,
+  which: Which = 'best',
+  batch_size: int = 4,
+  window: tuple[int, int] | None = None,
+  stride: float | None = None,
+  flip: bool | None = None,
+) -> Predictor:
   """The network trained in `workdir`.
 
   Args:
     workdir: of a training run.
     which: 'best' (by validation mIoU), 'latest', or a step.
     batch_size: windows run together.
+    window, stride, flip: changes to the card's protocol; see `card.Protocol`.
 
   Raises:
     UserError: if there is no such checkpoint.
   """
   checkpoints = Checkpoints(workdir, read_only=True)
   card = checkpoints.card(which)
+  protocol = dataclasses.replace(
+    card.protocol,
+    window=window or card.protocol.window,
+    stride=stride or card.protocol.stride,
+    flip=card.protocol.flip if flip is None else flip,
+  )
+  card = dataclasses.replace(card, protocol=protocol)
   params, batch_stats = checkpoints.weights(card.build_network(), which)
   checkpoints.close()
   return Predictor(card, params, batch_stats, batch_size=batch_size)

@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
@@ -26,7 +27,9 @@ def defaults() -> ml_collections.ConfigDict:
   c.crop_size = (473, 473)  # height, width
   c.mean, c.std = IMAGENET_MEAN, IMAGENET_STD  # RGB, 0-255
   c.accumulation_steps = 1  # parts a batch is taken in, to save memory
-  c.ema_decay = 0.0  # of the parameters' moving average; 0 keeps none
+  # Of the parameters' moving average; 0 keeps none. It is what is evaluated and predicted with,
+  # beside the batch statistics of the parameters themselves, which are an average already.
+  c.ema_decay = 0.0
   c.log_every = 50  # steps, as all that follow
   c.eval_every = 5_000  # 0: only at the end
   c.checkpoint_every = 1_000
@@ -69,7 +72,8 @@ def defaults() -> ml_collections.ConfigDict:
   c.aux_weight = 0.4
 
   c.eval = evaluation = ml_collections.ConfigDict()  # see card.py
-  evaluation.window = config_dict.placeholder(tuple)  # None: whole images
+  evaluation.window = config_dict.placeholder(tuple)  # slid over the image; None: crop_size, or
+  evaluation.whole_images = False  # the image as it is: compiles for every size of image
   evaluation.stride = 2 / 3  # of the window
   evaluation.flip = False
   evaluation.batch_size = 8  # windows at a time
@@ -92,49 +96,87 @@ def load(path: str) -> ml_collections.ConfigDict:
   if module_spec is None or module_spec.loader is None:
     raise UserError(f'{path} is not a Python file: give --config=FILE.py.')
   module = importlib.util.module_from_spec(module_spec)
-  module_spec.loader.exec_module(module)
-  if not hasattr(module, 'get_config'):
-    raise UserError(f'{path} defines no get_config(): copy the form of configs/folder.py.')
-  return complete(module.get_config(*([argument] if argument else [])), path)
+  try:
+    module_spec.loader.exec_module(module)
+    changes = module.get_config(*([argument] if argument else []))
+  except Exception as e:  # the file is the user's code: whatever it raises, they can mend
+    raise UserError(f'{path} does not give a config: {type(e).__name__}: {e}.') from e
+  if not isinstance(changes, ml_collections.ConfigDict):
+    raise UserError(f'get_config() of {path} returns {changes!r}: return a ConfigDict.')
+  return complete(changes, path)
 
 
 def save(config: ml_collections.ConfigDict, path: Path) -> None:
-  """Writes a config as JSON, for commands that are given only the workdir."""
-  path.write_text(json.dumps(config.to_dict(), indent=2) + '\n')
+  """Writes a config as JSON, in one go, for commands that are given only the workdir."""
+  part = path.with_suffix('.tmp')
+  part.write_text(json.dumps(config.to_dict(), indent=2) + '\n')
+  part.replace(path)
 
 
 def load_saved(path: Path) -> ml_collections.ConfigDict:
-  """Reads what `save` wrote."""
+  """Reads what `save` wrote. Keys that have gone since then are left out.
+
+  Raises:
+    UserError: if it cannot be read.
+  """
   try:
     values = with_tuples(json.loads(path.read_text()))
-  except (OSError, ValueError) as e:
-    raise UserError(f'cannot read the config {path}: {e}; give --config=FILE.py.') from e
-  return complete(ml_collections.ConfigDict(values), str(path))
+    saved = ml_collections.ConfigDict(_with_placeholders(values))
+  except (OSError, ValueError, TypeError, AttributeError) as e:
+    raise UserError(f'cannot read the config {path} ({e}): give --config=FILE.py.') from e
+  known = defaults()
+  for key in set(saved) - set(known):
+    del saved[key]
+  for key, value in known.items():
+    if key != 'data' and key in saved and isinstance(value, ml_collections.ConfigDict):
+      for name in set(saved[key]) - set(value):
+        del saved[key][name]
+  return complete(saved, str(path))
 
 
-def complete(
-  changes: ml_collections.ConfigDict, where: str, _defaults: ml_collections.ConfigDict | None = None
-) -> ml_collections.ConfigDict:
+def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
+  """None as a field that a flag may still set: in JSON its type is lost."""
+  return {
+    key: _with_placeholders(value)
+    if isinstance(value, dict)
+    else (config_dict.placeholder(object) if value is None else value)
+    for key, value in values.items()
+  }
+
+
+def complete(changes: ml_collections.ConfigDict, where: str) -> ml_collections.ConfigDict:
   """Defaults with `changes` laid over them; free keys only under `data`, whose source checks them.
 
   Raises:
     UserError: for a key that does not exist (with the nearest one) or a value of another type.
   """
-  config = defaults() if _defaults is None else _defaults
+  config = defaults()
+  for split in ('train', 'val'):
+    if not isinstance(changes.get('data', {}).get(split, {}), ml_collections.ConfigDict | dict):
+      raise UserError(f'{where} sets data.{split} to a value: give a dictionary such as split=.')
+  _lay_over(config, changes, where)
+  return config
+
+
+def _lay_over(
+  config: ml_collections.ConfigDict, changes: ml_collections.ConfigDict, where: str
+) -> None:
   for key, value in changes.items():
     check_key(config, key, where)
-    if isinstance(config[key], ml_collections.ConfigDict):
+    old = config[key]
+    if isinstance(old, ml_collections.ConfigDict):
+      if not isinstance(value, ml_collections.ConfigDict):
+        raise UserError(f'{where} sets {key} to {value!r}: give a dictionary of its keys.')
       if key == 'data':
-        config.data.update(value)
+        old.update(value)
       else:
-        complete(value, f'{where}: {key}', config[key])
+        _lay_over(old, value, f'{where}: {key}')
       continue
     try:
       config[key] = tuple(value) if isinstance(value, list) else value
     except TypeError as e:
-      kind = type(config[key]).__name__
+      kind = config.get_type(key).__name__
       raise UserError(f'{where} sets {key} to {value!r}: give a {kind}.') from e
-  return config
 
 
 def check_key(config: ml_collections.ConfigDict, key: str, where: str) -> None:
@@ -143,3 +185,52 @@ def check_key(config: ml_collections.ConfigDict, key: str, where: str) -> None:
     near = difflib.get_close_matches(key, config.keys(), n=1, cutoff=0.5)
     hint = f'did you mean {near[0]}?' if near else f'it knows {", ".join(sorted(config.keys()))}.'
     raise UserError(f'{where} sets the unknown config key {key!r}: {hint}')
+
+
+def check_values(config: ml_collections.ConfigDict) -> None:
+  """Raises UserError for a value that would only fail later, or never and do harm."""
+  c = config
+
+  def need(condition: bool, key: str, value: object, remedy: str) -> None:
+    if not condition:
+      raise UserError(f'config.{key} is {value!r}: {remedy}.')
+
+  for key in ('batch_size', 'total_steps', 'accumulation_steps', 'log_every'):
+    need(c[key] >= 1, key, c[key], 'make it at least 1')
+  for key in ('eval_every', 'checkpoint_every', 'threads', 'pictures', 'seed', 'aux_weight'):
+    need(c[key] >= 0, key, c[key], 'make it 0 or more')
+  need(0 <= c.ema_decay < 1, 'ema_decay', c.ema_decay, 'give a number in [0, 1)')
+  need(c.optimizer.base_lr > 0, 'optimizer.base_lr', c.optimizer.base_lr, 'make it positive')
+  need(c.eval.batch_size >= 1, 'eval.batch_size', c.eval.batch_size, 'make it at least 1')
+  need(
+    c.eval.absent_classes in ('exclude', 'zero'),
+    'eval.absent_classes',
+    c.eval.absent_classes,
+    "give 'exclude' or 'zero'",
+  )
+  for key in ('mean', 'std'):
+    need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
+  need(min(c.std) > 0, 'std', c.std, 'make all three positive')
+  need(_integers(c.crop_size, 2), 'crop_size', c.crop_size, 'give height and width, as 473,473')
+  window = c.eval.window
+  if window is not None:
+    need(_integers(window, 2), 'eval.window', window, 'give height and width, as 473,473')
+  for key in ('bins', 'stem_channels'):
+    value = c.model[key]
+    need(_integers(value), f'model.{key}', value, 'give whole numbers, as 1,2,3,6')
+
+
+def _numbers(values: object, length: int) -> bool:
+  return (
+    isinstance(values, tuple)
+    and len(values) == length
+    and all(isinstance(x, int | float) for x in values)
+  )
+
+
+def _integers(values: object, length: int | None = None) -> bool:
+  return (
+    isinstance(values, tuple)
+    and length in (None, len(values))
+    and all(isinstance(x, int) for x in values)
+  )

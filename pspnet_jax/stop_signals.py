@@ -19,17 +19,17 @@ class StopSignals:
 
   def __init__(self, listen: bool = True):
     self._listen = listen
-    self.name: str | None = None  # of the signal that came
+    self.received: signal.Signals | None = None
     self._previous: dict[int, Any] = {}
 
   @property
   def requested(self) -> bool:
-    return self.name is not None
+    return self.received is not None
 
   def check(self) -> None:
     """Raises Stopped if a signal has come: for long work that can be cut short."""
-    if self.requested:
-      raise Stopped(f'{self.name}: stopped.')
+    if self.received is not None:
+      raise Stopped(f'{self.received.name}: stopped.', self.received)
 
   def __enter__(self) -> StopSignals:
     # Outside the main thread Python cannot set handlers.
@@ -42,7 +42,7 @@ class StopSignals:
     self._restore()
 
   def _remember(self, number: int, _frame: object) -> None:
-    self.name = signal.Signals(number).name
+    self.received = signal.Signals(number)
     self._restore()
 
   def _restore(self) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -21,6 +23,7 @@ from absl import flags
 from clu import parameter_overview
 
 from pspnet_jax import cli, evaluation, from_config, parallel, visualize
+from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import Example, Source
@@ -62,13 +65,14 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
   # The latest checkpoint if there is one, else a new network.
   primary = jax.process_index() == 0
-  changes = from_config.make_workdir(c, workdir) if primary else []
+  from_config.make_workdir(workdir)
   checkpoints = Checkpoints(workdir)
   if checkpoints.latest_step is None:
     state = jax.device_put(new_state(), on_mesh)
   else:
     state = checkpoints.restore(jax.eval_shape(new_state), on_mesh)
   start_step = int(state.step)
+  changes = from_config.keep_config(c, workdir) if primary else []
   batches = train_batches(
     train_source,
     transform=augment,
@@ -90,8 +94,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
       report.say(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
     scores = None
     metrics, reported_step, reported_time = new_metrics(), start_step, time.monotonic()
-    steps = range(start_step + 1, c.total_steps + 1)
-    for step, batch in zip(steps, parallel.prefetch(batches, mesh), strict=False):
+    stream = parallel.prefetch(batches, mesh)
+    for step in range(start_step + 1, c.total_steps + 1):
+      with _saved_on_error(checkpoints, state, card):
+        batch = next(stream)
       state, metrics = train_step(state, metrics, batch)
       report.advance(step)
       stopping = stop.requested or checkpoints.preempted(step)
@@ -114,21 +120,42 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
         scores = None
         if evaluating and not stopping:
           # Cut short by a signal, it leaves the checkpoint to be saved without a score.
-          with contextlib.suppress(Stopped):
+          with _saved_on_error(checkpoints, state, card), contextlib.suppress(Stopped):
             scores = _evaluate(report, c, inference, state, val_source, step, stop)
-        checkpoints.save(step, state, card, None if scores is None else scores.miou)
+        checkpoints.save(step, state, card, _score(scores))
         if stopping or stop.requested:
           checkpoints.wait()
+          reason = stop.received or signal.SIGTERM
           raise Stopped(
-            f'{stop.name or "preemption"}: step {step} of {c.total_steps} is saved; run the same '
-            'command to go on from there.'
+            f'{reason.name}: step {step} of {c.total_steps} is saved; run the same command to go '
+            'on from there.',
+            reason,
           )
       metrics, reported_step, reported_time = new_metrics(), step, time.monotonic()
     checkpoints.wait()
+    if start_step == c.total_steps and not checkpoints.has_score(start_step):
+      scores = _evaluate(report, c, inference, state, val_source, start_step, stop)
     _conclude(report, c, checkpoints, scores, train_source, workdir)
 
 
 _PARTS = ('train/main_loss', 'train/aux_loss')  # of the loss: for the files, not the console
+
+
+@contextlib.contextmanager
+def _saved_on_error(checkpoints: Checkpoints, state: TrainState, card: Card) -> Iterator[None]:
+  """Keeps what was learnt when something outside of training fails, such as an image's decoding."""
+  try:
+    yield
+  except Exception:
+    if int(state.step) and _all_finite(state.params):
+      checkpoints.save(int(state.step), state, card)
+      checkpoints.wait()
+    raise
+
+
+def _score(scores: Scores | None) -> float | None:
+  """What the best checkpoint is chosen by; None where no pixel was labelled."""
+  return None if scores is None or math.isnan(scores.miou) else scores.miou
 
 
 def _due(step: int, every: int) -> bool:
@@ -226,23 +253,28 @@ def _conclude(
   )
 
 
-WORKDIR = flags.DEFINE_string('workdir', None, 'Where checkpoints and logs go.', required=True)
-DISTRIBUTED = flags.DEFINE_bool(
-  'distributed', False, 'Several processes, found from the cluster (Slurm, MPI, Kubernetes, TPU).'
-)
-COORDINATOR = flags.DEFINE_string(
-  'coordinator', None, 'HOST:PORT of process 0, where no cluster says so; with the two that follow.'
-)
-NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
-PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
-
-
 def main(config: ml_collections.ConfigDict) -> None:
-  if DISTRIBUTED.value or COORDINATOR.value:
-    # Before anything touches a device.
-    jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-  train(config, Path(WORKDIR.value))
+  _join_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+  train(config, Path(FLAGS.workdir))
 
+
+def _join_processes(coordinator: str | None, count: int | None, index: int | None) -> None:
+  given = [value is not None for value in (coordinator, count, index)]
+  if not any(given) and not FLAGS.distributed:
+    return
+  if any(given) and not all(given):
+    raise UserError('--coordinator, --num_processes and --process_id go together: give all three.')
+  try:
+    jax.distributed.initialize(coordinator, count, index)  # before anything touches a device
+  except (ValueError, RuntimeError) as e:
+    raise UserError(f'cannot join the processes: {str(e).splitlines()[0]}') from e
+
+
+FLAGS = flags.FLAGS
 
 if __name__ == '__main__':
+  flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
+  flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
+  flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
+  flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
   cli.run(main)

@@ -148,9 +148,6 @@ def panel(
 
 def _palette(spec: DatasetSpec) -> np.ndarray:
   """uint8 [256, 3]; ids without a class are black."""
-  for name, rgb in zip(spec.class_names, spec.palette, strict=True):
-    if len(rgb) != 3 or not all(0 <= value <= 255 for value in rgb):
-      raise UserError(f'the colour {rgb} of class {name!r} is not three values from 0 to 255.')
   palette = np.full((256, 3), IGNORE_COLOUR, np.uint8)
   palette[: spec.num_classes] = spec.palette
   return palette

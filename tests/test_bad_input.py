@@ -50,7 +50,7 @@ def test_workdir_without_checkpoints(tmp_path, command):
   more = ['--input=x.png', '--output=y'] if command == 'predict' else []
   (tmp_path / 'x.png').write_bytes(b'')
   result = tiny.run(command, f'--workdir={tmp_path / "empty"}', *more)
-  assert result.returncode == 1 and 'Traceback' not in result.stderr
+  assert_one_sentence(result, 'empty holds no checkpoints: train into it first')
 
 
 def test_batch_that_does_not_divide_among_devices(tmp_path):
@@ -70,7 +70,7 @@ def test_crop_below_one_output_cell(tmp_path):
 
 def test_workdir_that_cannot_be_written(tmp_path):
   (tmp_path / 'file').write_text('')
-  with pytest.raises(UserError, match='cannot write to the workdir'):
+  with pytest.raises(UserError, match=r'cannot write to .*file'):
     train(tiny.config(tmp_path), tmp_path / 'file' / 'run')
 
 

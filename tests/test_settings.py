@@ -1,6 +1,7 @@
 """Configs: defaults, what files may change, and what is kept in the workdir."""
 
 import inspect
+import json
 
 import ml_collections
 import pytest
@@ -54,6 +55,11 @@ def test_a_file_changes_defaults_and_takes_an_argument(tmp_path):
     ('ml_collections.ConfigDict({"model": {"depht": 8}})', 'did you mean depth?'),
     ('ml_collections.ConfigDict({"batch_size": "many"})', 'batch_size'),
     ('ml_collections.ConfigDict({"qqqqqq": 8})', 'it knows accumulation_steps'),
+    ('ml_collections.ConfigDict({"model": 5})', 'give a dictionary of its keys'),
+    ('ml_collections.ConfigDict({"data": {"train": "train"}})', 'sets data.train to a value'),
+    ('ml_collections.ConfigDict({"eval": {"window": 473}})', 'give a tuple'),
+    ('None', 'return a ConfigDict'),
+    ('1 / 0', 'ZeroDivisionError'),
   ],
 )
 def test_what_does_not_fit_is_named(tmp_path, body, message):
@@ -63,7 +69,7 @@ def test_what_does_not_fit_is_named(tmp_path, body, message):
 
 def test_a_file_without_get_config_is_named(tmp_path):
   (tmp_path / 'c.py').write_text('x = 1\n')
-  with pytest.raises(UserError, match=r'defines no get_config\(\)'):
+  with pytest.raises(UserError, match=r'does not give a config: AttributeError'):
     settings.load(str(tmp_path / 'c.py'))
 
 
@@ -85,3 +91,42 @@ def test_configs_of_the_project_load_and_build(path):
   from_config.make_augment(c)
   assert f'--config=configs/{path.name}' in path.read_text()
   assert isinstance(c, ml_collections.ConfigDict)
+
+
+@pytest.mark.parametrize(
+  ('key', 'value'),
+  [
+    ('total_steps', 0),
+    ('batch_size', 0),
+    ('accumulation_steps', 0),
+    ('threads', -1),
+    ('ema_decay', 1.5),
+    ('std', (1.0, 2.0)),
+    ('std', (1.0, 2.0, 0.0)),
+    ('crop_size', (40,)),
+    ('crop_size', (40.5, 40)),
+    ('eval.window', (473,)),
+    ('eval.batch_size', 0),
+    ('eval.absent_classes', 'none'),
+    ('model.bins', ('a',)),
+    ('optimizer.base_lr', -0.1),
+  ],
+)
+def test_values_that_would_fail_later_fail_at_once(key, value):
+  c = settings.defaults()
+  c.update_from_flattened_dict({key: value})
+  with pytest.raises(UserError, match=f'config.{key} is'):
+    settings.check_values(c)
+
+
+def test_defaults_are_sound():
+  settings.check_values(settings.defaults())
+
+
+def test_keys_that_have_gone_since_a_config_was_saved_are_left_out(tmp_path):
+  c = settings.defaults().to_dict()
+  c['gone'], c['model']['gone'], c['data']['train']['list_file'] = 1, 2, None
+  (tmp_path / 'config.json').write_text(json.dumps(c))
+  saved = settings.load_saved(tmp_path / 'config.json')
+  assert 'gone' not in saved and 'gone' not in saved.model
+  saved.data.train.list_file = 'a.txt'  # None is a field that can still be set

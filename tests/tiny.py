@@ -24,6 +24,7 @@ def get_config():
             'train': {'length': 24}, 'val': {'length': 5}}
   c.model = {'depth': 10, 'stem_channels': (4, 4, 8), 'width': 4, 'bins': (1, 2),
              'head_channels': 8, 'aux_channels': 8}
+  c.eval = {'whole_images': True}
   return c
 """
 
@@ -49,7 +50,7 @@ def environment(devices: int = 1) -> dict[str, str]:
   flags = (
     f'--xla_force_host_platform_device_count={devices} '
     # What runs for six steps should not be optimised for six seconds.
-    '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
+    '--xla_backend_optimization_level=0'
   )
   return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'COLUMNS': '120'}
 

@@ -204,6 +204,11 @@ def _read_bytes(path: str | Path) -> bytes:
 def _open(path: str | Path, data: bytes) -> ImageFile.ImageFile:
   try:
     return Image.open(io.BytesIO(data))
+  except Image.DecompressionBombError as error:
+    raise UserError(
+      f'{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, which is refused as a '
+      'possible attack: cut it into tiles.'
+    ) from error
   except _PILLOW_ERRORS as error:
     raise UserError(f'{path} is not an image that can be decoded: replace or remove it.') from error
 

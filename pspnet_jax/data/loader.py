@@ -1,4 +1,4 @@
-"""Batches from a data source: shuffled and augmented for training, once each for evaluation.
+"""Batches from a data source, shuffled and augmented; and anything at all, in order, ahead of use.
 
 A training batch is a function of (seed, step, process) and of nothing else: Grain's shuffle is a
 permutation keyed by the epoch, and the random numbers of an example by its place in the stream. So
@@ -76,47 +76,22 @@ def train_batches(
   return _iterate(rows, local, _stack, threads=threads, buffer_size=prefetch * local)
 
 
-def eval_batches(
-  source: Source,
-  *,
-  batch_size: int,
-  process_index: int = 0,
-  process_count: int = 1,
-  threads: int | None = None,
-  prefetch: int = 1,
-) -> Iterator[list[Example | None]]:
-  """Every example exactly once, in order, with as many steps on every process.
-
-  Images differ in size, so a batch is a list. Where the examples run out it is filled with None:
-  the devices of all processes must take part in every step.
+def in_order(
+  function: Callable[[Any], Any], items: Sequence[Any], *, threads: int | None = None
+) -> Iterator[Any]:
+  """`map(function, items)`, a little ahead and in several threads.
 
   Args:
-    source: what to read; indexed from several threads.
-    batch_size: global, over all processes.
-    process_index: which of the processes this is.
-    process_count: how many processes share a batch.
-    threads: that read; 0 reads in the caller's, None has one a CPU core.
-    prefetch: batches to prepare ahead.
-
-  Yields:
-    batch_size / process_count examples or None; at step s, the examples from
-    s * batch_size + process_index * batch_size / process_count on.
+    function: safe to call from several threads, such as a source's `__getitem__`.
+    items: its arguments.
+    threads: how many; 0 works in the caller's, None has one a CPU core.
 
   Raises:
-    UserError: for a batch that does not divide among the processes; while iterating, whatever the
-      source raises.
+    UserError: and whatever else the function raises, when its result is due.
   """
-  local = _local_batch_size(batch_size, process_index, process_count)
-  length = len(source)
-  steps = -(-length // batch_size)
-
-  def example(position: int) -> Example | None:
-    step, row = divmod(position, local)
-    index = step * batch_size + process_index * local + row
-    return source[index] if index < length else None
-
-  rows = grain.MapDataset.range(steps * local).map(example)
-  return _iterate(rows, local, list, threads=threads, buffer_size=prefetch * local)
+  rows = grain.MapDataset.range(len(items)).map(lambda i: function(items[i]))
+  for [result] in _iterate(rows, 1, list, threads=threads, buffer_size=2):
+    yield result
 
 
 def _local_batch_size(batch_size: int, process_index: int, process_count: int) -> int:
@@ -150,12 +125,3 @@ def _iterate(
 
 def _stack(examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
   return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-
-
-def in_order(
-  function: Callable[[Any], Any], items: Sequence[Any], *, threads: int | None = None
-) -> Iterator[Any]:
-  """`map(function, items)`, a little ahead and in several threads."""
-  rows = grain.MapDataset.range(len(items)).map(lambda i: function(items[i]))
-  for [result] in _iterate(rows, 1, list, threads=threads, buffer_size=2):
-    yield result

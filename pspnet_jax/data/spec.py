@@ -46,6 +46,10 @@ class DatasetSpec:
         f'{len(self.palette)} palette colours for {len(self.class_names)} classes: give one each.'
       )
 
+    for name, colour in zip(self.class_names, self.palette, strict=True):
+      if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+        raise UserError(f'the colour {colour} of class {name!r} is not three values from 0 to 255.')
+
   @property
   def num_classes(self) -> int:
     return len(self.class_names)

@@ -14,7 +14,7 @@ import pytest
 from pspnet_jax.data import sources
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.loader import eval_batches, train_batches
+from pspnet_jax.data.loader import in_order, train_batches
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 
@@ -127,7 +127,7 @@ def test_what_the_source_raises_arrives_unchanged(threads):
     steps(Numbers(20, broken=7), 20, threads=threads)
   assert str(caught.value) == 'labels/7.png is empty: copy or download it again.'
   with pytest.raises(UserError, match=r'labels/7\.png'):
-    list(eval_batches(Numbers(20, broken=7), batch_size=4, threads=threads))
+    list(in_order(Numbers(20, broken=7).__getitem__, range(20), threads=threads))
 
 
 @pytest.mark.parametrize(
@@ -193,26 +193,11 @@ def test_interrupting_does_not_hang():
   assert b'KeyboardInterrupt' in errors
 
 
-# evaluation
-
-
-@pytest.mark.parametrize(
-  'length, batch, hosts', [(500, 16, 4), (2000, 16, 8), (101, 8, 2), (3, 8, 4)]
-)
-def test_evaluation_sees_everything_once_on_hosts_in_step(length, batch, hosts):
-  shares = [
-    list(eval_batches(range(length), batch_size=batch, process_index=p, process_count=hosts))
-    for p in range(hosts)
-  ]
-  assert {len(share) for share in shares} == {-(-length // batch)}
-  rows = [row for step in zip(*shares, strict=True) for share in step for row in share]
-  assert len(rows) == len(shares[0]) * batch
-  assert rows[:length] == list(range(length))
-  assert set(rows[length:]) <= {None}
-
-
-def test_evaluation_of_nothing_ends_at_once():
-  assert list(eval_batches(range(0), batch_size=4)) == []
+@pytest.mark.parametrize('threads', [0, 1, 5])
+def test_in_order_is_map(threads):
+  squares = in_order(lambda i: i * i, range(3, 100, 4), threads=threads)
+  assert list(squares) == [i * i for i in range(3, 100, 4)]
+  assert list(in_order(str, [], threads=threads)) == []
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not at ../shared/camvid')

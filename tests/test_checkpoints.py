@@ -1,0 +1,135 @@
+"""What is kept when things go wrong around a checkpoint."""
+
+import errno
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pspnet_jax
+from pspnet_jax import checkpoints as checkpoints_module
+from pspnet_jax.checkpoints import Checkpoints
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Network
+from pspnet_jax.train import train
+from tests import tiny
+
+pytestmark = pytest.mark.usefixtures('one_device')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """A workdir of two steps, made by the command; copy it before breaking it."""
+  folder = tmp_path_factory.mktemp('trained')
+  arguments = f'--config={tiny.config_file(folder)}', f'--workdir={folder / "run"}'
+  result = tiny.run('train', *arguments, '--config.total_steps=2')
+  assert result.returncode == 0, result.stderr
+  return folder / 'run'
+
+
+@pytest.fixture
+def workdir(trained, tmp_path):
+  return shutil.copytree(trained, tmp_path / 'run')
+
+
+@pytest.mark.parametrize(
+  'error',
+  [
+    OSError(errno.ENOSPC, 'No space left on device'),
+    ValueError("RESOURCE_EXHAUSTED: ... No space left on device [os_error_code='28']"),
+  ],
+)
+def test_a_full_disk_says_what_is_safe(workdir, tmp_path, monkeypatch, error):
+  def full(*_, **__):
+    raise error
+
+  monkeypatch.setattr(checkpoints_module.ocp.CheckpointManager, 'save', full)
+  with pytest.raises(UserError, match='the disk is full; step 2 is safe: make room'):
+    train(tiny.config(tmp_path), workdir)
+
+
+def test_a_write_that_fails_in_the_background_ends_in_a_sentence(workdir, tmp_path):
+  command = tiny.command('train', f'--config={tiny.config_file(tmp_path)}', f'--workdir={workdir}')
+  result = subprocess.run(
+    ['sh', '-c', 'ulimit -f 40; exec "$@"', 'sh', *command],  # files of 20 kB at most
+    capture_output=True,
+    text=True,
+    cwd=tiny.ROOT,
+    env=tiny.environment(),
+    check=False,
+  )
+  assert result.returncode == 1
+  assert result.stderr.startswith('Error: cannot write a checkpoint to')
+  assert 'step 2 is safe' in result.stderr and result.stderr.count('\n') == 1
+  assert Checkpoints(workdir, read_only=True).latest_step == 2
+
+
+def test_another_network_is_refused_and_nothing_is_touched(workdir, tmp_path):
+  before = (workdir / 'config.json').read_text()
+  wider = tiny.config(tmp_path, model__head_channels=16)
+  with pytest.raises(UserError, match=r'bottleneck/bn/bias is \(8,\) there and \(16,\) here'):
+    train(wider, workdir)
+  assert (workdir / 'config.json').read_text() == before
+  with pytest.raises(UserError, match='bottleneck/bn/bias'):
+    Checkpoints(workdir, read_only=True).weights(Network(11, **dict(wider.model)))
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '"a"', ''])
+def test_a_damaged_config_does_not_stop_a_run(workdir, tmp_path, text):
+  (workdir / 'config.json').write_text(text)
+  train(tiny.config(tmp_path, total_steps=2), workdir)
+  assert json.loads((workdir / 'config.json').read_text())['total_steps'] == 2
+  pspnet_jax.load(workdir)
+
+
+# TensorStore's threads tell an event loop that the failed read has closed.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize('item', ['card', 'params', 'arrays'])
+def test_a_damaged_checkpoint_is_named(workdir, item):
+  if item == 'arrays':
+    for path in (workdir / 'checkpoints' / '2' / 'params').rglob('*'):
+      if path.is_file() and path.parent.name == 'd':
+        path.write_bytes(path.read_bytes()[:100])
+  else:
+    shutil.rmtree(workdir / 'checkpoints' / '2' / item)
+  with pytest.raises(UserError, match=r'checkpoints/2.*damaged'):
+    pspnet_jax.load(workdir)
+
+
+def test_a_run_whose_last_evaluation_was_cut_short_catches_up(workdir, tmp_path, capsys):
+  shutil.rmtree(workdir / 'checkpoints' / '2' / 'metrics')
+  train(tiny.config(tmp_path, total_steps=2), workdir)
+  assert 'mAcc' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_a_bad_label_met_late_keeps_what_was_learnt(tmp_path, split):
+  for part in ('train', 'val'):
+    for i in range(8):
+      for kind, array in (('images', np.zeros((40, 40, 3))), ('labels', np.zeros((40, 40)))):
+        path = tmp_path / kind / part / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array.astype(np.uint8)).save(path)
+  c = tiny.config(tmp_path, crop_size=(33, 33), batch_size=1, checkpoint_every=0, seed=1)
+  c.data = {
+    'name': 'folder',
+    'root': str(tmp_path),
+    'class_names': ('a', 'b', 'c'),
+    'train': {'split': 'train'},
+    'val': {'split': 'val'},
+  }
+  Image.fromarray(np.full((40, 40), 9, np.uint8)).save(tmp_path / 'labels' / split / '4.png')
+  c.total_steps = 8 if split == 'train' else 2
+  with pytest.raises(UserError, match=r'4\.png'):
+    train(c, tmp_path / 'run')
+  assert Checkpoints(tmp_path / 'run', read_only=True).latest_step
+
+
+def test_best_and_latest_are_kept_and_chosen(tmp_path, workdir):
+  checkpoints = Checkpoints(workdir, read_only=True)
+  assert checkpoints.step('best') == checkpoints.step('latest') == checkpoints.step(2) == 2
+  with pytest.raises(UserError, match=r'has no step 7; it has \[2\]'):
+    checkpoints.step(7)
