@@ -49,11 +49,12 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "pspnet_jax needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
 	    'try make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo '$(PYTHON) has no venv module: install it (on Debian and Ubuntu: apt install python3-venv)' >&2; \
-	  exit 1; }
 	@echo 'Setting up $(VENV) ...'
-	@$(PYTHON) -m venv --clear $(VENV)
+	@# Debian's python3 can make an environment, but not put pip into it: its own pip does that.
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv --clear $(VENV); else \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(BIN)/python install -qq pip; fi || { \
+	  echo '$(PYTHON) cannot make an environment: install pip or, on Debian, python3-venv' >&2; exit 1; }
 	@touch $@
 
 # One stamp for each set of requirements; the tests' set holds the core's.

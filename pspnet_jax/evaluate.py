@@ -59,7 +59,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path, which: Which = 'b
       source,
       threads=config.threads or None,
       on_label=lambda _, example, label: shown.append((example, label)),
-      on_label_limit=config.pictures,
+      pictures=config.pictures,
       on_progress=report.advance,
     )
     scores = Scores(confusion, config.eval.absent_classes)

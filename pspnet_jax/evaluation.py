@@ -26,7 +26,7 @@ def confusion_matrix(
   *,
   threads: int | None = None,
   on_label: OnLabel | None = None,
-  on_label_limit: int | None = None,
+  pictures: int | None = None,
   on_progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
   """Counts every pixel of every example exactly once, over all processes.
@@ -38,15 +38,16 @@ def confusion_matrix(
     params, batch_stats: of the network.
     source: what is evaluated.
     threads: that read; see `loader.in_order`.
-    on_label: called with this process's predictions, on the host, in order.
-    on_label_limit: how many of them, from the first on; None: all.
+    on_label: called with predictions of this process, on the host, in order.
+    pictures: for how many examples, evenly spread over the source; None: all.
     on_progress: called with the number of examples this process has done.
 
   Returns:
     int64 [C, C], rows are labels.
   """
   num_classes = source.spec.num_classes
-  wanted = len(source) if on_label_limit is None else on_label_limit
+  count = len(source) if pictures is None else min(pictures, len(source))
+  wanted = {i * len(source) // count for i in range(count)}
   confusion = Confusion.zeros(num_classes)
 
   share = range(jax.process_index(), len(source), jax.process_count())
@@ -61,7 +62,7 @@ def confusion_matrix(
     label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # canvas beyond the image is ignored
     label[where] = example['label']
     confusion = _add(confusion, label, prediction)
-    if on_label is not None and done <= wanted:
+    if on_label is not None and index in wanted:
       on_label(index, example, np.asarray(prediction, np.uint8)[where])
     if on_progress is not None:
       on_progress(done)

@@ -207,7 +207,7 @@ def _evaluate(
     source,
     threads=c.threads or None,
     on_label=keep_picture,
-    on_label_limit=c.pictures,
+    pictures=c.pictures,
     on_progress=lambda _: stop.check(),
   )
   scores = Scores(confusion, c.eval.absent_classes)
