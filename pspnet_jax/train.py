@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,11 +246,15 @@ def _conclude(
     report.table(evaluation.COLUMNS, rows, footer=means)
     report.say(evaluation.summary(scores))
   best = checkpoints.step('best')
+  # The way this command was started is the way that works for the next.
+  python = Path(sys.executable)
+  here = python.is_relative_to(Path.cwd())
+  run = f'{python.relative_to(Path.cwd()) if here else "python"} -m pspnet_jax'
   report.say(
     f'All {c.total_steps} steps are done; {workdir} holds step {checkpoints.latest_step} and the '
     f'best, step {best}. Next:\n'
-    f'  python -m pspnet_jax.evaluate --workdir={workdir}\n'
-    f'  python -m pspnet_jax.predict --workdir={workdir} --input=FILE_OR_FOLDER --output=DIR'
+    f'  {run}.evaluate --workdir={workdir}\n'
+    f'  {run}.predict --workdir={workdir} --input=FILE_OR_FOLDER --output=DIR'
   )
 
 
