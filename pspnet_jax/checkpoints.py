@@ -59,7 +59,7 @@ class Checkpoints:
         options=ocp.CheckpointManagerOptions(
           best_fn=_miou,
           preservation_policy=None if read_only else keep,
-          read_only=read_only,
+          create=not read_only,
           cleanup_tmp_directories=not read_only,
         ),
       )
