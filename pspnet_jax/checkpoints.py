@@ -180,6 +180,11 @@ class Checkpoints:
     remedy = 'use the config it was trained with, or another workdir'
     for item, arrays in wanted.items():
       stored = metadata.get(item)
+      if stored is None and item == 'opt_state':
+        raise UserError(
+          f'{where} holds converted weights, not a run: start from it in another workdir with '
+          f'--config.init_from={self.directory.parent}.'
+        )
       if stored is None:
         raise UserError(f'{where} has no {item}: it is damaged, or {remedy}.')
       if item == 'opt_state':
