@@ -178,13 +178,13 @@ class Checkpoints:
     metadata = self._metadata(step)
     where = f'checkpoint {self.directory / str(step)}'
     remedy = 'use the config it was trained with, or another workdir'
+    if 'opt_state' in wanted and metadata.get('opt_state') is None and metadata.get('params'):
+      raise UserError(
+        f'{where} holds weights without an optimiser: start from them in another workdir with '
+        f'--config.init_from={self.directory.parent}.'
+      )
     for item, arrays in wanted.items():
       stored = metadata.get(item)
-      if stored is None and item == 'opt_state':
-        raise UserError(
-          f'{where} holds converted weights, not a run: start from it in another workdir with '
-          f'--config.init_from={self.directory.parent}.'
-        )
       if stored is None:
         raise UserError(f'{where} has no {item}: it is damaged, or {remedy}.')
       if item == 'opt_state':

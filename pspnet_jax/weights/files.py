@@ -134,7 +134,8 @@ def _safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f'{name} does not have the size of its shape')
       if not 0 <= begin <= end <= len(data) - start:
         raise ValueError(f'{name} lies beyond the end of the file')
-      arrays[name] = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
+      array = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
+      arrays[name] = array.astype(np.float32) if entry['dtype'] == 'BF16' else array
   except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
     raise UserError(
       f'{path} is not a .safetensors file or is cut short ({_first_line(e)}): download it again.'

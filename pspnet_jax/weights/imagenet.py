@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pspnet_jax.weights.source import Source
-from pspnet_jax.weights.table import Table, conv_bn, torch_stages
+from pspnet_jax.weights.table import COUNTERS, Table, conv_bn, torch_stages
 
-_IGNORED = (r'.*\.num_batches_tracked', r'(head\.)?fc\.(weight|bias)')  # and the classifier
+_IGNORED = (*COUNTERS, r'(head\.)?fc\.(weight|bias)')  # and the classifier
 
 # torchvision and timm (one 7×7); semseg's and MIT's own (three 3×3, numbered on).
 TABLE = Table(

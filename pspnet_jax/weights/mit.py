@@ -16,9 +16,7 @@ TABLE = Table(
     ('classifier/conv', 'conv_last.4'),
     *conv_bn('aux_head/bottleneck', 'cbr_deepsup.0', 'cbr_deepsup.1'),
     ('aux_head/classifier/conv', 'conv_last_deepsup'),
-  ),
-  # What its own synchronised batch normalisation keeps beside the statistics.
-  ignored=(r'.*\.num_batches_tracked', r'.*\._tmp_running_(mean|var)', r'.*\._running_iter'),
+  )
 )
 
 

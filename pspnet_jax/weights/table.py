@@ -24,6 +24,11 @@ _TORCH_LEAVES: Leaves = {
   'conv': {'kernel': '.weight', 'bias': '.bias'},
   'bn': {'scale': '.weight', 'bias': '.bias', 'mean': '.running_mean', 'var': '.running_var'},
 }
+# What batch normalisation keeps beside its statistics; the last three are MIT's own.
+COUNTERS = tuple(
+  rf'.*\.{name}'
+  for name in ('num_batches_tracked', '_running_iter', '_tmp_running_mean', '_tmp_running_var')
+)
 _JOINED, _FEATURES = 'bottleneck/conv/kernel', 'bottleneck/kernel'
 _LEVEL = 'bottleneck/level_kernels/{}'
 
@@ -55,7 +60,7 @@ class Table:
   """
 
   layers: tuple[tuple[str, str], ...]
-  ignored: tuple[str, ...] = (r'.*\.num_batches_tracked',)
+  ignored: tuple[str, ...] = COUNTERS
   leaves: Leaves = dataclasses.field(default_factory=lambda: _TORCH_LEAVES)
   levels_reversed: bool = False
   bgr: bool = False

@@ -107,7 +107,7 @@ def test_imagenet_backbones(kind, depth, tmp_path):
   }
   for name, x in from_torch(backbone, weights.arrays).items():
     np.testing.assert_array_equal(weights.arrays[name], x)
-  with pytest.raises(UserError, match=r'b\.safetensors is an ImageNet backbone .* init_from'):
+  with pytest.raises(UserError, match=r'b\.safetensors is an ImageNet backbone .*init_from'):
     importing.convert([path])
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import TINY
 
+from pspnet_jax import settings
 from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.convert import convert
@@ -81,36 +82,37 @@ def test_anything_else_has_to_match(file, changes, message):
     start_from(str(file), *fresh(foreign.CLASSES, **changes))
 
 
-@pytest.mark.usefixtures('one_device')
-def test_a_run_starts_from_a_conversion_and_then_goes_on_from_its_own(tmp_path, capsys):
-  options = dict(TINY, bins=(1, 2, 3, 6), head_channels=8, aux_channels=8)
-  torch.save({'state_dict': foreign.model(**options).state_dict()}, tmp_path / 's.pth')
-  convert([tmp_path / 's.pth'], tmp_path / 'converted')
-  source = str(tmp_path / 'converted')
-  config = tiny.config(
-    tmp_path,
-    total_steps=1,
-    init_from=source,
-    model__bins=(1, 2, 3, 6),
-    optimizer__base_lr=1e-12,
-    eval_every=0,
-    pictures=0,
+def test_a_run_starts_from_a_conversion_and_goes_on_from_its_own(file, tmp_path):
+  convert([file], tmp_path / 'converted')
+  flags = (
+    f'--config={tiny.config_file(tmp_path)}',
+    '--config.total_steps=1',
+    '--config.model.bins=1,2,3,6',
+    '--config.model.head_channels=12',
+    '--config.model.aux_channels=6',
+    '--config.optimizer.base_lr=1e-12',
+    '--config.pictures=0',
   )
-  train(config, tmp_path / 'run')
-  said = capsys.readouterr().out
-  assert 'fresh: aux_head/classifier/conv' in said
+
+  def run(workdir, init_from):
+    return tiny.run(
+      'train', *flags, f'--workdir={tmp_path / workdir}', f'--config.init_from={init_from}'
+    )
+
+  first = run('run', tmp_path / 'converted')
+  assert first.returncode == 0, first.stderr
+  assert 'fresh: aux_head/classifier/conv, classifier/conv.' in first.stdout
   name = 'backbone/stage2/0/conv1/conv/kernel'
   before, after = (weights(tmp_path / folder)[name] for folder in ('converted', 'run'))
   np.testing.assert_allclose(before, after, atol=1e-6)
+
+  config = settings.load_saved(tmp_path / 'run' / 'config.json')
   config.init_from = str(tmp_path / 'gone')  # of no interest any more
-  config.total_steps = 2
   train(config, tmp_path / 'run')
-  assert 'Going on from step 1' in capsys.readouterr().out
-  with pytest.raises(UserError, match=r'holds converted weights, not a run: .*init_from'):
+  with pytest.raises(UserError, match=r'holds weights without an optimiser: .*init_from'):
     train(config, tmp_path / 'converted')
 
 
 def weights(workdir):
   checkpoints = Checkpoints(workdir, read_only=True)
-  network = checkpoints.card().build_network()
-  return checkpoints.weights(network)[0]
+  return checkpoints.weights(checkpoints.card().build_network())[0]
