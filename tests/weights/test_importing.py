@@ -1,5 +1,6 @@
 """Every source: recognised, converted, and compared with what its authors' code computes."""
 
+import cv2
 import jax
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from tests.weights import foreign
 from tests.weights.foreign import CLASSES, MIT, MMSEG, NARROW
 
 
-def draw(*shape) -> np.ndarray:
-  return np.random.default_rng(7).integers(0, 256, shape).astype(np.uint8)
+def draw(height: int, width: int) -> np.ndarray:
+  """A picture uint8 [height, width, 3] of soft patches: noise would look the same everywhere."""
+  patches = np.random.default_rng(7).integers(0, 256, (5, 6, 3)).astype(np.float32)
+  return cv2.resize(patches, (width, height)).astype(np.uint8)
 
 
 def save(path, state, **more):
@@ -48,7 +51,11 @@ def assert_same(ours, theirs):
   error = np.abs(ours - theirs).max() / np.abs(theirs).max()
   print(f'largest error {error:.1e}')
   assert ours.shape == theirs.shape and error < 2e-5
-  np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
+  # Where two classes are nearer to each other than the tolerance, either may be first.
+  first, second = np.sort(theirs, -1)[..., :-3:-1].transpose(2, 0, 1)
+  clear = first - second > 4e-5 * np.abs(theirs).max()
+  assert clear.mean() > 0.99 and len(np.unique(theirs.argmax(-1))) == CLASSES
+  np.testing.assert_array_equal(ours.argmax(-1)[clear], theirs.argmax(-1)[clear])
 
 
 CASES = {
@@ -62,7 +69,9 @@ CASES = {
 @pytest.mark.parametrize('name', CASES)
 def test_logits_are_those_of_the_source(name, tmp_path):
   options, source, size = CASES[name]
-  model = foreign.model(**options)
+  model, image = foreign.model(**options), draw(*size)
+  # Every class is the first somewhere.
+  model.cls[4].bias.data -= torch.tensor(torch_logits(model, image).mean((0, 1)))
   state = model.state_dict()
   if source == 'mit':
     paths = [tmp_path / 'encoder.pth', tmp_path / 'decoder.pth']
@@ -76,19 +85,18 @@ def test_logits_are_those_of_the_source(name, tmp_path):
   assert converted.card.source['name'] == source
   for key, value in options.items():
     assert converted.card.network[key] == value, key
-  image = draw(*size, 3)
   assert_same(logits(converted, image), torch_logits(model, image))
 
 
 @pytest.mark.parametrize(('depth', 'legacy', 'aux'), [(50, False, 6), (101, True, 0)])
 def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
-  blobs = foreign.caffe_blobs(depth, aux=aux)
+  blobs, image = foreign.caffe_blobs(depth, aux=aux), draw(89, 41)
+  blobs['conv6'][1] -= foreign.caffe_logits(blobs, image, depth).mean((0, 1))
   path = foreign.caffemodel(tmp_path / 'p.caffemodel', blobs, legacy=legacy)
   converted = importing.convert([path])
   network = converted.card.network
   assert (network['depth'], network['stride_in_1x1']) == (depth, depth == 50)
   assert network['aux_head'] == bool(aux) and network['dropout_kind'] == 'element'
-  image = draw(89, 41, 3)
   assert_same(logits(converted, image), foreign.caffe_logits(blobs, image, depth))
 
 
