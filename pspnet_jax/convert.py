@@ -51,8 +51,8 @@ def convert(
   checkpoints = Checkpoints(output)
   checkpoints.save(0, state, converted.card)
   checkpoints.close()
-  print(f'Written to {output}. Next: --workdir={output} for pspnet_jax.predict, or ')
-  print(f'--config.init_from={output} for pspnet_jax.train.')
+  print(f'Written to {output}: predict with --workdir={output}, or train from it with')
+  print(f'--config.init_from={output}.')
 
 
 def _classes(path: Path) -> DatasetSpec:

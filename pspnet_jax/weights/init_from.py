@@ -73,7 +73,8 @@ def start_from(
     layers = sorted({name.rsplit('/', 1)[0] for name in fresh})
     what = 'all but the backbone' if backbone_only else ', '.join(layers)
     notes.append(f'Not taken from there, but fresh: {what}.')
-  filled: Arrays = {n: ours[n] if n in fresh else jnp.asarray(given[n]) for n in ours}
+  # Copies: the training step gives away the buffers of its state.
+  filled: Arrays = {n: x if n in fresh else jnp.array(given[n]) for n, x in ours.items()}
   new_params = {name: filled[name] for name in params}
   return new_params, {name: filled[name] for name in batch_stats}, notes
 

@@ -47,6 +47,8 @@ def test_a_converted_file_predicts_and_exports(model, file, tmp_path):
   label = np.asarray(Image.open(tmp_path / 'out' / 'labels' / 'i.png'))
   np.testing.assert_array_equal(label, torch_logits(model, image).argmax(-1))
   assert pspnet_jax.load(output).spec.class_names[2] == 'car'
+  assert pspnet_jax.load_pretrained(file).spec.class_names[2] == 'class_2'
+  assert pspnet_jax.load_pretrained(output).spec.class_names[2] == 'car'
 
   for name in ('semseg', 'mmseg'):
     export(output, tmp_path / f'{name}.pth', name)

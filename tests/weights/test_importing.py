@@ -1,5 +1,7 @@
 """Every source: recognised, converted, and compared with what its authors' code computes."""
 
+import math
+
 import cv2
 import jax
 import numpy as np
@@ -11,7 +13,8 @@ from torch_pspnet import from_torch, nchw, nhwc
 from pspnet_jax import ops
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
-from pspnet_jax.weights import exporting, importing
+from pspnet_jax.models.network import Network
+from pspnet_jax.weights import caffe, exporting, importing
 from tests.weights import foreign
 from tests.weights.foreign import CLASSES, MIT, MMSEG, NARROW
 
@@ -98,6 +101,16 @@ def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
   assert (network['depth'], network['stride_in_1x1']) == (depth, depth == 50)
   assert network['aux_head'] == bool(aux) and network['dropout_kind'] == 'element'
   assert_same(logits(converted, image), foreign.caffe_logits(blobs, image, depth))
+
+
+@pytest.mark.parametrize(
+  ('depth', 'classes', 'count'),
+  [(101, 21, 65_708_501), (101, 19, 65_707_475), (50, 150, 46_782_550)],
+)
+def test_parameter_counts_are_those_of_the_prototxts(depth, classes, count):
+  options = caffe.conventions(depth, classes, None).network
+  network = Network(classes, depth=depth, aux_head=False, **options)
+  assert sum(math.prod(x.shape) for x in network.param_shapes.values()) == count
 
 
 @pytest.mark.parametrize('kind', ['torchvision', 'numbered', 'timm', 'v1c'])
