@@ -10,7 +10,7 @@ import torch
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights import files
-from tests.weights import foreign
+from tests.weights import foreign, foreign_caffe
 
 
 class Hostile:
@@ -63,7 +63,7 @@ def whole(request, tmp_path):
   elif path.suffix == '.safetensors':
     foreign.safetensors(path, STATE)
   else:
-    foreign.caffemodel(path, {'a': [STATE['a'].numpy()], 'n': [np.float32([3])]})
+    foreign_caffe.caffemodel(path, {'a': [STATE['a'].numpy()], 'n': [np.float32([3])]})
   return path
 
 
@@ -136,8 +136,8 @@ def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_caffemodels_that_do_not_hold_together(tmp_path):
   blobs = {'conv6': [np.ones((2, 3, 1, 1), np.float32)]}
-  old = foreign.caffemodel(tmp_path / 'old.caffemodel', blobs, old_layers=True)
+  old = foreign_caffe.caffemodel(tmp_path / 'old.caffemodel', blobs, old_layers=True)
   with pytest.raises(UserError, match='upgrade_net_proto_binary'):
     files.read(old)
   with pytest.raises(UserError, match='holds no layer with weights'):
-    files.read(foreign.caffemodel(tmp_path / 'none.caffemodel', {}))
+    files.read(foreign_caffe.caffemodel(tmp_path / 'none.caffemodel', {}))

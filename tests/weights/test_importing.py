@@ -15,7 +15,7 @@ from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.weights import caffe, exporting, importing
-from tests.weights import foreign
+from tests.weights import foreign, foreign_caffe
 from tests.weights.foreign import CLASSES, MIT, MMSEG, NARROW
 
 
@@ -93,14 +93,14 @@ def test_logits_are_those_of_the_source(name, tmp_path):
 
 @pytest.mark.parametrize(('depth', 'legacy', 'aux'), [(50, False, 6), (101, True, 0)])
 def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
-  blobs, image = foreign.caffe_blobs(depth, aux=aux), draw(89, 41)
-  blobs['conv6'][1] -= foreign.caffe_logits(blobs, image, depth).mean((0, 1))
-  path = foreign.caffemodel(tmp_path / 'p.caffemodel', blobs, legacy=legacy)
+  blobs, image = foreign_caffe.blobs_of(depth, aux=aux), draw(89, 41)
+  blobs['conv6'][1] -= foreign_caffe.logits_of(blobs, image, depth).mean((0, 1))
+  path = foreign_caffe.caffemodel(tmp_path / 'p.caffemodel', blobs, legacy=legacy)
   converted = importing.convert([path])
   network = converted.card.network
   assert (network['depth'], network['stride_in_1x1']) == (depth, depth == 50)
   assert network['aux_head'] == bool(aux) and network['dropout_kind'] == 'element'
-  assert_same(logits(converted, image), foreign.caffe_logits(blobs, image, depth))
+  assert_same(logits(converted, image), foreign_caffe.logits_of(blobs, image, depth))
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_the_card_holds_the_conventions_of_the_source(tmp_path):
   assert aligned.spec.class_names[13] == 'car' and aligned.spec.palette[0] == (128, 64, 128)
   assert card(path, output_stride=32).network['output_stride'] == 32
   assert card(semseg_file(tmp_path)).spec.class_names == tuple(f'class_{i}' for i in range(CLASSES))
-  blobs = foreign.caffe_blobs(classes=21, aux=0)
-  voc = card(foreign.caffemodel(tmp_path / 'v.caffemodel', blobs))
+  blobs = foreign_caffe.blobs_of(classes=21, aux=0)
+  voc = card(foreign_caffe.caffemodel(tmp_path / 'v.caffemodel', blobs))
   assert voc.spec.class_names[0] == 'background' and voc.std == (1.0, 1.0, 1.0)
   assert list(voc.source['files']) == ['v.caffemodel']
 
@@ -192,62 +192,3 @@ def test_classes_of_the_file_go_before_known_ones(tmp_path):
   assert importing.convert([new]).card.spec.class_names == names
   with pytest.raises(UserError, match='5 classes, and 1 names'):
     importing.convert([old], classes=DatasetSpec(('x',), ((0, 0, 0),)))
-
-
-def changed(tmp_path, change):
-  state = foreign.model(**TINY).state_dict()
-  change(state)
-  return [save(tmp_path / 'changed.pth', state)]
-
-
-@pytest.mark.parametrize(
-  ('change', 'message'),
-  [
-    (lambda s: s.pop('layer3.0.bn2.bias'), r'lacks layer3\.0\.bn2\.bias'),
-    (lambda s: s.pop('cls.4.weight'), r'lacks cls\.4\.weight'),
-    (lambda s: s.pop('cls.0.weight'), r'lacks cls\.0\.weight'),
-    (lambda s: s.pop('layer0.3.weight'), r'lacks layer0\.3\.weight'),
-    (lambda s: s.pop('ppm.features.2.1.weight'), r'lacks ppm\.features\.2\.1\.weight: it is not'),
-    (lambda s: s.pop('aux.0.weight'), r'lacks aux\.0\.weight'),
-    (lambda s: s.update({'layer1.0.se.weight': torch.ones(2)}), r'layer1\.0\.se\.weight belong'),
-    (lambda s: s.update({'layer1.0.conv2.bias': torch.ones(4)}), r'no layer1\.0\.conv2\.bias'),
-    (lambda s: s.update({'layer1.0.bn1.bias': torch.ones(7)}), r'layer1\.0\.bn1\.bias.* \(7,\)'),
-    (lambda s: s.update({'layer1.0.bn1.bias': torch.ones(2, 2)}), r'bn1\.bias has shape \(2, 2\)'),
-    (lambda s: s.update({'cls.0.weight': torch.ones(4)}), r'cls\.0\.weight has shape \(4,\)'),
-    (lambda s: s.update({'cls.0.weight': torch.ones(12, 5, 3, 3)}), r'cls\.0\.weight takes 5'),
-    (
-      lambda s: s.update({'cls.4.bias': torch.full((5,), torch.nan)}),
-      r'cls\.4\.bias is not finite',
-    ),
-    (lambda s: s.update({'cls.4.bias': torch.ones(5, dtype=torch.int8)}), r'cls\.4\.bias .*int8'),
-    (lambda s: [s.pop(k) for k in list(s) if 'ppm.features.3' in k], '3 pyramid levels'),
-    (lambda s: [s.pop(k) for k in list(s) if 'layer4' in k], '1, 1, 1, 0 basic blocks'),
-    (lambda s: [s.pop(k) for k in list(s) if 'layer0' in k], 'none of the sources known'),
-  ],
-)
-def test_files_that_do_not_fit_name_the_key(tmp_path, change, message):
-  with pytest.raises(UserError, match=message) as caught:
-    importing.convert(changed(tmp_path, change))
-  assert 'changed.pth' in str(caught.value) and '\n' not in str(caught.value)
-
-
-def test_sources_that_do_not_fit(tmp_path):
-  path = semseg_file(tmp_path)
-  with pytest.raises(UserError, match='--source=caffee is none of semseg, mmseg, mit'):
-    importing.convert([path], source='caffee')
-  with pytest.raises(UserError, match=r'aux\.0\.weight.* belong'):
-    importing.convert([path], source='mmseg')
-  with pytest.raises(UserError, match=r'both hold aux\.0\.weight'):
-    importing.convert([path, path])
-
-
-def test_mit_needs_both_files_and_bottlenecks(tmp_path):
-  encoder, decoder = foreign.mit(foreign.model(**TINY).state_dict())
-  for name, state in (('e.pth', encoder), ('d.pth', decoder)):
-    torch.save(state, tmp_path / name)
-  with pytest.raises(UserError, match='ENCODER,DECODER'):
-    importing.convert([tmp_path / 'd.pth'])
-  with pytest.raises(UserError, match='ImageNet backbone without a head'):
-    importing.convert([tmp_path / 'e.pth'])
-  with pytest.raises(UserError, match='basic blocks are dilated otherwise'):
-    importing.convert([tmp_path / 'e.pth', tmp_path / 'd.pth'])
