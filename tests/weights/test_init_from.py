@@ -83,6 +83,7 @@ def test_anything_else_has_to_match(file, changes, message):
 
 
 @pytest.mark.usefixtures('one_device')
+@pytest.mark.slow
 def test_a_run_starts_from_a_conversion_and_goes_on_from_its_own(file, tmp_path):
   convert([file], tmp_path / 'converted')
   flags = (
