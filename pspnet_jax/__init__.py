@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-  from pspnet_jax.predictor import Predictor, load
+  from pspnet_jax.predictor import Predictor, load, load_pretrained
 
 __version__ = '0.1.0'
-__all__ = ['Predictor', 'load']
+__all__ = ['Predictor', 'load', 'load_pretrained']
 
 
 def __getattr__(name: str) -> object:

@@ -42,6 +42,8 @@ class Card:
     crop_size: height and width the network was trained at.
     protocol: how it is evaluated.
     mean, std: of the pixels, RGB, 0-255.
+    source: where converted weights come from: 'name' of the implementation, 'files' with checksums.
+    published: scores that their authors published, and where.
   """
 
   network: Mapping[str, Any]
@@ -50,6 +52,8 @@ class Card:
   protocol: Protocol = Protocol()
   mean: tuple[float, float, float] = IMAGENET_MEAN
   std: tuple[float, float, float] = IMAGENET_STD
+  source: Mapping[str, Any] | None = None
+  published: Mapping[str, Any] | None = None
 
   def build_network(self) -> Network:
     return Network(**self.network)

@@ -178,6 +178,11 @@ class Checkpoints:
     metadata = self._metadata(step)
     where = f'checkpoint {self.directory / str(step)}'
     remedy = 'use the config it was trained with, or another workdir'
+    if 'opt_state' in wanted and metadata.get('opt_state') is None and metadata.get('params'):
+      raise UserError(
+        f'{where} holds weights without an optimiser: start from them in another workdir with '
+        f'--config.init_from={self.directory.parent}.'
+      )
     for item, arrays in wanted.items():
       stored = metadata.get(item)
       if stored is None:

@@ -35,16 +35,24 @@ def run(main: Callable[[ml_collections.ConfigDict], None], *, from_workdir: bool
     main: the command.
     from_workdir: False if the workdir's config is of no interest.
   """
+  _run(lambda: main(FLAGS.config), functools.partial(_parse, from_workdir=from_workdir))
+
+
+def run_without_config(main: Callable[[], None]) -> None:
+  """As `run`, for a command that has only flags of its own."""
+  _run(main, _parse_flags)
+
+
+def _run(main: Callable[[], None], parse: Callable[[Sequence[str]], Sequence[str]]) -> None:
   sys.unraisablehook = _unraisable
   try:
-    app.run(
-      lambda _: main(FLAGS.config),
-      flags_parser=functools.partial(_parse, from_workdir=from_workdir),
-    )
+    app.run(lambda _: main(), flags_parser=parse)
   except Stopped as e:
     _fail(str(e), status=e.status)
   except UserError as e:
     _fail(str(e))
+  except flags.Error as e:
+    _fail(f'{str(e).rstrip(".")}; see --help.')
   except jax.errors.JaxRuntimeError as e:
     if 'RESOURCE_EXHAUSTED' not in str(e):
       raise
@@ -74,17 +82,22 @@ def _parse(argv: Sequence[str], from_workdir: bool) -> Sequence[str]:
     config_flags.DEFINE_config_dict('config', config, 'Settings; see settings.py.', sys_argv=rest)
     for name in ('workdir', 'config'):  # shown by --help
       FLAGS.register_key_flag_for_module(argv[0], FLAGS[name])
-    left = FLAGS(rest)
-  except flags.Error as e:
-    raise UserError(f'{str(e).rstrip(".")}; see --help.') from e
+    left = _parse_flags(rest)
   except (TypeError, ValueError) as e:
+    if isinstance(e, UserError):
+      raise
     raise UserError(f'a --config.KEY=VALUE is of the wrong type: {str(e).splitlines()[0]}') from e
+  settings.check_values(FLAGS.config)
+  return left
+
+
+def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
+  left = FLAGS(argv)
   if not FLAGS['verbosity'].present:
     # Orbax reports every file it writes, and an error before it raises it.
     absl_logging.set_verbosity(absl_logging.FATAL)
   if left[1:]:
     raise UserError(f'unexpected argument {left[1]!r}: flags are written --name=value; see --help.')
-  settings.check_values(FLAGS.config)
   return left
 
 

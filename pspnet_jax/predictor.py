@@ -15,6 +15,7 @@ from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.inference import Inference
 from pspnet_jax.models.network import Arrays
+from pspnet_jax.weights import importing
 
 
 class Predictor:
@@ -90,3 +91,26 @@ def load(
   params, batch_stats = checkpoints.weights(card.build_network(), which)
   checkpoints.close()
   return Predictor(card, params, batch_stats, batch_size=batch_size)
+
+
+def load_pretrained(
+  *paths: str | Path,
+  source: str | None = None,
+  align_corners: bool | None = None,
+  batch_size: int = 4,
+) -> Predictor:
+  """The network in a checkpoint of another implementation, converted in memory.
+
+  Args:
+    paths: one file, or MIT's encoder and decoder; a converted folder or a workdir will do too.
+    source, align_corners: see `weights.importing.convert`.
+    batch_size: windows run together.
+
+  Raises:
+    UserError: if it cannot be read; it names the file and the key.
+  """
+  if len(paths) == 1 and Path(paths[0]).is_dir():
+    return load(paths[0], batch_size=batch_size)
+  files = [Path(path) for path in paths]
+  converted = importing.convert(files, source=source, align_corners=align_corners)
+  return Predictor(converted.card, converted.params, converted.batch_stats, batch_size=batch_size)

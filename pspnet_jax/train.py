@@ -35,6 +35,7 @@ from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.reporting import Reporter
 from pspnet_jax.stop_signals import StopSignals
 from pspnet_jax.train_step import TrainMetrics, TrainState, make_train_step
+from pspnet_jax.weights.init_from import start_from
 
 
 def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
@@ -64,12 +65,17 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   def new_metrics() -> TrainMetrics:
     return jax.device_put(TrainMetrics.zeros(train_source.spec.num_classes), on_mesh)
 
-  # The latest checkpoint if there is one, else a new network.
+  # The latest checkpoint if there is one, else a new network or the weights to start from.
   primary = jax.process_index() == 0
   from_config.make_workdir(workdir)
   checkpoints = Checkpoints(workdir)
+  notes: list[str] = []
   if checkpoints.latest_step is None:
-    state = jax.device_put(new_state(), on_mesh)
+    state = new_state()
+    if c.init_from:
+      params, batch_stats, notes = start_from(c.init_from, card, state.params, state.batch_stats)
+      state = state.with_weights(params, batch_stats)
+    state = jax.device_put(state, on_mesh)
   else:
     state = checkpoints.restore(jax.eval_shape(new_state), on_mesh)
   start_step = int(state.step)
@@ -91,6 +97,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     Reporter(workdir, total_steps=c.total_steps, start_step=start_step, primary=primary) as report,
   ):
     _introduce(report, c, network, len(train_source), mesh.size)
+    for note in notes:
+      report.say(note)
     if start_step:
       report.say(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
     scores = None

@@ -42,6 +42,11 @@ class TrainState:
     ema_params = jax.tree.map(jnp.copy, params) if ema_decay else None
     return cls(jnp.int32(0), params, batch_stats, tx.init(params), ema_params)
 
+  def with_weights(self, params: Arrays, batch_stats: Arrays) -> TrainState:
+    """A state of the same step with other weights; a moving average begins at them."""
+    average = None if self.ema_params is None else jax.tree.map(jnp.copy, params)
+    return dataclasses.replace(self, params=params, batch_stats=batch_stats, ema_params=average)
+
 
 @flax.struct.dataclass
 class TrainMetrics:

@@ -11,10 +11,14 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 
 # Rooms from top to bottom; a module may import from its own room and from those below.
 ROOMS = [
-  {'train', 'evaluate', 'predict'},
+  {'train', 'evaluate', 'predict', 'convert', 'export'},
   {'cli', 'from_config'},
-  {'evaluation', 'predictor', '__init__'},
+  {'evaluation', 'predictor', '__init__', 'weights.init_from'},
   {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'stop_signals'},
+  {'weights.importing', 'weights.exporting'},
+  {'weights.recognise'},
+  {'weights.semseg', 'weights.mmseg', 'weights.mit', 'weights.caffe', 'weights.imagenet'},
+  {'weights.source', 'weights.class_lists'},
   {
     'train_step',
     'card',
@@ -29,8 +33,8 @@ ROOMS = [
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
   {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes'},
   {'models.layers'},
-  {'ops', 'data.spec'},
-  {'errors', 'models.__init__', 'data.__init__'},
+  {'ops', 'data.spec', 'weights.table', 'weights.files'},
+  {'errors', 'models.__init__', 'data.__init__', 'weights.__init__', 'weights.caffemodel'},
 ]
 
 

@@ -1,0 +1,83 @@
+"""Converts a published PSPNet to a folder that predict, evaluate and init_from take.
+
+python -m pspnet_jax.convert --input=train_epoch_100.pth --output=/tmp/ade20k
+
+The implementation it comes from is recognised (semseg, mmsegmentation, MIT, Caffe), and so is the
+network; docs/weights.md says what else there is to say. MIT's two files: --input=ENCODER,DECODER.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+from absl import flags
+
+from pspnet_jax import cli
+from pspnet_jax.checkpoints import Checkpoints
+from pspnet_jax.data.classes import read_classes
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.errors import UserError
+from pspnet_jax.train_step import TrainState
+from pspnet_jax.weights import importing, recognise
+
+
+def convert(
+  paths: Sequence[Path],
+  output: Path,
+  *,
+  source: str | None = None,
+  align_corners: bool | None = None,
+  output_stride: int = 8,
+  class_names: Path | None = None,
+) -> None:
+  """Writes the network in `paths` as checkpoint 0 of `output`; see `importing.convert`.
+
+  Raises:
+    UserError: for whatever the user can mend; nothing is written then.
+  """
+  if (output / 'checkpoints').exists():
+    raise UserError(f'{output} holds checkpoints already: name another folder with --output.')
+  converted = importing.convert(
+    paths,
+    source=source,
+    align_corners=align_corners,
+    output_stride=output_stride,
+    classes=None if class_names is None else _classes(class_names),
+  )
+  print(converted.describe())
+  state = TrainState(jnp.int32(0), converted.params, converted.batch_stats, opt_state=None)
+  checkpoints = Checkpoints(output)
+  checkpoints.save(0, state, converted.card)
+  checkpoints.close()
+  print(f'Written to {output}: predict with --workdir={output}, or train from it with')
+  print(f'--config.init_from={output}.')
+
+
+def _classes(path: Path) -> DatasetSpec:
+  classes = read_classes(path)
+  return DatasetSpec(classes.names, classes.palette or default_palette(len(classes.names)))
+
+
+def main() -> None:
+  convert(
+    [Path(path) for path in FLAGS.input],
+    Path(FLAGS.output),
+    source=FLAGS.source,
+    align_corners=FLAGS.align_corners,
+    output_stride=FLAGS.output_stride,
+    class_names=None if FLAGS.class_names is None else Path(FLAGS.class_names),
+  )
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == '__main__':
+  flags.DEFINE_list('input', None, 'FILE, or several with commas.', required=True)
+  flags.DEFINE_string('output', None, 'The folder to write.', required=True)
+  flags.DEFINE_string('source', None, f'One of {", ".join(recognise.NAMES)}; else recognised.')
+  flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
+  flags.DEFINE_integer('output_stride', 8, '8, 16 or 32: no file tells it.')
+  flags.DEFINE_string('class_names', None, 'A class file; see data/classes.py.')
+  cli.run_without_config(main)

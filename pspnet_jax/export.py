@@ -1,0 +1,46 @@
+"""Writes a network as a checkpoint of semseg or mmsegmentation.
+
+python -m pspnet_jax.export --workdir=/tmp/ade20k --output=pspnet50.pth --format=semseg
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from pspnet_jax import cli
+from pspnet_jax.checkpoints import Checkpoints, Which
+from pspnet_jax.weights import exporting
+
+
+def export(workdir: Path, output: Path, format_name: str, which: Which = 'best') -> None:
+  """Writes a checkpoint of `workdir` to the file `output`.
+
+  Raises:
+    UserError: for whatever the user can mend.
+  """
+  checkpoints = Checkpoints(workdir, read_only=True)
+  step = checkpoints.step(which)
+  card = checkpoints.card(step)
+  params, batch_stats = checkpoints.weights(card.build_network(), step)
+  checkpoints.close()
+  tensors = exporting.state_dict({**params, **batch_stats}, format_name)
+  exporting.write(tensors, output, format_name, card)
+  print(f'{len(tensors)} arrays written to {output}. What they do not tell:')
+  print(exporting.conventions(card))
+
+
+def main() -> None:
+  which = cli.which_checkpoint(FLAGS.checkpoint)
+  export(Path(FLAGS.workdir), Path(FLAGS.output), FLAGS.format, which)
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == '__main__':
+  flags.DEFINE_string('workdir', None, 'Of a run or a conversion.', required=True)
+  flags.DEFINE_string('output', None, 'The .pth file to write.', required=True)
+  flags.DEFINE_enum('format', 'semseg', exporting.FORMATS, 'Whose names the arrays get.')
+  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
+  cli.run_without_config(main)

@@ -1,0 +1,1 @@
+"""Published checkpoints of other implementations: reading, converting, writing."""

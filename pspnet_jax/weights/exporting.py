@@ -1,0 +1,69 @@
+"""Our networks as state dicts of other implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pspnet_jax.card import Card
+from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.weights import mmseg, semseg
+from pspnet_jax.weights.recognise import stem_length
+from pspnet_jax.weights.table import NamedArrays
+
+FORMATS = ('semseg', 'mmseg')
+
+
+def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
+  """Parameters and batch statistics by the names and in the layout of `format_name`.
+
+  Raises:
+    UserError: if that implementation has no such network.
+  """
+  arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  seven_by_seven = stem_length(arrays) == 1
+  if format_name not in FORMATS:
+    raise UserError(f'--format={format_name} is none of {", ".join(FORMATS)}: change it.')
+  if format_name == 'semseg' and seven_by_seven:
+    raise UserError('semseg has no network with a 7×7 stem: write it with --format=mmseg.')
+  if format_name == 'semseg':
+    return semseg.TABLE.to_theirs(arrays)
+  return (mmseg.TABLE_7X7 if seven_by_seven else mmseg.TABLE).to_theirs(arrays)
+
+
+def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> None:
+  """Writes a state dict as that implementation saves it, with torch.
+
+  Raises:
+    UserError: if torch is not installed or the file cannot be written.
+  """
+  try:
+    import torch
+  except ImportError as e:
+    raise UserError(
+      f"writing {path} needs PyTorch: pip install 'pspnet_jax[convert]' (its CPU build will do)."
+    ) from e
+  content: dict[str, Any] = {
+    'state_dict': {k: torch.from_numpy(x.copy()) for k, x in tensors.items()}
+  }
+  if format_name == 'semseg':  # which wraps the network in DataParallel
+    content['state_dict'] = {f'module.{k}': x for k, x in content['state_dict'].items()}
+  else:
+    palette = [list(colour) for colour in card.spec.palette]
+    content['meta'] = {'CLASSES': card.spec.class_names, 'PALETTE': palette}
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+  except (OSError, RuntimeError) as e:  # torch's writer raises RuntimeError on a full disk
+    error = e if isinstance(e, OSError) else OSError(str(e).splitlines()[0])
+    raise cannot_write(path, error) from e
+
+
+def conventions(card: Card) -> str:
+  """What whoever loads the file has to set: names and shapes do not tell it."""
+  names = ('output_stride', 'align_corners', 'contract_dilation', 'stride_in_1x1')
+  known = [f'{name}={card.network[name]}' for name in names if name in card.network]
+  return f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}.'

@@ -1,0 +1,51 @@
+"""open-mmlab/mmsegmentation: V1c stems (32-32-64) and 7×7 ones, ResNet-18 to -101."""
+
+from __future__ import annotations
+
+from pspnet_jax.card import Protocol
+from pspnet_jax.weights.source import CITYSCAPES, Conventions, Source, network_conventions
+from pspnet_jax.weights.table import Table, conv_bn, torch_stages
+
+_HEADS = (
+  *conv_bn(
+    'pyramid/reductions/{i}',
+    'decode_head.psp_modules.{i}.1.conv',
+    'decode_head.psp_modules.{i}.1.bn',
+  ),
+  *conv_bn('bottleneck', 'decode_head.bottleneck.conv', 'decode_head.bottleneck.bn'),
+  ('classifier/conv', 'decode_head.conv_seg'),
+  *conv_bn('aux_head/bottleneck', 'auxiliary_head.convs.0.conv', 'auxiliary_head.convs.0.bn'),
+  ('aux_head/classifier/conv', 'auxiliary_head.conv_seg'),
+)
+TABLE = Table(
+  (
+    *conv_bn('backbone/stem/convs/0', 'backbone.stem.0', 'backbone.stem.1'),
+    *conv_bn('backbone/stem/convs/1', 'backbone.stem.3', 'backbone.stem.4'),
+    *conv_bn('backbone/stem/convs/2', 'backbone.stem.6', 'backbone.stem.7'),
+    *torch_stages('backbone.'),
+    *_HEADS,
+  )
+)
+TABLE_7X7 = Table(
+  (
+    *conv_bn('backbone/stem/convs/0', 'backbone.conv1', 'backbone.bn1'),
+    *torch_stages('backbone.'),
+    *_HEADS,
+  )
+)
+
+
+def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
+  """Whole images, half-pixel resizing; the 769×769 configs align corners and slide windows."""
+  del depth
+  network = network_conventions(align_corners=bool(align_corners), contract_dilation=True)
+  if num_classes != CITYSCAPES:
+    return Conventions(network, (512, 512))
+  if align_corners:
+    return Conventions(network, (769, 769), Protocol(window=(769, 769), stride=513 / 769))
+  return Conventions(network, (512, 1024))
+
+
+_MARK = 'decode_head.conv_seg.weight'
+SOURCE = Source('mmseg', (_MARK, 'backbone.stem.0.weight'), TABLE, conventions)
+SOURCE_7X7 = Source('mmseg', (_MARK,), TABLE_7X7, conventions)

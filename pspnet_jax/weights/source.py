@@ -1,0 +1,60 @@
+"""What is known of an implementation whose weights can be read: names and conventions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pspnet_jax.card import Protocol
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.weights.table import Table
+
+CITYSCAPES = 19  # classes: by their number the data sets of the published networks are known
+
+
+@dataclasses.dataclass(frozen=True)
+class Conventions:
+  """What shapes do not tell: some arguments of `Network`, and fields of `Card`."""
+
+  network: Mapping[str, Any]
+  crop_size: tuple[int, int]
+  protocol: Protocol = dataclasses.field(default_factory=Protocol)
+  mean: tuple[float, float, float] = IMAGENET_MEAN
+  std: tuple[float, float, float] = IMAGENET_STD
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """An implementation.
+
+  Args:
+    name: of `--source`; variants share it.
+    marks: keys that tell its files from those of the sources after it in recognise.SOURCES.
+    table: its names.
+    conventions: from depth, number of classes and the wish for align_corners (None: its own);
+      None for ImageNet classifiers, of which only the backbone is of use.
+    basic_blocks: whether its ResNet-18 and -34 compute what ours do.
+  """
+
+  name: str
+  marks: tuple[str, ...]
+  table: Table
+  conventions: Callable[[int, int, bool | None], Conventions] | None = None
+  basic_blocks: bool = True
+
+
+def network_conventions(
+  *,
+  align_corners: bool,
+  contract_dilation: bool = False,
+  stride_in_1x1: bool = False,
+  dropout_kind: str = 'channel',
+) -> dict[str, Any]:
+  """The arguments of `Network` that no shape tells."""
+  return {
+    'align_corners': align_corners,
+    'contract_dilation': contract_dilation,
+    'stride_in_1x1': stride_in_1x1,
+    'dropout_kind': dropout_kind,
+  }

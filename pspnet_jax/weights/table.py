@@ -1,0 +1,192 @@
+"""From the names of a checkpoint's arrays to ours and back: one explicit table a source.
+
+A row names a layer twice, numbers in braces: ('backbone/stage{s}/{b}/conv1/conv',
+'layer{s}.{b}.conv1'). `{b+1}` is the number counted from one. The bottleneck's kernel, which the
+network stores in parts, is `bottleneck/conv/kernel` here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from pspnet_jax.errors import UserError
+
+NamedArrays = dict[str, np.ndarray]
+Leaves = Mapping[str, Mapping[str, str]]  # kind of layer -> our array -> what their key ends in
+
+_FIELD = re.compile(r'\{(\w)(\+1)?\}')
+_TORCH_LEAVES: Leaves = {
+  'conv': {'kernel': '.weight', 'bias': '.bias'},
+  'bn': {'scale': '.weight', 'bias': '.bias', 'mean': '.running_mean', 'var': '.running_var'},
+}
+# What batch normalisation keeps beside its statistics; the last three are MIT's own.
+COUNTERS = tuple(
+  rf'.*\.{name}'
+  for name in ('num_batches_tracked', '_running_iter', '_tmp_running_mean', '_tmp_running_var')
+)
+_JOINED, _FEATURES = 'bottleneck/conv/kernel', 'bottleneck/kernel'
+_LEVEL = 'bottleneck/level_kernels/{}'
+
+
+def conv_bn(ours: str, conv: str, bn: str) -> tuple[tuple[str, str], ...]:
+  """The two rows of a convolution and its batch normalisation."""
+  return ((f'{ours}/conv', conv), (f'{ours}/bn', bn))
+
+
+def torch_stages(prefix: str = '') -> tuple[tuple[str, str], ...]:
+  """The four stages as torchvision named them, and everyone after."""
+  block, theirs = 'backbone/stage{s}/{b}', prefix + 'layer{s}.{b}'
+  return (
+    *conv_bn(block + '/conv{k}', theirs + '.conv{k}', theirs + '.bn{k}'),
+    *conv_bn(block + '/projection', theirs + '.downsample.0', theirs + '.downsample.1'),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """How a source names its arrays.
+
+  Args:
+    layers: our template and theirs, a row a layer.
+    ignored: regular expressions of keys that are left out on purpose.
+    leaves: how the arrays of a convolution ('conv') and a batch normalisation ('bn') are called.
+    levels_reversed: whether the pyramid's levels are concatenated 6, 3, 2, 1 instead of 1, 2, 3, 6.
+    bgr: whether the first convolution takes blue first.
+  """
+
+  layers: tuple[tuple[str, str], ...]
+  ignored: tuple[str, ...] = COUNTERS
+  leaves: Leaves = dataclasses.field(default_factory=lambda: _TORCH_LEAVES)
+  levels_reversed: bool = False
+  bgr: bool = False
+
+  def ours(self, key: str) -> str | None:
+    """Our name for their key; None if no layer has it."""
+    for our_layer, their_layer in self.layers:
+      for leaf, suffix in self.leaves[our_layer.rsplit('/', 1)[1]].items():
+        if key.endswith(suffix):
+          numbers = _numbers(their_layer, key.removesuffix(suffix))
+          if numbers is not None:
+            return f'{_filled(our_layer, numbers)}/{leaf}'
+    return None
+
+  def theirs(self, name: str) -> str:
+    """Their key for our name, parts of the bottleneck's kernel included; KeyError if none."""
+    if name == _FEATURES or _numbers(_LEVEL.format('{i}'), name) is not None:
+      name = _JOINED
+    layer, leaf = name.rsplit('/', 1)
+    for our_layer, their_layer in self.layers:
+      numbers = _numbers(our_layer, layer)
+      if numbers is not None:
+        return _filled(their_layer, numbers) + self.leaves[layer.rsplit('/', 1)[1]][leaf]
+    raise KeyError(name)
+
+  def to_ours(self, tensors: Mapping[str, np.ndarray], where: str) -> NamedArrays:
+    """Their arrays by our names, in our layout, float32.
+
+    Raises:
+      UserError: if a key belongs to no layer, or an array is no float or has the wrong rank.
+    """
+    arrays: NamedArrays = {}
+    unused = []
+    for key, tensor in tensors.items():
+      if any(re.fullmatch(pattern, key) for pattern in self.ignored):
+        continue
+      name = self.ours(key)
+      if name is None or name in arrays:
+        unused.append(key)
+        continue
+      arrays[name] = _to_layout(name, tensor, f'{where}: {key}')
+    if unused:
+      raise UserError(
+        f'{where}: {listed(unused)} belong(s) to no layer of a PSPNet as this source names them: '
+        'give a file of an unchanged PSPNet, or force another --source.'
+      )
+    if self.bgr and (first := 'backbone/stem/convs/0/conv/kernel') in arrays:
+      arrays[first] = arrays[first][:, :, ::-1]
+    return self._split_bottleneck(arrays, where)
+
+  def to_theirs(self, arrays: Mapping[str, np.ndarray]) -> NamedArrays:
+    """The inverse of `to_ours`, bit for bit: our arrays by their keys, in their layout."""
+    joined = {name: np.asarray(array) for name, array in arrays.items()}
+    levels: list[np.ndarray] = []
+    while (name := _LEVEL.format(len(levels))) in joined:
+      levels.append(joined.pop(name))
+    features = joined.pop(_FEATURES)
+    levels = levels[::-1] if self.levels_reversed else levels
+    joined[_JOINED] = np.concatenate([features, *levels], 2)
+    if self.bgr:
+      first = 'backbone/stem/convs/0/conv/kernel'
+      joined[first] = joined[first][:, :, ::-1]
+    return {
+      self.theirs(name): np.ascontiguousarray(x.transpose(3, 2, 0, 1) if x.ndim == 4 else x)
+      for name, x in joined.items()
+    }
+
+  def _split_bottleneck(self, arrays: NamedArrays, where: str) -> NamedArrays:
+    if _JOINED not in arrays:
+      return arrays
+    kernel = arrays.pop(_JOINED)  # [3, 3, features + levels, O]
+    widths: list[int] = []
+    while (name := f'pyramid/reductions/{len(widths)}/conv/kernel') in arrays:
+      widths.append(arrays[name].shape[3])
+    order = list(range(len(widths)))[:: -1 if self.levels_reversed else 1]
+    first = kernel.shape[2] - sum(widths)
+    if first < 1:
+      raise UserError(
+        f'{where}: {self.theirs(_JOINED)} takes {kernel.shape[2]} channels, too few for pyramid '
+        f'levels of {widths}: give an unchanged file.'
+      )
+    arrays[_FEATURES] = kernel[:, :, :first]
+    for level in order:
+      arrays[_LEVEL.format(level)] = kernel[:, :, first : first + widths[level]]
+      first += widths[level]
+    return arrays
+
+
+def _to_layout(name: str, tensor: np.ndarray, where: str) -> np.ndarray:
+  if not np.issubdtype(tensor.dtype, np.floating):
+    raise UserError(f'{where} holds {tensor.dtype}, not floats: give a file without quantisation.')
+  array = tensor.astype(np.float32, copy=False)
+  if not np.isfinite(array).all():
+    raise UserError(f'{where} is not finite everywhere: give a file of a sound network.')
+  if name.endswith('/kernel'):
+    if array.ndim != 4:
+      raise UserError(f'{where} has shape {array.shape}, and a convolution has four axes: mend it.')
+    return array.transpose(2, 3, 1, 0)  # [O, I, k, k] -> [k, k, I, O]
+  if max(array.shape, default=0) != array.size:  # Caffe's are [1, C, 1, 1]
+    raise UserError(f'{where} has shape {array.shape}, and one value a channel is needed: mend it.')
+  return array.reshape(-1)
+
+
+def listed(names: Iterable[str], most: int = 4) -> str:
+  """'a, b, c and 7 more'."""
+  names = sorted(names)
+  more = f' and {len(names) - most} more' if len(names) > most else ''
+  return ', '.join(names[:most]) + more
+
+
+@functools.cache
+def _pattern(template: str) -> re.Pattern[str]:
+  pieces, end = [], 0
+  for field in _FIELD.finditer(template):
+    pieces += [re.escape(template[end : field.start()]), rf'(?P<{field[1]}>\d+)']
+    end = field.end()
+  return re.compile(''.join(pieces) + re.escape(template[end:]))
+
+
+def _numbers(template: str, text: str) -> dict[str, int] | None:
+  """The numbers that `text` has where `template` has braces; None if it is another text."""
+  found = _pattern(template).fullmatch(text)
+  if found is None:
+    return None
+  return {f: int(x) - (f'{{{f}+1}}' in template) for f, x in found.groupdict().items()}
+
+
+def _filled(template: str, numbers: Mapping[str, int]) -> str:
+  return _FIELD.sub(lambda field: str(numbers[field[1]] + bool(field[2])), template)

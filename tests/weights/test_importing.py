@@ -1,0 +1,194 @@
+"""Every source: recognised, converted, and compared with what its authors' code computes."""
+
+import math
+
+import cv2
+import jax
+import numpy as np
+import pytest
+import torch
+from conftest import COMPILE_FAST, TINY
+from torch_pspnet import from_torch, nchw, nhwc
+
+from pspnet_jax import ops
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Network
+from pspnet_jax.weights import caffe, exporting, importing
+from tests.weights import foreign, foreign_caffe
+from tests.weights.foreign import CLASSES, MIT, MMSEG, NARROW
+
+
+def draw(height: int, width: int) -> np.ndarray:
+  """A picture uint8 [height, width, 3] of soft patches: noise would look the same everywhere."""
+  patches = np.random.default_rng(7).integers(0, 256, (5, 6, 3)).astype(np.float32)
+  return cv2.resize(patches, (width, height)).astype(np.uint8)
+
+
+def save(path, state, **more):
+  torch.save({'epoch': 3, 'state_dict': state, 'optimizer': {'state': {}}, **more}, path)
+  return path
+
+
+def semseg_file(tmp_path, **changes):
+  model = foreign.model(**dict(TINY, **changes))
+  return save(tmp_path / 's.pth', {f'module.{k}': x for k, x in model.state_dict().items()})
+
+
+def logits(converted, image):
+  """Of an image uint8 [H, W, 3], through the card's normalisation."""
+  network, card = converted.card.build_network(), converted.card
+  x = ops.normalize(image[None], card.mean, card.std)
+  run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
+  return np.asarray(run(converted.params, converted.batch_stats, x)[0]['logits'][0])
+
+
+def torch_logits(model, image):
+  """As semseg, mmseg and MIT prepare an image: RGB, ImageNet's mean and deviation."""
+  mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+  with torch.no_grad():
+    return nhwc(model(nchw(((image - mean) / std).astype(np.float32)[None]))['logits'])[0]
+
+
+def assert_same(ours, theirs):
+  error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+  print(f'largest error {error:.1e}')
+  assert ours.shape == theirs.shape and error < 2e-5
+  # Where two classes are nearer to each other than the tolerance, either may be first.
+  first, second = np.sort(theirs, -1)[..., :-3:-1].transpose(2, 0, 1)
+  clear = first - second > 4e-5 * np.abs(theirs).max()
+  assert clear.mean() > 0.99 and len(np.unique(theirs.argmax(-1))) == CLASSES
+  np.testing.assert_array_equal(ours.argmax(-1)[clear], theirs.argmax(-1)[clear])
+
+
+CASES = {
+  'semseg': (NARROW, 'semseg', (57, 73)),
+  'mmseg-v1c': (MMSEG, 'mmseg', (56, 72)),
+  'mmseg-18-7x7': (dict(MMSEG, depth=18, stem_channels=(8,)), 'mmseg', (64, 40)),
+  'mit': (MIT, 'mit', (57, 73)),
+}
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_logits_are_those_of_the_source(name, tmp_path):
+  options, source, size = CASES[name]
+  model, image = foreign.model(**options), draw(*size)
+  # Every class is the first somewhere.
+  model.cls[4].bias.data -= torch.tensor(torch_logits(model, image).mean((0, 1)))
+  state = model.state_dict()
+  if source == 'mit':
+    paths = [tmp_path / 'encoder.pth', tmp_path / 'decoder.pth']
+    for path, part in zip(paths, foreign.mit(state), strict=True):
+      torch.save(part, path)
+  elif source == 'mmseg':
+    paths = [save(tmp_path / 'm.pth', foreign.mmseg(state))]
+  else:
+    paths = [save(tmp_path / 's.pth', {f'module.{k}': x for k, x in state.items()})]
+  converted = importing.convert(paths)
+  assert converted.card.source['name'] == source
+  for key, value in options.items():
+    assert converted.card.network[key] == value, key
+  assert_same(logits(converted, image), torch_logits(model, image))
+
+
+@pytest.mark.parametrize(('depth', 'legacy', 'aux'), [(50, False, 6), (101, True, 0)])
+def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
+  blobs, image = foreign_caffe.blobs_of(depth, aux=aux), draw(89, 41)
+  blobs['conv6'][1] -= foreign_caffe.logits_of(blobs, image, depth).mean((0, 1))
+  path = foreign_caffe.caffemodel(tmp_path / 'p.caffemodel', blobs, legacy=legacy)
+  converted = importing.convert([path])
+  network = converted.card.network
+  assert (network['depth'], network['stride_in_1x1']) == (depth, depth == 50)
+  assert network['aux_head'] == bool(aux) and network['dropout_kind'] == 'element'
+  assert_same(logits(converted, image), foreign_caffe.logits_of(blobs, image, depth))
+
+
+@pytest.mark.parametrize(
+  ('depth', 'classes', 'count'),
+  [(101, 21, 65_708_501), (101, 19, 65_707_475), (50, 150, 46_782_550)],
+)
+def test_parameter_counts_are_those_of_the_prototxts(depth, classes, count):
+  options = caffe.conventions(depth, classes, None).network
+  network = Network(classes, depth=depth, aux_head=False, **options)
+  assert sum(math.prod(x.shape) for x in network.param_shapes.values()) == count
+
+
+@pytest.mark.parametrize('kind', ['torchvision', 'numbered', 'timm', 'v1c'])
+@pytest.mark.parametrize('depth', [18, 50])
+def test_imagenet_backbones(kind, depth, tmp_path):
+  stem = (8,) if kind == 'torchvision' else (4, 4, 8)
+  state = foreign.model(**dict(NARROW, depth=depth, stem_channels=stem)).state_dict()
+  path = foreign.safetensors(tmp_path / 'b.safetensors', foreign.imagenet(state, kind))
+  weights = importing.read_weights([path])
+  assert weights.source.name == 'imagenet'
+  backbone = {
+    k: x
+    for k, x in state.items()
+    if k.startswith('layer') and not k.endswith('num_batches_tracked')
+  }
+  for name, x in from_torch(backbone, weights.arrays).items():
+    np.testing.assert_array_equal(weights.arrays[name], x)
+  with pytest.raises(UserError, match=r'b\.safetensors is an ImageNet backbone .*init_from'):
+    importing.convert([path])
+
+
+def test_bfloat16_is_read(tmp_path):
+  state = {
+    'layer1.0.conv1.weight': torch.tensor([[[[1.5]], [[-2.0]]]]),
+    'conv1.weight': torch.ones(4, 3, 7, 7),
+  }
+  path = foreign.safetensors(tmp_path / 'b.safetensors', state, 'BF16')
+  kernel = importing.read_weights([path]).arrays['backbone/stage1/0/conv1/conv/kernel']
+  assert kernel.dtype == np.float32 and kernel.ravel().tolist() == [1.5, -2.0]
+
+
+@pytest.mark.parametrize('case', ['semseg', 'mmseg-v1c', 'mmseg-18-7x7'])
+def test_export_gives_back_every_bit(case, tmp_path):
+  options, source, _ = CASES[case]
+  state = foreign.model(**options).state_dict()
+  state = foreign.mmseg(state) if source == 'mmseg' else state
+  state = {k: x for k, x in state.items() if not k.endswith('num_batches_tracked')}
+  converted = importing.convert([save(tmp_path / 'x.pth', state)])
+  back = exporting.state_dict({**converted.params, **converted.batch_stats}, source)
+  assert back.keys() == state.keys()
+  for key, x in state.items():
+    assert back[key].tobytes() == x.numpy().tobytes() and back[key].shape == tuple(x.shape), key
+  exporting.write(back, tmp_path / 'back.pth', source, converted.card)
+  again = importing.convert([tmp_path / 'back.pth'])
+  for name, x in converted.params.items():
+    np.testing.assert_array_equal(x, again.params[name])
+
+
+def test_semseg_has_no_7x7_stem():
+  with pytest.raises(UserError, match='--format=mmseg'):
+    exporting.state_dict({'backbone/stem/convs/0/bn/bias': np.ones(1)}, 'semseg')
+
+
+def test_the_card_holds_the_conventions_of_the_source(tmp_path):
+  def card(path, **options):
+    return importing.convert([path], **options).card
+
+  cityscapes = foreign.model(19, **MMSEG).state_dict()
+  path = save(tmp_path / 'm.pth', foreign.mmseg(cityscapes))
+  assert card(path).crop_size == (512, 1024) and card(path).protocol.window is None
+  aligned = card(path, align_corners=True)
+  assert aligned.network['align_corners'] and aligned.protocol.window == (769, 769)
+  assert aligned.spec.class_names[13] == 'car' and aligned.spec.palette[0] == (128, 64, 128)
+  assert card(path, output_stride=32).network['output_stride'] == 32
+  assert card(semseg_file(tmp_path)).spec.class_names == tuple(f'class_{i}' for i in range(CLASSES))
+  blobs = foreign_caffe.blobs_of(classes=21, aux=0)
+  voc = card(foreign_caffe.caffemodel(tmp_path / 'v.caffemodel', blobs))
+  assert voc.spec.class_names[0] == 'background' and voc.std == (1.0, 1.0, 1.0)
+  assert list(voc.source['files']) == ['v.caffemodel']
+
+
+def test_classes_of_the_file_go_before_known_ones(tmp_path):
+  state = foreign.mmseg(foreign.model(**MMSEG).state_dict())
+  names = ('a', 'b', 'c', 'd', 'e')
+  palette = [[i, i, i] for i in range(5)]
+  old = save(tmp_path / 'old.pth', state, meta={'CLASSES': names, 'PALETTE': palette})
+  new = save(tmp_path / 'new.pth', state, meta={'dataset_meta': {'classes': names}})
+  assert importing.convert([old]).card.spec == DatasetSpec(names, tuple(map(tuple, palette)))
+  assert importing.convert([new]).card.spec.class_names == names
+  with pytest.raises(UserError, match='5 classes, and 1 names'):
+    importing.convert([old], classes=DatasetSpec(('x',), ((0, 0, 0),)))

@@ -1,0 +1,120 @@
+"""Starting from weights, in the training loop and by hand."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from pspnet_jax import settings
+from pspnet_jax.card import Card
+from pspnet_jax.checkpoints import Checkpoints
+from pspnet_jax.convert import convert
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Network
+from pspnet_jax.train import train
+from pspnet_jax.weights.importing import read_weights
+from pspnet_jax.weights.init_from import start_from
+from tests import tiny
+from tests.weights import foreign
+
+
+@pytest.fixture
+def file(tmp_path):
+  """A semseg checkpoint of five classes."""
+  torch.save({'state_dict': foreign.model(**TINY).state_dict()}, tmp_path / 's.pth')
+  return tmp_path / 's.pth'
+
+
+def fresh(num_classes, **changes):
+  """Card and initial values of a new network."""
+  options = {**TINY, **changes}
+  spec = DatasetSpec(tuple(map(str, range(num_classes))), ((0, 0, 0),) * num_classes)
+  card = Card(network={'num_classes': num_classes, **options}, spec=spec, crop_size=(33, 33))
+  return card, *Network(num_classes, **options).init(0)
+
+
+def test_every_array_is_taken(file):
+  card, params, stats = fresh(foreign.CLASSES)
+  new_params, new_stats, notes = start_from(str(file), card, params, stats)
+  arrays = read_weights([file]).arrays
+  assert {**new_params, **new_stats}.keys() == arrays.keys()
+  for name, x in {**new_params, **new_stats}.items():
+    np.testing.assert_array_equal(x, arrays[name])
+  assert notes == [f'Starting from {file}.']
+
+
+def test_classifiers_of_other_classes_are_fresh_and_named(file):
+  card, params, stats = fresh(3)
+  new, _, notes = start_from(str(file), card, params, stats)
+  kept = {name for name in params if np.array_equal(params[name], new[name])}
+  layers = {'classifier/conv', 'aux_head/classifier/conv'}
+  assert {name.rsplit('/', 1)[0] for name in kept} == layers
+  assert notes[1] == 'Not taken from there, but fresh: aux_head/classifier/conv, classifier/conv.'
+
+
+def test_a_backbone_fills_the_backbone(tmp_path):
+  state = foreign.imagenet(foreign.model(**TINY).state_dict(), 'numbered')
+  torch.save(state, tmp_path / 'b.pth')
+  card, params, stats = fresh(3)
+  new, new_stats, notes = start_from(str(tmp_path / 'b.pth'), card, params, stats)
+  taken = {n for n in {**params, **stats} if {**new, **new_stats}[n] is not {**params, **stats}[n]}
+  assert taken == {name for name in {**params, **stats} if name.startswith('backbone/')}
+  assert notes[-1] == 'Not taken from there, but fresh: all but the backbone.'
+
+
+def test_conventions_that_differ_are_said(file):
+  _, *notes = start_from(str(file), *fresh(foreign.CLASSES, align_corners=False))[2]
+  assert notes == ['It was made with align_corners=True, and here it is False.']
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'head_channels': 9}, r'bottleneck/bn/bias is \(12,\) there and \(9,\) .*head_channels'),
+    ({'aux_head': False}, r'aux_head/\S+ is .* there and absent .*\(aux_head'),
+    ({'depth': 18}, r'backbone/\S+ is absent there and .*\(depth, width\)'),
+    ({'stem_channels': (8,)}, r'backbone/stem/\S+ is .*\(stem_channels\)'),
+  ],
+)
+def test_anything_else_has_to_match(file, changes, message):
+  with pytest.raises(UserError, match=message):
+    start_from(str(file), *fresh(foreign.CLASSES, **changes))
+
+
+@pytest.mark.usefixtures('one_device')
+@pytest.mark.slow
+def test_a_run_starts_from_a_conversion_and_goes_on_from_its_own(file, tmp_path):
+  convert([file], tmp_path / 'converted')
+  flags = (
+    f'--config={tiny.config_file(tmp_path)}',
+    '--config.total_steps=1',
+    '--config.model.bins=1,2,3,6',
+    '--config.model.head_channels=12',
+    '--config.model.aux_channels=6',
+    '--config.optimizer.base_lr=1e-12',
+    '--config.pictures=0',
+  )
+
+  def run(workdir, init_from):
+    return tiny.run(
+      'train', *flags, f'--workdir={tmp_path / workdir}', f'--config.init_from={init_from}'
+    )
+
+  first = run('run', tmp_path / 'converted')
+  assert first.returncode == 0, first.stderr
+  assert 'fresh: aux_head/classifier/conv, classifier/conv.' in first.stdout
+  name = 'backbone/stage2/0/conv1/conv/kernel'
+  before, after = (weights(tmp_path / folder)[name] for folder in ('converted', 'run'))
+  np.testing.assert_allclose(before, after, atol=1e-6)
+
+  config = settings.load_saved(tmp_path / 'run' / 'config.json')
+  config.init_from = str(tmp_path / 'gone')  # of no interest any more
+  train(config, tmp_path / 'run')
+  with pytest.raises(UserError, match=r'holds weights without an optimiser: .*init_from'):
+    train(config, tmp_path / 'converted')
+
+
+def weights(workdir):
+  checkpoints = Checkpoints(workdir, read_only=True)
+  return checkpoints.weights(checkpoints.card().build_network())[0]
