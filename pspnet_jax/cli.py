@@ -24,22 +24,30 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable[[ml_collections.ConfigDict], None], *, from_workdir: bool = True) -> None:
+def run(
+  main: Callable[[ml_collections.ConfigDict], None],
+  *,
+  from_workdir: bool = True,
+  has_workdir: bool = True,
+) -> None:
   """Parses flags, calls `main` with the config, and exits.
 
   The config is that of --config, else the one its run left in --workdir, else the defaults;
-  --config.KEY=VALUE changes it. Every command has the flag --workdir. The exit status is 0, or 1
-  after one sentence about what the user can mend.
+  --config.KEY=VALUE changes it. The exit status is 0, or 1 after one sentence about what the user
+  can mend.
 
   Args:
     main: the command.
     from_workdir: False if the workdir's config is of no interest.
+    has_workdir: False for a command without the flag --workdir, which the others demand.
   """
   sys.unraisablehook = _unraisable
   try:
     app.run(
       lambda _: main(FLAGS.config),
-      flags_parser=functools.partial(_parse, from_workdir=from_workdir),
+      flags_parser=functools.partial(
+        _parse, from_workdir=from_workdir and has_workdir, has_workdir=has_workdir
+      ),
     )
   except Stopped as e:
     _fail(str(e), status=e.status)
@@ -56,8 +64,9 @@ def run(main: Callable[[ml_collections.ConfigDict], None], *, from_workdir: bool
     _fail('interrupted.', status=130)
 
 
-def _parse(argv: Sequence[str], from_workdir: bool) -> Sequence[str]:
-  flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are.', required=True)
+def _parse(argv: Sequence[str], from_workdir: bool, has_workdir: bool) -> Sequence[str]:
+  if has_workdir:
+    flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are.', required=True)
   path, workdir = _value(argv, 'config'), _value(argv, 'workdir')
   saved = Path(workdir or '.') / settings.SAVED_AS
   if path is not None:
@@ -72,7 +81,7 @@ def _parse(argv: Sequence[str], from_workdir: bool) -> Sequence[str]:
       _check_override(config, argument)
   try:
     config_flags.DEFINE_config_dict('config', config, 'Settings; see settings.py.', sys_argv=rest)
-    for name in ('workdir', 'config'):  # shown by --help
+    for name in ('workdir', 'config') if has_workdir else ('config',):  # shown by --help
       FLAGS.register_key_flag_for_module(argv[0], FLAGS[name])
     left = FLAGS(rest)
   except flags.Error as e:

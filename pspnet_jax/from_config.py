@@ -18,12 +18,18 @@ from pspnet_jax.data.spec import DatasetSpec, Source
 from pspnet_jax.errors import UserError, cannot_write
 
 
-def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
-  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over."""
+def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool = False) -> Source:
+  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over.
+
+  Args:
+    config: names the source and its options.
+    split: 'train' or 'val'.
+    lenient: opens what can be read of a source that would refuse some of its files.
+  """
   options = config.data.to_dict()
   of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
   options = {k: v for k, v in (options | of_split).items() if v is not None}
-  source = open_source(**options)
+  source = open_source(**options, lenient=lenient)
   if not len(source):
     raise UserError(f'the {split} split of the data has no images: check config.data.')
   return source
@@ -76,7 +82,7 @@ def make_optimizer(
 def step_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The keyword arguments of `make_train_step` that are numbers."""
   names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
-  return {name: config[name] for name in names}
+  return {name: config[name] for name in names} | config.loss.to_dict()
 
 
 def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:

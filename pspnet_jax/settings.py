@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def defaults() -> ml_collections.ConfigDict:
   c.eval_every = 5_000  # 0: only at the end
   c.checkpoint_every = 1_000
   c.pictures = 4  # validation images shown in TensorBoard
+  c.data_errors = 'raise'  # or 'skip': another example in place of one that cannot be used
   c.threads = 0  # that load and augment; 0: as many as there are cores
 
   c.data = ml_collections.ConfigDict()  # arguments of the source; see data/sources.py
@@ -70,6 +72,10 @@ def defaults() -> ml_collections.ConfigDict:
   optimizer.decay_norm = optimizer.decay_bias = True
 
   c.aux_weight = 0.4
+  c.loss = loss = ml_collections.ConfigDict()  # see losses.py
+  loss.class_weights = ()  # one for each class; the data doctor suggests some
+  loss.ohem_min_kept = 0  # online hard example mining: at least so many pixels an image; 0: off
+  loss.ohem_threshold = 0.7  # and all whose class is given a lower probability
 
   c.eval = evaluation = ml_collections.ConfigDict()  # see card.py
   evaluation.window = config_dict.placeholder(tuple)  # slid over the image; None: crop_size, or
@@ -208,6 +214,15 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     c.eval.absent_classes,
     "give 'exclude' or 'zero'",
   )
+  need(c.data_errors in ('raise', 'skip'), 'data_errors', c.data_errors, "give 'raise' or 'skip'")
+  weights = c.loss.class_weights
+  remedy = 'give a number of 0 or more for each class'
+  need(_numbers(weights, len(weights)), 'loss.class_weights', weights, remedy)
+  need(all(0 <= x < math.inf for x in weights), 'loss.class_weights', weights, remedy)
+  need(not weights or any(weights), 'loss.class_weights', weights, 'make one of them positive')
+  need(c.loss.ohem_min_kept >= 0, 'loss.ohem_min_kept', c.loss.ohem_min_kept, 'make it 0 or more')
+  threshold = c.loss.ohem_threshold
+  need(0 <= threshold <= 1, 'loss.ohem_threshold', threshold, 'give a number in [0, 1]')
   for key in ('mean', 'std'):
     need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')

@@ -28,6 +28,7 @@ from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import Example, Source
+from pspnet_jax.data.tolerant import Tolerant
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
@@ -50,6 +51,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
   # Data first: most mistakes are there, and they show at once.
   train_source, val_source = (from_config.open_split(c, split) for split in ('train', 'val'))
+  tolerant = Tolerant(train_source) if c.data_errors == 'skip' else None
   augment = from_config.make_augment(c)
   card = from_config.make_card(c, train_source.spec)
   network = Network(**card.network)
@@ -75,7 +77,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   start_step = int(state.step)
   changes = from_config.keep_config(c, workdir) if primary else []
   batches = train_batches(
-    train_source,
+    train_source if tolerant is None else tolerant,
     transform=augment,
     batch_size=c.batch_size,
     seed=c.seed,
@@ -112,6 +114,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
       seconds = time.monotonic() - reported_time
       values['images_per_second'] = (step - reported_step) * c.batch_size / seconds
       values['learning_rate'] = float(schedule(step - 1))
+      if tolerant is not None:
+        values['train/skipped_examples'] = _over_processes(tolerant.replaced)
       report.scalars(step, values)
       report.line(step, {name: x for name, x in values.items() if name not in _PARTS})
       healthy = math.isfinite(values['train/loss']) and (not saving or _all_finite(state.params))
@@ -137,6 +141,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     if start_step == c.total_steps and not checkpoints.has_score(start_step):
       scores = _evaluate(report, c, inference, state, val_source, start_step, stop)
     _conclude(report, c, checkpoints, scores, train_source, workdir)
+
+
+def _over_processes(count: int) -> int:
+  return int(parallel.sum_over_processes(np.array([count], np.int64))[0])
 
 
 _PARTS = ('train/main_loss', 'train/aux_loss')  # of the loss: for the files, not the console
@@ -210,6 +218,7 @@ def _evaluate(
     on_label=keep_picture,
     pictures=c.pictures,
     on_progress=lambda _: stop.check(),
+    skip_bad=c.data_errors == 'skip',
   )
   scores = Scores(confusion, c.eval.absent_classes)
   values = {'val/mIoU': scores.miou, 'val/mAcc': scores.macc, 'val/aAcc': scores.aacc}

@@ -11,23 +11,34 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 
 # Rooms from top to bottom; a module may import from its own room and from those below.
 ROOMS = [
-  {'train', 'evaluate', 'predict'},
+  {'train', 'evaluate', 'predict', 'doctor'},
   {'cli', 'from_config'},
-  {'evaluation', 'predictor', '__init__'},
-  {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'stop_signals'},
+  {'evaluation', 'predictor', 'checkup', '__init__'},
+  {
+    'inference',
+    'checkpoints',
+    'reporting',
+    'visualize',
+    'settings',
+    'stop_signals',
+    'contact_sheet',
+  },
   {
     'train_step',
     'card',
     'parallel',
     'data.loader',
     'data.sources',
+    'data.diagnosis',
+    'data.tolerant',
     'console',
     'run_files',
     'legends',
   },
   {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
+  {'data.survey', 'data.id_patterns'},
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
-  {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes'},
+  {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes', 'data.pairing'},
   {'models.layers'},
   {'ops', 'data.spec'},
   {'errors', 'models.__init__', 'data.__init__'},
@@ -67,7 +78,7 @@ def test_the_network_knows_nothing_of_data():
 
 def test_only_commands_see_a_config():
   for name, path in modules().items():
-    if name not in {'settings', 'cli', 'from_config', 'train', 'evaluate', 'predict'}:
+    if name not in {'settings', 'cli', 'from_config', 'train', 'evaluate', 'predict', 'doctor'}:
       assert 'ml_collections' not in imports_of(path), name
 
 
