@@ -63,7 +63,8 @@ def verdict(found: Sequence[Finding], examples: int, duration: str) -> str:
   errors = sum(f.level == 'error' for f in found)
   warnings = len(found) - errors
   outcome = 'training would go wrong: mend the errors first' if errors else 'ready to train'
-  return f'{examples:,} examples read in {duration}: {errors} error(s), {warnings} warning(s); {outcome}.'
+  counts = f'{errors} error(s), {warnings} warning(s)'
+  return f'{examples:,} examples read in {duration}: {counts}; {outcome}.'
 
 
 def as_json(splits: Sequence[Surveyed], found: Sequence[Finding], seconds: float) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def page(
   seed: int = 0,
 ) -> np.ndarray:
   """The contact sheet: the worst examples, each kind of finding in its turn, and some at random."""
-  at = {}  # where findings point: to files or names
+  at: dict[tuple[str, str], tuple[str, int]] = {}  # where findings point: to files or names
   for s in splits:
     for r in s.records:
       at |= {(s.split, where): (s.split, r.index) for where in (r.name, r.label_file)}
@@ -126,7 +127,8 @@ def page(
       by_kind[f.kind].append((place, f))
   turns = max((len(same) for same in by_kind.values()), default=0)
   worst = [same[i] for i in range(turns) for same in by_kind.values() if i < len(same)]
-  tiles, shown = [], set()
+  tiles: list[Tile] = []
+  shown: set[tuple[str, int]] = set()
   for place, f in worst:
     if place not in shown and len(shown) < _WORST:
       shown.add(place)

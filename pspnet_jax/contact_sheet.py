@@ -63,16 +63,17 @@ def _draw_tile(tile: Tile, width: int, spec: DatasetSpec) -> np.ndarray:
   """uint8 [h, width, 3], of the same height for every tile."""
   title = legends.line(tile.title, width, _TEXT)
   text = legends.line(tile.text, width, _TEXT - 2)
+  header = np.concatenate([title, text])
   if tile.text:
-    title[:, :4] = text[:, :4] = _RULE
-  right = tile.label if tile.label is None else colour(tile.label, spec)
-  both = tile.image is not None and tile.label is not None
-  if both and tile.image.shape[:2] == tile.label.shape:
-    right = overlay(tile.image, tile.label, spec, alpha=0.6, legend=False)
+    header[:, :4] = _RULE
+  image, label = tile.image, tile.label
+  right = label if label is None else colour(label, spec)
+  if image is not None and label is not None and image.shape[:2] == label.shape:
+    right = overlay(image, label, spec, alpha=0.6, legend=False)
   pictures = np.full((_TILE[1], width, 3), PAPER, np.uint8)
-  pictures[:, : _TILE[0]] = _fit(tile.image, smooth=True)
+  pictures[:, : _TILE[0]] = _fit(image, smooth=True)
   pictures[:, -_TILE[0] :] = _fit(right, smooth=False)
-  return np.concatenate([title, text, pictures])
+  return np.concatenate([header, pictures])
 
 
 def _fit(picture: np.ndarray | None, *, smooth: bool) -> np.ndarray:

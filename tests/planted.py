@@ -29,18 +29,18 @@ class Victims:
   """Hands out examples that nothing was done to yet."""
 
   def __init__(self, root: Path):
-    self.root, self._taken = root, {'train': 0, 'val': 0}
+    self._images = {
+      split: sorted((root / 'images' / split).iterdir()) for split in ('train', 'val')
+    }
 
   def paths(self, split: str = 'train') -> tuple[Path, Path]:
-    images = sorted((self.root / 'images' / split).iterdir())
-    images = [path for path in images if not path.stem.startswith('planted')]
-    image = images[self._taken[split]]
-    self._taken[split] += 1
-    return image, self.root / 'labels' / split / f'{image.stem}.png'
+    image = self._images[split].pop(0)
+    return image, image.parents[2] / 'labels' / split / f'{image.stem}.png'
 
 
 def _ids(path: Path) -> np.ndarray:
-  return np.asarray(Image.open(path))
+  with Image.open(path) as image:
+    return np.asarray(image)
 
 
 def image_without_label(victims):
@@ -57,7 +57,7 @@ def label_without_image(victims):
 
 def two_files_of_one_name(victims):
   image, _ = victims.paths()
-  Image.open(image).save(image.with_suffix('.bmp'))
+  Image.fromarray(_ids(image)).save(image.with_suffix('.bmp'))
   return image.stem
 
 
@@ -137,7 +137,7 @@ def all_ignored(victims):
 
 def constant_image(victims):
   image, _ = victims.paths()
-  Image.new('RGB', Image.open(image).size, (9, 9, 9)).save(image)
+  Image.new('RGB', _ids(image).shape[1::-1], (9, 9, 9)).save(image)
   return image.stem
 
 
@@ -158,7 +158,7 @@ def within_a_split(victims):
 
 def deep_image(victims):
   image, _ = victims.paths()
-  pixels = np.asarray(Image.open(image).convert('L')).astype(np.uint16) * 200
+  pixels = _ids(image)[..., 0].astype(np.uint16) * 200
   image.unlink()
   Image.fromarray(pixels).save(image.with_suffix('.png'))
   return image.stem

@@ -91,10 +91,11 @@ def _examine_files(source: Folder, index: int) -> Record:
   record.ids = _counts(ids)
   label = _attempt(record, str(label_path), map_ids, label_path, ids, source.table)
   if label is None:  # what is legal in it still counts
-    legal = (ids >= 0) & (ids < len(source.table))
-    mapped = source.table[np.where(legal, ids, 0)]
-    label = np.where(legal & (mapped != ILLEGAL), mapped, IGNORE_LABEL).astype(np.uint8)
+    inside = ids[(ids >= 0) & (ids < len(source.table))]
+    mapped = source.table[inside]
+    label = mapped[mapped != ILLEGAL].astype(np.uint8)
   _note_label(record, label, source.spec.num_classes)
+  record.pixels, record.label_hash = ids.size, _hash(ids)
   if image is not None and image.shape[:2] != ids.shape:
     error = sizes_differ(image_path, image.shape, label_path, ids.shape)
     record.faults.append(Fault(error.kind, str(label_path), str(error)))
@@ -133,6 +134,6 @@ def _note_label(record: Record, label: np.ndarray, num_classes: int) -> None:
 
 
 def _hash(array: np.ndarray) -> str:
-  digest = hashlib.blake2b(np.ascontiguousarray(array), digest_size=16)
+  digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16)
   digest.update(str(array.shape).encode())
   return digest.hexdigest()
