@@ -17,9 +17,9 @@ from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.spec import Source
 from pspnet_jax.errors import UserError
 
-KIND_COLUMNS = ('', 'what', 'split', 'times')
+KIND_COLUMNS = ('', 'what', 'train', 'val')
 _SHOWN_OF_A_KIND = 3
-_WORST, _RANDOM = 12, 8  # pictures
+_WORST, _RANDOM = 16, 8  # pictures
 
 
 def class_table(splits: Sequence[Surveyed]) -> tuple[list[str], list[list[Cell]]]:
@@ -42,8 +42,12 @@ def class_table(splits: Sequence[Surveyed]) -> tuple[list[str], list[list[Cell]]
 
 def kind_table(found: Sequence[Finding]) -> list[list[Cell]]:
   """Rows of `KIND_COLUMNS`: how often each kind of finding occurs in each split, errors first."""
-  counts = collections.Counter((f.level, f.kind, f.split) for f in found)
-  return [[level, kind, split, times] for (level, kind, split), times in counts.items()]
+  counts: dict[tuple[str, str], list[int]] = {}
+  for f in found:
+    row = counts.setdefault((f.level, f.kind), [0, 0])
+    for i, split in enumerate(('train', 'val')):
+      row[i] += split in f.split.split(', ')
+  return [[level, kind, *(n or None for n in row)] for (level, kind), row in counts.items()]
 
 
 def messages(found: Sequence[Finding]) -> Iterator[str]:
@@ -56,6 +60,15 @@ def messages(found: Sequence[Finding]) -> Iterator[str]:
       yield f'{level}: {finding.message}'
     if len(same) > _SHOWN_OF_A_KIND:
       yield f'{level}: {kind}: {len(same) - _SHOWN_OF_A_KIND} more'
+
+
+def advice(splits: Sequence[Surveyed]) -> str:
+  """The class weights as a flag."""
+  weights = ','.join(f'{w:.3g}' for w in median_frequency_weights(splits[:1]))
+  return (
+    'Weights by median frequency (Eigen & Fergus 2015), for rare classes that are missed:\n'
+    f'  --config.loss.class_weights={weights}'
+  )
 
 
 def verdict(found: Sequence[Finding], examples: int, duration: str) -> str:
@@ -166,8 +179,10 @@ def _tile(
 
 
 def _reason(finding: Finding) -> str:
-  """The sentence without the paths, which the title says already."""
-  return finding.message.replace(finding.where, '...', 1) if finding.where else finding.message
+  """The sentence without the folders, which the title says already."""
+  folder, slash, _ = finding.where.rpartition('/')
+  message = finding.message.removeprefix(f'{finding.where} ')
+  return message.replace(folder + slash, '') if slash else message
 
 
 def _read(function: Any, *arguments: Any) -> Any:

@@ -25,14 +25,15 @@ class Tile(NamedTuple):
   image: np.ndarray | None  # uint8 [H, W, 3]
   label: np.ndarray | None  # uint8 [H, W], class ids and 255
   title: str
-  text: str = ''  # below the title; what is wrong
+  text: str = ''  # below the title: what is wrong; the label is shown by itself then
 
 
 def draw(sections: Sequence[tuple[str, Sequence[Tile]]], spec: DatasetSpec) -> np.ndarray:
   """Draws the page.
 
   Args:
-    sections: headings and what stands below them; empty ones are left out.
+    sections: headings and what stands below them; empty ones are left out. The tiles of a section
+      all have a text or none.
     spec: names and colours of the classes, listed at the end.
 
   Returns:
@@ -60,15 +61,15 @@ def draw(sections: Sequence[tuple[str, Sequence[Tile]]], spec: DatasetSpec) -> n
 
 
 def _draw_tile(tile: Tile, width: int, spec: DatasetSpec) -> np.ndarray:
-  """uint8 [h, width, 3], of the same height for every tile."""
-  title = legends.line(tile.title, width, _TEXT)
-  text = legends.line(tile.text, width, _TEXT - 2)
-  header = np.concatenate([title, text])
+  """uint8 [h, width, 3], of the same height for all tiles with a text and all without."""
+  header = legends.line(tile.title, width, _TEXT)
   if tile.text:
+    text = tile.text.replace('×', 'x')  # Pillow's font lacks it
+    header = np.concatenate([header, legends.line(text, width, _TEXT - 2)])
     header[:, :4] = _RULE
   image, label = tile.image, tile.label
   right = label if label is None else colour(label, spec)
-  if image is not None and label is not None and image.shape[:2] == label.shape:
+  if image is not None and label is not None and not tile.text:
     right = overlay(image, label, spec, alpha=0.6, legend=False)
   pictures = np.full((_TILE[1], width, 3), PAPER, np.uint8)
   pictures[:, : _TILE[0]] = _fit(image, smooth=True)
@@ -80,7 +81,10 @@ def _fit(picture: np.ndarray | None, *, smooth: bool) -> np.ndarray:
   """The whole picture in the middle of a tile: uint8 [h, w, 3]."""
   tile = np.full((_TILE[1], _TILE[0], 3), _MISSING, np.uint8)
   if picture is None:
-    tile[2:-2, 2:-2] = PAPER  # an empty frame
+    text = legends.headings(['cannot be read'], _TILE[0] - 4, 0, _TEXT)
+    tile[2:-2, 2:-2] = PAPER
+    top = (_TILE[1] - text.shape[0]) // 2
+    tile[top : top + text.shape[0], 2:-2] = text
     return tile
   height, width = picture.shape[:2]
   scale = min(_TILE[0] / width, _TILE[1] / height)

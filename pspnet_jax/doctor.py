@@ -93,6 +93,8 @@ def _say(report: Reporter, splits: Sequence[Surveyed], found: Sequence[Finding])
     report.say('')
   for line in checkup.messages(found):
     report.say(line)
+  if not any(f.level == 'error' for f in found):
+    report.say(checkup.advice(splits))
 
 
 def _write(

@@ -8,6 +8,7 @@ from jax.sharding import PartitionSpec as P
 
 from pspnet_jax import ops, optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.errors import UserError
 from pspnet_jax.losses import count_valid, cross_entropy_sum
 from pspnet_jax.models.network import Network
 from pspnet_jax.train_step import SAMPLING, TrainMetrics, TrainState, make_train_step
@@ -83,7 +84,11 @@ def test_eight_devices_train_as_one(dtype, bound):
       np.testing.assert_array_equal(ours, theirs)
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(x64):
+MINED = {'class_weights': (0.2, 3.0, 1.0, 0.5), 'ohem_threshold': 0.25, 'ohem_min_kept': 50}
+
+
+@pytest.mark.parametrize('loss', [{}, MINED], ids=['plain', 'weighted and mined'])
+def test_accumulated_gradients_are_those_of_the_whole_batch(x64, loss):
   """Both parts see the same images, hence the same statistics, but labels of their own."""
   half = make_batch(0, n=4)
   batch = {'image': half['image'].repeat(2, axis=0), 'label': make_batch(1)['label']}
@@ -91,7 +96,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(x64):
   options = {'dropout_rate': 0.0}
   results = []
   for parts in (1, 2):
-    _, step, state, metrics = setup(options, dtype='float64', accumulation_steps=parts)
+    _, step, state, metrics = setup(options, dtype='float64', accumulation_steps=parts, **loss)
     results.append(step(state, metrics, batch))
   (whole, whole_metrics), (parts, parts_metrics) = results
   assert error(parts.opt_state[1].trace, whole.opt_state[1].trace) < 1e-11  # the gradients
@@ -215,3 +220,8 @@ def test_bfloat16_step_is_donated_compiled_once_and_keeps_float32(mesh):
   arrays = [*state.params.values(), *state.batch_stats.values(), *state.ema_params.values()]
   assert {x.dtype for x in arrays} == {jnp.dtype('float32')}
   assert all(np.isfinite(x).all() for x in arrays) and np.isfinite(metrics.loss.compute())
+
+
+def test_weights_for_another_number_of_classes_are_refused():
+  with pytest.raises(UserError, match='class_weights has 3 numbers for 4 classes'):
+    setup(class_weights=(1, 2, 3))
