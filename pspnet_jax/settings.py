@@ -35,6 +35,9 @@ def defaults() -> ml_collections.ConfigDict:
   c.eval_every = 5_000  # 0: only at the end
   c.checkpoint_every = 1_000
   c.pictures = 4  # validation images shown in TensorBoard
+  c.sampling = sampling = ml_collections.ConfigDict()  # see data/rare_classes.py
+  sampling.rare_class_temperature = 0.0  # 0: off, every image once an epoch; DAFormer has 0.01
+  sampling.rare_class_pixels = 3000  # of a class, from which on an image counts as one of it
   c.data_errors = 'raise'  # or 'skip': another example in place of one that cannot be used
   c.threads = 0  # that load and augment; 0: as many as there are cores
 
@@ -216,11 +219,12 @@ def check_values(config: ml_collections.ConfigDict) -> None:
   )
   need(c.data_errors in ('raise', 'skip'), 'data_errors', c.data_errors, "give 'raise' or 'skip'")
   weights = c.loss.class_weights
-  remedy = 'give a number of 0 or more for each class'
-  need(_numbers(weights, len(weights)), 'loss.class_weights', weights, remedy)
-  need(all(0 <= x < math.inf for x in weights), 'loss.class_weights', weights, remedy)
-  need(not weights or any(weights), 'loss.class_weights', weights, 'make one of them positive')
+  sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)
+  remedy = 'give a number of 0 or more for each class, not 0 for all'
+  need(sound and (not weights or any(weights)), 'loss.class_weights', weights, remedy)
   need(c.loss.ohem_min_kept >= 0, 'loss.ohem_min_kept', c.loss.ohem_min_kept, 'make it 0 or more')
+  for key, value in c.sampling.items():
+    need(0 <= value < math.inf, f'sampling.{key}', value, 'make it 0 or more')
   threshold = c.loss.ohem_threshold
   need(0 <= threshold <= 1, 'loss.ohem_threshold', threshold, 'give a number in [0, 1]')
   for key in ('mean', 'std'):

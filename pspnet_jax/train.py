@@ -85,6 +85,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     threads=c.threads or None,
+    choose=from_config.make_choice(c, train_source, workdir),
   )
   with (
     contextlib.closing(batches),

@@ -120,6 +120,7 @@ def test_configs_of_the_project_load_and_build(path):
     ('loss.class_weights', ('a',)),
     ('loss.class_weights', (0, 0)),
     ('loss.ohem_min_kept', -1),
+    ('sampling.rare_class_temperature', -0.01),
     ('loss.ohem_threshold', 1.5),
   ],
 )
