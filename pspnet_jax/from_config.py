@@ -34,7 +34,7 @@ def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool =
   of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
   options = {k: v for k, v in (options | of_split).items() if v is not None}
   source = open_source(**options, lenient=lenient)
-  if not len(source):
+  if not len(source) and not lenient:
     raise UserError(f'the {split} split of the data has no images: check config.data.')
   return source
 

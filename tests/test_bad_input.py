@@ -50,7 +50,7 @@ def test_no_workdir_given(tmp_path):
 
 @pytest.mark.parametrize('command', ['evaluate', 'predict'])
 def test_workdir_without_checkpoints(tmp_path, command):
-  more = ['--input=x.png', '--output=y'] if command == 'predict' else []
+  more = [f'--input={tmp_path / "x.png"}', '--output=y'] if command == 'predict' else []
   (tmp_path / 'x.png').write_bytes(b'')
   result = tiny.run(command, f'--workdir={tmp_path / "empty"}', *more)
   assert_one_sentence(result, 'empty holds no checkpoints: train into it first')

@@ -128,6 +128,15 @@ def test_a_split_that_cannot_be_opened_does_not_hide_the_other(root):
     doctor(config(root))
 
 
+def test_labels_of_other_names_are_all_listed(root):
+  for path in list((root / 'labels').rglob('*.png')):
+    path.rename(path.with_name(f'{path.stem}_mask.png'))
+  findings = doctor(config(root), root / 'report')
+  kinds = [f.kind for f in findings]
+  assert kinds.count('image without label') == kinds.count('label without image') == 18
+  assert len(kinds) == 36
+
+
 def test_bad_files_are_warnings_where_training_skips_them(root):
   planted.empty_file(planted.Victims(root))
   assert [f.level for f in doctor(config(root, data_errors='skip'))] == ['warning']

@@ -147,9 +147,10 @@ def _patterns(splits: Sequence[Surveyed]) -> list[Finding]:
     if pattern.everywhere:
       split = _joined(split_of[file] for file in pattern.files)
       found.append(Finding('error', pattern.kind, split, '', pattern.message()))
-    for file in () if pattern.everywhere else pattern.files:
+      continue
+    for file in pattern.files:  # a guess; if ids are illegal, that is an error of its own
       message = pattern.message([file])
-      found.append(Finding('error', pattern.kind, split_of[file], file, message))
+      found.append(Finding('warning', pattern.kind, split_of[file], file, message))
   return found
 
 
@@ -178,9 +179,9 @@ def _duplicates(splits: Sequence[Surveyed]) -> list[Finding]:
 
 
 def _absent(splits: Mapping[str, Surveyed]) -> list[Finding]:
-  if 'train' not in splits:
+  train = splits.get('train')
+  if train is None or not train.records:
     return []
-  train = splits['train']
   in_train = train.class_images
   in_val = splits['val'].class_images if 'val' in splits else np.zeros_like(in_train)
   found = []
