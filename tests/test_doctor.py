@@ -137,6 +137,15 @@ def test_labels_of_other_names_are_all_listed(root):
   assert len(kinds) == 36
 
 
+def test_list_files(root):
+  pair = 'images/train/train{0}.jpg labels/train/train{0}.png\n'.format
+  (root / 'train.txt').write_text(pair('00') + pair('01') + pair('00') + pair('99'))
+  c = config(root)
+  c.data.train.list_file = 'train.txt'
+  kinds = sorted(f.kind for f in doctor(c))
+  assert kinds == ['duplicate', 'listed twice', 'missing file', 'missing file']
+
+
 def test_bad_files_are_warnings_where_training_skips_them(root):
   planted.empty_file(planted.Victims(root))
   assert [f.level for f in doctor(config(root, data_errors='skip'))] == ['warning']
