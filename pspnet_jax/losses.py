@@ -24,7 +24,7 @@ def denominator(label: jax.Array, class_weights: Sequence[float] = ()) -> jax.Ar
   """
   if not class_weights:
     return jnp.maximum(count_valid(label), 1)
-  total = _weights(label, class_weights, jnp.float32).sum()
+  total = _weights(label, class_weights, jnp.result_type(float)).sum()
   return jnp.where(total > 0, total, 1)
 
 
