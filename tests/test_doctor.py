@@ -139,7 +139,10 @@ def test_labels_of_other_names_are_all_listed(root):
 
 def test_list_files(root):
   pair = 'images/train/train{0}.jpg labels/train/train{0}.png\n'.format
-  (root / 'train.txt').write_text(pair('00') + pair('01') + pair('00') + pair('99'))
+  lines = pair('00') + pair('01') + pair('00') + pair('99')
+  (root / 'train.txt').write_text(
+    f'{lines}{root}/{pair("02")}'.replace(' labels', f' {root}/labels')
+  )
   c = config(root)
   c.data.train.list_file = 'train.txt'
   kinds = sorted(f.kind for f in doctor(c))

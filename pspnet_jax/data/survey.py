@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ class LenientFolder(Folder):
       if first.setdefault(image, i) != i:
         message = f'{image} is listed twice: remove one of the two lines.'
         self.unpaired.append(Unpaired('listed twice', image, message))
-    return [str(image.relative_to(root)) for image, _ in self.pairs]
+    return [os.path.relpath(image, root) for image, _ in self.pairs]
 
 
 def examine(source: Source, index: int) -> Record:
