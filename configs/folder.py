@@ -6,6 +6,10 @@ Lay the data out as
     ROOT/images/train/NAME.jpg          with ROOT/labels/train/NAME.png: a class id a pixel
     ROOT/images/val/NAME.jpg            with ROOT/labels/val/NAME.png: 255 is ignored
 
+let the doctor read it all (docs/data.md says more)
+
+python -m pspnet_jax.doctor --config=configs/folder.py --config.data.root=ROOT --output=DIR
+
 and run
 
 python -m pspnet_jax.train --config=configs/folder.py --workdir=/tmp/mine \

@@ -24,18 +24,25 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable[[ml_collections.ConfigDict], None], *, from_workdir: bool = True) -> None:
+def run(
+  main: Callable[[ml_collections.ConfigDict], None],
+  *,
+  from_workdir: bool = True,
+  has_workdir: bool = True,
+) -> None:
   """Parses flags, calls `main` with the config, and exits.
 
   The config is that of --config, else the one its run left in --workdir, else the defaults;
-  --config.KEY=VALUE changes it. Every command has the flag --workdir. The exit status is 0, or 1
-  after one sentence about what the user can mend.
+  --config.KEY=VALUE changes it. The exit status is 0, or 1 after one sentence about what the user
+  can mend.
 
   Args:
     main: the command.
     from_workdir: False if the workdir's config is of no interest.
+    has_workdir: False for a command without the flag --workdir, which the others demand.
   """
-  _run(lambda: main(FLAGS.config), functools.partial(_parse, from_workdir=from_workdir))
+  parse = functools.partial(_parse, from_workdir=from_workdir, has_workdir=has_workdir)
+  _run(lambda: main(FLAGS.config), parse)
 
 
 def run_without_config(main: Callable[[], None]) -> None:
@@ -64,13 +71,14 @@ def _run(main: Callable[[], None], parse: Callable[[Sequence[str]], Sequence[str
     _fail('interrupted.', status=130)
 
 
-def _parse(argv: Sequence[str], from_workdir: bool) -> Sequence[str]:
-  flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are.', required=True)
+def _parse(argv: Sequence[str], from_workdir: bool, has_workdir: bool) -> Sequence[str]:
+  if has_workdir:
+    flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are.', required=True)
   path, workdir = _value(argv, 'config'), _value(argv, 'workdir')
   saved = Path(workdir or '.') / settings.SAVED_AS
   if path is not None:
     config = settings.load(path)
-  elif from_workdir and workdir is not None and saved.is_file():
+  elif from_workdir and has_workdir and workdir is not None and saved.is_file():
     config = settings.load_saved(saved)
   else:
     config = settings.defaults()
@@ -80,7 +88,7 @@ def _parse(argv: Sequence[str], from_workdir: bool) -> Sequence[str]:
       _check_override(config, argument)
   try:
     config_flags.DEFINE_config_dict('config', config, 'Settings; see settings.py.', sys_argv=rest)
-    for name in ('workdir', 'config'):  # shown by --help
+    for name in ('workdir', 'config') if has_workdir else ('config',):  # shown by --help
       FLAGS.register_key_flag_for_module(argv[0], FLAGS[name])
     left = _parse_flags(rest)
   except (TypeError, ValueError) as e:

@@ -26,6 +26,7 @@ _SHOWN = {
   'aAcc': ('aAcc', '6.2%', ''),
   'images_per_second': ('', '6.1f', ' images/s'),
   'learning_rate': ('lr', '.2e', ''),
+  'skipped_examples': ('skipped', '.0f', ''),
 }
 
 

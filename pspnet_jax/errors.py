@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The exceptions for what a user can mend."""
 
 import signal
 from pathlib import Path
@@ -10,6 +10,18 @@ class UserError(ValueError):
   Commands print it without a traceback and exit with status 1; anything else that is raised is a
   defect of ours and keeps its traceback.
   """
+
+
+class BadData(UserError):
+  """A file of the data set that cannot be used as it is.
+
+  Attributes:
+    kind: what is wrong in two or three words, the same for every file with this fault.
+  """
+
+  def __init__(self, kind: str, message: str):
+    super().__init__(message)
+    self.kind = kind
 
 
 class Stopped(UserError):

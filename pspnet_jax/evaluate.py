@@ -61,6 +61,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: Path, which: Which = 'b
       on_label=lambda _, example, label: shown.append((example, label)),
       pictures=config.pictures,
       on_progress=report.advance,
+      skip_bad=config.data_errors == 'skip',
     )
     scores = Scores(confusion, config.eval.absent_classes)
     rows, means = evaluation.table(scores, source.spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 import jax
@@ -11,10 +12,12 @@ from pspnet_jax import parallel
 from pspnet_jax.console import Cell
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Confusion, Scores
 from pspnet_jax.models.network import Arrays
 
+_log = logging.getLogger(__name__)
 OnLabel = Callable[[int, Example, np.ndarray], None]  # index, example, predicted label uint8 [H, W]
 
 
@@ -28,6 +31,7 @@ def confusion_matrix(
   on_label: OnLabel | None = None,
   pictures: int | None = None,
   on_progress: Callable[[int], None] | None = None,
+  skip_bad: bool = False,
 ) -> np.ndarray:
   """Counts every pixel of every example exactly once, over all processes.
 
@@ -41,9 +45,14 @@ def confusion_matrix(
     on_label: called with predictions of this process, on the host, in order.
     pictures: for how many examples, evenly spread over the source; None: all.
     on_progress: called with the number of examples this process has done.
+    skip_bad: leave out examples that cannot be used; a warning names each, and one says how many
+      of all processes' there were.
 
   Returns:
     int64 [C, C], rows are labels.
+
+  Raises:
+    UserError: what the source raises, without `skip_bad`; with it, if no example is left.
   """
   num_classes = source.spec.num_classes
   count = len(source) if pictures is None else min(pictures, len(source))
@@ -52,9 +61,23 @@ def confusion_matrix(
 
   share = range(jax.process_index(), len(source), jax.process_count())
 
+  left_out = 0
+
+  def read(index: int) -> Example | UserError:
+    try:
+      return source[index]
+    except UserError as e:
+      if not skip_bad:
+        raise
+      return e
+
   def images() -> Iterator[tuple[tuple[int, Example], np.ndarray]]:
-    examples = in_order(source.__getitem__, share, threads=threads)
-    for index, example in zip(share, examples, strict=True):
+    nonlocal left_out
+    for index, example in zip(share, in_order(read, share, threads=threads), strict=True):
+      if isinstance(example, UserError):
+        left_out += 1
+        _log.warning('Left out of the evaluation: %s', example)
+        continue
       yield (index, example), example['image']
 
   stream = inference.labels(params, batch_stats, images())
@@ -66,7 +89,14 @@ def confusion_matrix(
       on_label(index, example, np.asarray(prediction, np.uint8)[where])
     if on_progress is not None:
       on_progress(done)
-  return parallel.sum_over_processes(confusion.compute())
+  total = parallel.sum_over_processes(confusion.compute())
+  if skip_bad:
+    missing = int(parallel.sum_over_processes(np.array([left_out], np.int64))[0])
+    if missing == len(source):
+      raise UserError(f'none of the {missing} examples to evaluate can be used: mend the data.')
+    if missing:
+      _log.warning('%d of %d examples are left out of the evaluation.', missing, len(source))
+  return total
 
 
 @jax.jit

@@ -7,24 +7,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import ml_collections
+import numpy as np
 import optax
 
-from pspnet_jax import optim, settings
+from pspnet_jax import optim, parallel, settings
 from pspnet_jax.card import Card, Protocol
 from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.data.spec import DatasetSpec, Source
 from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.reporting import Reporter
 
 
-def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
-  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over."""
+def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool = False) -> Source:
+  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over.
+
+  Args:
+    config: names the source and its options.
+    split: 'train' or 'val'.
+    lenient: opens what can be read of a source that would refuse some of its files.
+  """
   options = config.data.to_dict()
   of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
   options = {k: v for k, v in (options | of_split).items() if v is not None}
-  source = open_source(**options)
-  if not len(source):
+  source = open_source(**options, lenient=lenient)
+  if not len(source) and not lenient:
     raise UserError(f'the {split} split of the data has no images: check config.data.')
   return source
 
@@ -38,6 +48,43 @@ def make_augment(config: ml_collections.ConfigDict) -> Augment:
       f'pixels: make both sides at least {output_stride}.'
     )
   return Augment(crop_size=crop_size, mean=config.mean, **config.augment)
+
+
+def make_choice(
+  config: ml_collections.ConfigDict, source: Source, workdir: Path
+) -> RareClasses | None:
+  """What draws the training examples; None: shuffled epochs.
+
+  Rare classes need the pixels of every class in every label. They are counted once, each process
+  its share, and kept in the workdir, so that a run goes on with the figures it began with.
+  """
+  options, count = config.sampling, len(source)
+  if not options.rare_class_temperature:
+    return None
+  path, alone = workdir / 'class_pixels.npy', jax.process_count() == 1
+  pixels = np.zeros((count, source.spec.num_classes), np.int64)
+  kept = None
+  if alone and path.is_file():
+    with contextlib.suppress(OSError, ValueError, EOFError):  # a damaged one is replaced
+      kept = np.load(path)
+  if kept is not None and kept.shape == pixels.shape:
+    pixels = kept
+  else:
+    share = range(jax.process_index(), count, jax.process_count())
+    skip_bad = config.data_errors == 'skip'
+    rows = count_class_pixels(source, share, threads=config.threads or None, skip_bad=skip_bad)
+    with Reporter(None, total_steps=len(share), primary=jax.process_index() == 0) as report:
+      report.say(f'Counting the classes of {count:,} labels for rare class sampling.')
+      for done, (index, row) in enumerate(zip(share, rows, strict=True), 1):
+        pixels[index] = row
+        report.advance(done)
+    pixels = parallel.sum_over_processes(pixels)
+    if alone:
+      try:
+        np.save(path, pixels)
+      except OSError as e:
+        raise cannot_write(workdir, e) from e
+  return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
 
 
 def make_protocol(config: ml_collections.ConfigDict) -> Protocol:
@@ -76,7 +123,7 @@ def make_optimizer(
 def step_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The keyword arguments of `make_train_step` that are numbers."""
   names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
-  return {name: config[name] for name in names}
+  return {name: config[name] for name in names} | config.loss.to_dict()
 
 
 def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:

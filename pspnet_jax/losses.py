@@ -1,6 +1,9 @@
-"""Cross-entropy over the pixels that carry a class."""
+"""Cross-entropy over the pixels that carry a class, weighted and mined if asked for."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,26 @@ def count_valid(label: jax.Array) -> jax.Array:
   return (label != IGNORE_LABEL).sum(dtype=jnp.float32)
 
 
-def cross_entropy_sum(logits: jax.Array, label: jax.Array) -> jax.Array:
+def denominator(label: jax.Array, class_weights: Sequence[float] = ()) -> jax.Array:
+  """What a sum over pixels is divided by: the valid pixels, or their weights; never 0.
+
+  A function of the labels alone, so that it can be known of a whole batch before any part of it
+  has gone through the network.
+  """
+  if not class_weights:
+    return jnp.maximum(count_valid(label), 1)
+  total = _weights(label, class_weights, jnp.result_type(float)).sum()
+  return jnp.where(total > 0, total, 1)
+
+
+def cross_entropy_sum(
+  logits: jax.Array,
+  label: jax.Array,
+  *,
+  class_weights: Sequence[float] = (),
+  ohem_threshold: float = 0.7,
+  ohem_min_kept: int = 0,
+) -> jax.Array:
   """Sum of -log softmax(logits)[label] over the pixels that are not ignored.
 
   Log-sum-exp and a gather: no one-hot of the label and no array of log-probabilities, which at 150
@@ -23,6 +45,10 @@ def cross_entropy_sum(logits: jax.Array, label: jax.Array) -> jax.Array:
     logits: float [N, H, W, C].
     label: integer [N, H, W], class ids below C and `IGNORE_LABEL`. An id between would be gathered
       from the last class; data sources refuse such labels.
+    class_weights: by which a pixel of each class counts; none: 1 for all. Divided by `denominator`
+      this is the mean of torch's `CrossEntropyLoss(weight)`: sum(w_i l_i) / sum(w_i).
+    ohem_threshold: see `hard_pixels`.
+    ohem_min_kept: see `hard_pixels`; 0 takes every pixel.
 
   Returns:
     A scalar of the dtype of `logits`.
@@ -30,12 +56,54 @@ def cross_entropy_sum(logits: jax.Array, label: jax.Array) -> jax.Array:
   valid = label != IGNORE_LABEL
   index = jnp.where(valid, label, 0).astype(jnp.int32)
   picked = jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]  # [N, H, W]
-  return jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0).sum()
+  loss = jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0)  # [N, H, W]
+  if ohem_min_kept:
+    loss = jnp.where(hard_pixels(loss, valid, ohem_threshold, ohem_min_kept), loss, 0)
+  if class_weights:
+    loss = loss * _weights(label, class_weights, loss.dtype)
+  return loss.sum()
 
 
-def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+def hard_pixels(loss: jax.Array, valid: jax.Array, threshold: float, min_kept: int) -> jax.Array:
+  """Online hard example mining (Shrivastava et al. 2016), as mmsegmentation's OHEMPixelSampler.
+
+  Taken are the valid pixels whose class has a probability below `threshold`, and at least the
+  `min_kept` hardest of each image (those of equal loss with the last of them too; all, if an image
+  has fewer valid ones). mmsegmentation pools that quota over the images of one GPU; image by image
+  the choice does not depend on how a batch is spread over devices and parts. Like there, the sum
+  over the pixels taken is divided by all valid pixels, not by those taken.
+
+  Args:
+    loss: [N, H, W], -log of the probability of the class.
+    valid: bool [N, H, W].
+    threshold: 0 to 1; at 0 the quota alone decides.
+    min_kept: pixels of an image, 1 or more.
+
+  Returns:
+    bool [N, H, W], without a gradient.
+  """
+  pixels = loss.shape[1] * loss.shape[2]
+  losses = jax.lax.stop_gradient(jnp.where(valid, loss, -jnp.inf))
+  ascending = jnp.sort(losses.reshape(-1, pixels), axis=-1)  # [N, H W]
+  quota = ascending[:, pixels - min(min_kept, pixels), None, None]  # [N, 1, 1]
+  limit = -math.log(threshold) if threshold else math.inf
+  return valid & ((losses > limit) | (losses >= quota))
+
+
+def cross_entropy(
+  logits: jax.Array, label: jax.Array, class_weights: Sequence[float] = ()
+) -> jax.Array:
   """Mean over the valid pixels of the whole batch, as torch's ignore_index; 0 when there are none.
 
   semseg averages so; mmsegmentation divides by all pixels, ignored ones included.
   """
-  return cross_entropy_sum(logits, label) / jnp.maximum(count_valid(label), 1)
+  total = cross_entropy_sum(logits, label, class_weights=class_weights)
+  return total / denominator(label, class_weights)
+
+
+def _weights(label: jax.Array, class_weights: Sequence[float], dtype: jnp.dtype) -> jax.Array:
+  """The weight of each pixel [N, H, W]; 0 where it is ignored."""
+  valid = label != IGNORE_LABEL
+  index = jnp.where(valid, label, 0).astype(jnp.int32)
+  weights = jnp.asarray(class_weights, dtype).at[index].get(mode='clip')
+  return jnp.where(valid, weights, 0)

@@ -14,6 +14,31 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from pspnet_jax.errors import UserError
 
 
+def join_processes(
+  coordinator: str | None, count: int | None, index: int | None, *, from_cluster: bool
+) -> None:
+  """Makes this process one of several that train together; before anything touches a device.
+
+  Args:
+    coordinator: HOST:PORT of process 0.
+    count: how many processes there are.
+    index: which of them this is.
+    from_cluster: finds out all three from Slurm, MPI, Kubernetes or a TPU pod.
+
+  Raises:
+    UserError: if only some of the three are given, or nothing can be found.
+  """
+  given = [value is not None for value in (coordinator, count, index)]
+  if any(given) and not all(given):
+    raise UserError('--coordinator, --num_processes and --process_id go together: give all three.')
+  if not any(given) and not from_cluster:
+    return
+  try:
+    jax.distributed.initialize(coordinator, count, index)
+  except (ValueError, RuntimeError) as e:
+    raise UserError(f'cannot join the processes: {str(e).splitlines()[0]}') from e
+
+
 def make_mesh(local: bool = False) -> Mesh:
   """A mesh of one axis, 'data', over all devices, or over this process's own."""
   devices = jax.local_devices() if local else jax.devices()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def defaults() -> ml_collections.ConfigDict:
   c.eval_every = 5_000  # 0: only at the end
   c.checkpoint_every = 1_000
   c.pictures = 4  # validation images shown in TensorBoard
+  c.sampling = sampling = ml_collections.ConfigDict()  # see data/rare_classes.py
+  sampling.rare_class_temperature = 0.0  # 0: off, every image once an epoch; DAFormer has 0.01
+  sampling.rare_class_pixels = 3000  # of a class, from which on an image counts as one of it
+  c.data_errors = 'raise'  # or 'skip': another example in place of one that cannot be used
   c.threads = 0  # that load and augment; 0: as many as there are cores
 
   c.data = ml_collections.ConfigDict()  # arguments of the source; see data/sources.py
@@ -73,6 +78,10 @@ def defaults() -> ml_collections.ConfigDict:
   optimizer.decay_norm = optimizer.decay_bias = True
 
   c.aux_weight = 0.4
+  c.loss = loss = ml_collections.ConfigDict()  # see losses.py
+  loss.class_weights = ()  # one for each class; the data doctor suggests some
+  loss.ohem_min_kept = 0  # online hard example mining: at least so many pixels an image; 0: off
+  loss.ohem_threshold = 0.7  # and all whose class is given a lower probability
 
   c.eval = evaluation = ml_collections.ConfigDict()  # see card.py
   evaluation.window = config_dict.placeholder(tuple)  # slid over the image; None: crop_size, or
@@ -211,6 +220,16 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     c.eval.absent_classes,
     "give 'exclude' or 'zero'",
   )
+  need(c.data_errors in ('raise', 'skip'), 'data_errors', c.data_errors, "give 'raise' or 'skip'")
+  weights = c.loss.class_weights
+  sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)
+  remedy = 'give a number of 0 or more for each class, not 0 for all'
+  need(sound and (not weights or any(weights)), 'loss.class_weights', weights, remedy)
+  need(c.loss.ohem_min_kept >= 0, 'loss.ohem_min_kept', c.loss.ohem_min_kept, 'make it 0 or more')
+  for key, value in c.sampling.items():
+    need(0 <= value < math.inf, f'sampling.{key}', value, 'make it 0 or more')
+  threshold = c.loss.ohem_threshold
+  need(0 <= threshold <= 1, 'loss.ohem_threshold', threshold, 'give a number in [0, 1]')
   for key in ('mean', 'std'):
     need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')

@@ -28,6 +28,7 @@ from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import Example, Source
+from pspnet_jax.data.tolerant import Tolerant
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
@@ -51,6 +52,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
   # Data first: most mistakes are there, and they show at once.
   train_source, val_source = (from_config.open_split(c, split) for split in ('train', 'val'))
+  tolerant = Tolerant(train_source) if c.data_errors == 'skip' else None
   augment = from_config.make_augment(c)
   card = from_config.make_card(c, train_source.spec)
   network = Network(**card.network)
@@ -81,7 +83,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   start_step = int(state.step)
   changes = from_config.keep_config(c, workdir) if primary else []
   batches = train_batches(
-    train_source,
+    train_source if tolerant is None else tolerant,
     transform=augment,
     batch_size=c.batch_size,
     seed=c.seed,
@@ -89,6 +91,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     threads=c.threads or None,
+    choose=from_config.make_choice(c, train_source, workdir),
   )
   with (
     contextlib.closing(batches),
@@ -120,6 +123,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
       seconds = time.monotonic() - reported_time
       values['images_per_second'] = (step - reported_step) * c.batch_size / seconds
       values['learning_rate'] = float(schedule(step - 1))
+      if tolerant is not None:
+        values['train/skipped_examples'] = _over_processes(tolerant.replaced)
       report.scalars(step, values)
       report.line(step, {name: x for name, x in values.items() if name not in _PARTS})
       healthy = math.isfinite(values['train/loss']) and (not saving or _all_finite(state.params))
@@ -145,6 +150,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     if start_step == c.total_steps and not checkpoints.has_score(start_step):
       scores = _evaluate(report, c, inference, state, val_source, start_step, stop)
     _conclude(report, c, checkpoints, scores, train_source, workdir)
+
+
+def _over_processes(count: int) -> int:
+  return int(parallel.sum_over_processes(np.array([count], np.int64))[0])
 
 
 _PARTS = ('train/main_loss', 'train/aux_loss')  # of the loss: for the files, not the console
@@ -218,6 +227,7 @@ def _evaluate(
     on_label=keep_picture,
     pictures=c.pictures,
     on_progress=lambda _: stop.check(),
+    skip_bad=c.data_errors == 'skip',
   )
   scores = Scores(confusion, c.eval.absent_classes)
   values = {'val/mIoU': scores.miou, 'val/mAcc': scores.macc, 'val/aAcc': scores.aacc}
@@ -267,20 +277,10 @@ def _conclude(
 
 
 def main(config: ml_collections.ConfigDict) -> None:
-  _join_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+  parallel.join_processes(
+    FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, from_cluster=FLAGS.distributed
+  )
   train(config, Path(FLAGS.workdir))
-
-
-def _join_processes(coordinator: str | None, count: int | None, index: int | None) -> None:
-  given = [value is not None for value in (coordinator, count, index)]
-  if not any(given) and not FLAGS.distributed:
-    return
-  if any(given) and not all(given):
-    raise UserError('--coordinator, --num_processes and --process_id go together: give all three.')
-  try:
-    jax.distributed.initialize(coordinator, count, index)  # before anything touches a device
-  except (ValueError, RuntimeError) as e:
-    raise UserError(f'cannot join the processes: {str(e).splitlines()[0]}') from e
 
 
 FLAGS = flags.FLAGS

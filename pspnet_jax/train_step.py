@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ import optax
 from clu.metrics import Average
 
 from pspnet_jax import ops, optim
-from pspnet_jax.losses import count_valid, cross_entropy_sum
+from pspnet_jax.errors import UserError
+from pspnet_jax.losses import cross_entropy_sum, denominator
 from pspnet_jax.metrics import Confusion
 from pspnet_jax.models.network import Arrays, Network
 
@@ -77,6 +79,9 @@ def make_train_step(
   aux_weight: float = 0.4,
   accumulation_steps: int = 1,
   ema_decay: float = 0.0,
+  class_weights: Sequence[float] = (),
+  ohem_threshold: float = 0.7,
+  ohem_min_kept: int = 0,
 ) -> Callable[[TrainState, TrainMetrics, Batch], tuple[TrainState, TrainMetrics]]:
   """Builds the step; jit it over a mesh with the batch split along its first axis.
 
@@ -87,17 +92,35 @@ def make_train_step(
     mean, std: of the pixels, RGB, 0-255.
     aux_weight: of the auxiliary loss; 0.4 in the paper (section 5.2, table 2).
     accumulation_steps: parts a batch is taken in, to fit memory. Gradients are those of the whole
-      batch's mean over valid pixels, however these are spread over the parts; batch statistics are
+      batch's mean over valid pixels (by their weights, if any; hard examples are chosen image by
+      image), however these are spread over the parts; batch statistics are
       each part's own, applied one after the other.
     ema_decay: decay of the parameters' moving average per step; 0 keeps none.
+    class_weights: one for each class, or none; see `losses.cross_entropy_sum`.
+    ohem_threshold, ohem_min_kept: hard example mining, of both losses; see `losses.hard_pixels`.
+
+  Raises:
+    UserError: if there are weights for another number of classes.
   """
+  num_classes = network.options['num_classes']
+  if class_weights and len(class_weights) != num_classes:
+    raise UserError(
+      f'config.loss.class_weights has {len(class_weights)} numbers for {num_classes} '
+      'classes: give one each, or none.'
+    )
+  loss_sum = functools.partial(
+    cross_entropy_sum,
+    class_weights=tuple(class_weights),
+    ohem_threshold=ohem_threshold,
+    ohem_min_kept=ohem_min_kept,
+  )
 
   def loss_fn(
-    params: Arrays, batch_stats: Arrays, batch: Batch, num_valid: jax.Array, key: jax.Array
+    params: Arrays, batch_stats: Arrays, batch: Batch, divisor: jax.Array, key: jax.Array
   ) -> tuple[jax.Array, tuple[Arrays, Measured]]:
     image = ops.normalize(batch['image'], mean, std)  # [N, H, W, 3]
     outputs, batch_stats = network.apply(params, batch_stats, image, train=True, key=key)
-    losses = {name: cross_entropy_sum(x, batch['label']) / num_valid for name, x in outputs.items()}
+    losses = {name: loss_sum(x, batch['label']) / divisor for name, x in outputs.items()}
     main_loss, aux_loss = losses['logits'], losses.get('aux_logits', jnp.float32(0))
     loss = main_loss + aux_weight * aux_loss
     prediction = outputs['logits'][:, ::SAMPLING, ::SAMPLING].argmax(-1)
@@ -113,15 +136,15 @@ def make_train_step(
   def gradients(
     params: Arrays, batch_stats: Arrays, batch: Batch, key: jax.Array
   ) -> tuple[Arrays, tuple[Arrays, Measured]]:
-    num_valid = jnp.maximum(count_valid(batch['label']), 1)
+    divisor = denominator(batch['label'], class_weights)
     if accumulation_steps == 1:
-      return grad_fn(params, batch_stats, batch, num_valid, key)
+      return grad_fn(params, batch_stats, batch, divisor, key)
 
     def part(carry: Any, inputs: tuple[jax.Array, Batch]) -> tuple[Any, None]:
       total, batch_stats = carry
       index, rows = inputs
       part_key = jax.random.fold_in(key, index)
-      grads, (batch_stats, measured) = grad_fn(params, batch_stats, rows, num_valid, part_key)
+      grads, (batch_stats, measured) = grad_fn(params, batch_stats, rows, divisor, part_key)
       return (jax.tree.map(jnp.add, total, (grads, measured)), batch_stats), None
 
     # Row r goes to part r mod A: every device finds rows of every part among its own.
@@ -129,7 +152,7 @@ def make_train_step(
       lambda x: x.reshape(-1, accumulation_steps, *x.shape[1:]).swapaxes(0, 1), batch
     )
     first = jax.tree.map(lambda x: x[0], parts)
-    grads, (_, measured) = jax.eval_shape(grad_fn, params, batch_stats, first, num_valid, key)
+    grads, (_, measured) = jax.eval_shape(grad_fn, params, batch_stats, first, divisor, key)
     total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, measured))
     inputs = (jnp.arange(accumulation_steps), parts)
     ((grads, measured), batch_stats), _ = jax.lax.scan(part, (total, batch_stats), inputs)

@@ -1,10 +1,13 @@
 """Every mistake a user can make ends in one sentence, a non-zero status, and nothing lost."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.evaluate import evaluate
 from pspnet_jax.train import train
 from tests import tiny
 
@@ -165,3 +168,26 @@ def test_bad_data_is_named(folder, tmp_path, break_it, message):
   with pytest.raises(UserError, match=message) as caught:
     train(c, tmp_path / 'run')
   assert '\n' not in str(caught.value)
+
+
+def test_bad_examples_are_skipped_where_asked_for_and_counted(folder, tmp_path, capsys):
+  data, c = folder
+  (data / 'images' / 'train' / 'a.jpg').write_bytes(b'')
+  write_label(data, np.full((40, 50), 9, np.uint8), name='b')  # in both splits
+  c.data_errors = 'skip'
+  workdir = tmp_path / 'run'
+  train(c, workdir)
+  printed = capsys.readouterr().out
+  assert 'images/train/a.jpg is empty' in printed
+  assert 'labels/train/b.png has 2000 of 2000 pixels with id 9' in printed
+  assert 'Left out of the evaluation' in printed
+  assert '1 of 4 examples are left out of the evaluation.' in printed
+  records = [json.loads(x) for x in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  [skipped] = [r['train/skipped_examples'] for r in records if 'train/skipped_examples' in r]
+  assert skipped >= 8  # half of two batches of 8
+  evaluate(c, workdir)
+  assert '1 of 4 examples are left out of the evaluation.' in capsys.readouterr().out
+  for name in 'acd':
+    write_label(data, np.full((40, 50), 9, np.uint8), name=name)
+  with pytest.raises(UserError, match='none of the 4 examples to evaluate can be used'):
+    evaluate(c, workdir)

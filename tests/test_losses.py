@@ -5,7 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pspnet_jax.losses import count_valid, cross_entropy, cross_entropy_sum
+from pspnet_jax.losses import (
+  count_valid,
+  cross_entropy,
+  cross_entropy_sum,
+  denominator,
+  hard_pixels,
+)
 
 CLASSES = 7
 
@@ -83,3 +89,89 @@ def test_float64_stays_float64(x64):
   loss = cross_entropy(jnp.asarray(logits, jnp.float64), label)
   assert loss.dtype == jnp.float64
   assert error(loss, torch_loss(logits, label)[0]) < 1e-14
+
+
+def test_nothing_changes_where_nothing_is_asked_for():
+  """The computation without weights and mining, operation for operation."""
+
+  def plain(logits, label):
+    valid = label != 255
+    index = jnp.where(valid, label, 0).astype(jnp.int32)
+    picked = jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]
+    total = jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0).sum()
+    return total / jnp.maximum((label != 255).sum(dtype=jnp.float32), 1)
+
+  def ours(logits, label):
+    return cross_entropy_sum(logits, label) / denominator(label)
+
+  logits, label = draw()
+  assert str(jax.make_jaxpr(ours)(logits, label)) == str(jax.make_jaxpr(plain)(logits, label))
+
+
+WEIGHTS = (0.2, 3.0, 1.0, 0.0, 7.5, 0.01, 1.3)
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.3, 0.99])
+def test_weighted_mean_and_gradient_match_torch(ignored):
+  logits, label = draw(ignored=ignored)
+  weighted = jax.jit(jax.value_and_grad(lambda x: cross_entropy(x, label, WEIGHTS)))
+  loss, gradient = weighted(logits)
+  weight = torch.tensor(WEIGHTS, dtype=torch.float64)
+  expected, expected_gradient = torch_loss(logits, label, weight=weight)
+  assert error(loss, expected) < 1e-6
+  assert error(gradient, expected_gradient) < 1e-6
+
+
+def test_small_weights_are_still_a_mean_and_none_is_zero():
+  logits, label = draw()
+  small = tuple(1e-6 * w for w in WEIGHTS)
+  assert error(cross_entropy(logits, label, small), cross_entropy(logits, label, WEIGHTS)) < 1e-6
+  assert cross_entropy(logits, np.full_like(label, 3), WEIGHTS) == 0  # the class of weight 0
+
+
+def by_hand(logits, label, threshold, min_kept):
+  """The sum over the hard pixels, image by image, in float64; and how many they are."""
+  total, kept = 0.0, 0
+  for image, ids in zip(logits.astype(np.float64), label, strict=True):
+    shifted = image - image.max(-1, keepdims=True)
+    probability = np.exp(shifted) / np.exp(shifted).sum(-1, keepdims=True)
+    valid = ids != 255
+    p = np.sort(probability[valid, ids[valid]])
+    taken = p[(p < threshold) | (np.arange(p.size) < min_kept)]
+    total, kept = total - np.log(taken).sum(), kept + taken.size
+  return total, kept
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.3, 0.97, 1.1])
+@pytest.mark.parametrize(
+  ('threshold', 'min_kept'), [(0.7, 1), (0.05, 40), (0.0, 40), (0.0, 10**6), (1.0, 1)]
+)
+def test_hard_examples(ignored, threshold, min_kept):
+  logits, label = draw(ignored=ignored)
+  loss = jax.jit(
+    lambda x, y: cross_entropy_sum(x, y, ohem_threshold=threshold, ohem_min_kept=min_kept)
+  )(logits, label)
+  total, kept = by_hand(logits, label, threshold, min_kept)
+  np.testing.assert_allclose(loss, total, rtol=1e-6)
+  if threshold == 1 or min_kept == 10**6:
+    assert kept == (label != 255).sum()
+
+
+def test_easy_pixels_have_no_gradient_and_hard_ones_that_of_the_sum():
+  logits, label = draw()
+  mined = jax.grad(lambda x: cross_entropy_sum(x, label, ohem_threshold=0.2, ohem_min_kept=5))
+  plain = np.asarray(jax.grad(lambda x: cross_entropy_sum(x, label))(logits))
+  loss = jax.nn.logsumexp(logits, axis=-1) - np.take_along_axis(
+    logits, np.where(label == 255, 0, label)[..., None].astype(int), -1
+  ).squeeze(-1)
+  kept = np.asarray(hard_pixels(loss, label != 255, 0.2, 5))
+  assert 15 <= kept.sum() < (label != 255).sum()
+  np.testing.assert_allclose(mined(logits), np.where(kept[..., None], plain, 0), atol=1e-7)
+
+
+def test_hard_examples_are_chosen_image_by_image():
+  logits, label = draw()
+  options = {'ohem_threshold': 0.1, 'ohem_min_kept': 20, 'class_weights': WEIGHTS}
+  whole = cross_entropy_sum(logits, label, **options)
+  parts = [cross_entropy_sum(logits[i : i + 1], label[i : i + 1], **options) for i in range(3)]
+  np.testing.assert_allclose(whole, sum(parts), rtol=1e-6)

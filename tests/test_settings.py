@@ -9,8 +9,10 @@ import pytest
 from pspnet_jax import from_config, settings
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.errors import UserError
+from pspnet_jax.losses import cross_entropy_sum
 from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.optim import sgd
+from pspnet_jax.train_step import make_train_step
 from tests import tiny
 
 
@@ -25,6 +27,8 @@ def test_defaults_name_every_argument_of_what_they_configure():
   network = set(inspect.signature(PSPNet.__init__).parameters) - {'self', 'num_classes', 'rngs'}
   assert set(c.model) == network
   assert set(c.augment) == set(inspect.signature(Augment).parameters) - {'crop_size', 'mean'}
+  assert set(c.loss) <= set(inspect.signature(make_train_step).parameters)
+  assert set(c.loss) == set(inspect.signature(cross_entropy_sum).parameters) - {'logits', 'label'}
   schedule = {'base_lr', 'power', 'min_lr'}
   assert set(c.optimizer) - schedule == set(inspect.signature(sgd).parameters) - {
     'params',
@@ -110,6 +114,14 @@ def test_configs_of_the_project_load_and_build(path):
     ('eval.absent_classes', 'none'),
     ('model.bins', ('a',)),
     ('optimizer.base_lr', -0.1),
+    ('data_errors', 'ignore'),
+    ('loss.class_weights', (1.0, -1.0)),
+    ('loss.class_weights', (1.0, float('nan'))),
+    ('loss.class_weights', ('a',)),
+    ('loss.class_weights', (0, 0)),
+    ('loss.ohem_min_kept', -1),
+    ('sampling.rare_class_temperature', -0.01),
+    ('loss.ohem_threshold', 1.5),
   ],
 )
 def test_values_that_would_fail_later_fail_at_once(key, value):

@@ -11,11 +11,11 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 
 # Rooms from top to bottom; a module may import from its own room and from those below.
 ROOMS = [
-  {'train', 'evaluate', 'predict', 'convert', 'export'},
+  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export'},
   {'cli', 'from_config'},
-  {'evaluation', 'predictor', '__init__', 'weights.init_from'},
-  {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'stop_signals'},
-  {'weights.importing', 'weights.exporting'},
+  {'evaluation', 'predictor', 'checkup', '__init__', 'weights.init_from'},
+  {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'contact_sheet'},
+  {'stop_signals', 'weights.importing', 'weights.exporting'},
   {'weights.recognise'},
   {'weights.semseg', 'weights.mmseg', 'weights.mit', 'weights.caffe', 'weights.imagenet'},
   {'weights.source', 'weights.class_lists'},
@@ -23,15 +23,18 @@ ROOMS = [
     'train_step',
     'card',
     'parallel',
-    'data.loader',
     'data.sources',
+    'data.diagnosis',
+    'data.tolerant',
+    'data.rare_classes',
     'console',
     'run_files',
     'legends',
   },
   {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
+  {'data.loader', 'data.survey', 'data.id_patterns'},
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
-  {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes'},
+  {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes', 'data.pairing'},
   {'models.layers'},
   {'ops', 'data.spec', 'weights.table', 'weights.files'},
   {'errors', 'models.__init__', 'data.__init__', 'weights.__init__', 'weights.caffemodel'},
@@ -71,7 +74,7 @@ def test_the_network_knows_nothing_of_data():
 
 def test_only_commands_see_a_config():
   for name, path in modules().items():
-    if name not in {'settings', 'cli', 'from_config', 'train', 'evaluate', 'predict'}:
+    if name not in {'settings', 'cli', 'from_config', 'train', 'evaluate', 'predict', 'doctor'}:
       assert 'ml_collections' not in imports_of(path), name
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -234,3 +235,22 @@ def test_changed_settings_are_named_when_going_on(tmp_path, capsys):
   train(tiny.config(tmp_path, total_steps=4, aux_weight=0.2), tmp_path / 'run')
   out = capsys.readouterr().out
   assert 'Going on from step 2.' in out and 'aux_weight: 0.4 → 0.2' in out
+
+
+@pytest.mark.slow
+def test_imbalance_options_train_and_resume_bit_for_bit(tmp_path):
+  options = {
+    'loss__class_weights': tuple(1.0 + i for i in range(11)),
+    'loss__ohem_min_kept': 200,
+    'sampling__rare_class_temperature': 0.05,
+    'sampling__rare_class_pixels': 20,
+  }
+  train(tiny.config(tmp_path, total_steps=4, **options), tmp_path / 'whole')
+  c = tiny.config(tmp_path, total_steps=4, **options)
+  shutil.copytree(tmp_path / 'whole', tmp_path / 'cut')
+  shutil.rmtree(tmp_path / 'cut' / 'checkpoints' / '4')
+  train(c, tmp_path / 'cut')
+  assert (tmp_path / 'cut' / 'class_pixels.npy').is_file()
+  whole, cut = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
+  assert whole[0] == cut[0] == 4
+  assert_identical(whole[1], cut[1])

@@ -8,12 +8,14 @@ from jax.sharding import PartitionSpec as P
 
 from pspnet_jax import ops, optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.errors import UserError
 from pspnet_jax.losses import count_valid, cross_entropy_sum
 from pspnet_jax.models.network import Network
 from pspnet_jax.train_step import SAMPLING, TrainMetrics, TrainState, make_train_step
 
 CLASSES, SEED = 4, 3
 PIXELS = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
+MINED = {'class_weights': (0.2, 3.0, 1.0, 0.5), 'ohem_threshold': 0.25, 'ohem_min_kept': 50}
 
 
 def make_batch(seed=0, n=8, ignored=0.2):
@@ -50,8 +52,8 @@ def error(ours, theirs) -> float:
   )
 
 
-def sharded_and_single(dtype):
-  _, step, state, metrics = setup({'dropout_rate': 0.3}, dtype=dtype)
+def sharded_and_single(dtype, **loss):
+  _, step, state, metrics = setup({'dropout_rate': 0.3}, dtype=dtype, **loss)
   batches = [make_batch(i) for i in range(3)]
   single = run(step, state, metrics, batches)
   mesh = Mesh(np.array(jax.devices()), ('data',))
@@ -65,12 +67,12 @@ def sharded_and_single(dtype):
 @pytest.mark.parametrize(
   # In float64 nothing but the order of summation differs. In float32 three steps of training carry
   # that difference through batch normalisation of 8 values (the 1×1 bin).
-  ('dtype', 'bound'),
-  [('float64', 1e-11), ('float32', 3e-5)],
+  ('dtype', 'bound', 'loss'),
+  [('float64', 1e-11, {}), ('float64', 1e-11, MINED), ('float32', 3e-5, {})],
 )
-def test_eight_devices_train_as_one(dtype, bound):
+def test_eight_devices_train_as_one(dtype, bound, loss):
   with jax.enable_x64(dtype == 'float64'):
-    (sharded, sharded_metrics), (single, metrics) = sharded_and_single(dtype)
+    (sharded, sharded_metrics), (single, metrics) = sharded_and_single(dtype, **loss)
     assert sharded.step == single.step == 3
     assert error(sharded.params, single.params) < bound
     assert error(sharded.batch_stats, single.batch_stats) < bound  # synchronised statistics
@@ -83,7 +85,8 @@ def test_eight_devices_train_as_one(dtype, bound):
       np.testing.assert_array_equal(ours, theirs)
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(x64):
+@pytest.mark.parametrize('loss', [{}, MINED], ids=['plain', 'weighted and mined'])
+def test_accumulated_gradients_are_those_of_the_whole_batch(x64, loss):
   """Both parts see the same images, hence the same statistics, but labels of their own."""
   half = make_batch(0, n=4)
   batch = {'image': half['image'].repeat(2, axis=0), 'label': make_batch(1)['label']}
@@ -91,7 +94,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(x64):
   options = {'dropout_rate': 0.0}
   results = []
   for parts in (1, 2):
-    _, step, state, metrics = setup(options, dtype='float64', accumulation_steps=parts)
+    _, step, state, metrics = setup(options, dtype='float64', accumulation_steps=parts, **loss)
     results.append(step(state, metrics, batch))
   (whole, whole_metrics), (parts, parts_metrics) = results
   assert error(parts.opt_state[1].trace, whole.opt_state[1].trace) < 1e-11  # the gradients
@@ -215,3 +218,8 @@ def test_bfloat16_step_is_donated_compiled_once_and_keeps_float32(mesh):
   arrays = [*state.params.values(), *state.batch_stats.values(), *state.ema_params.values()]
   assert {x.dtype for x in arrays} == {jnp.dtype('float32')}
   assert all(np.isfinite(x).all() for x in arrays) and np.isfinite(metrics.loss.compute())
+
+
+def test_weights_for_another_number_of_classes_are_refused():
+  with pytest.raises(UserError, match='class_weights has 3 numbers for 4 classes'):
+    setup(class_weights=(1, 2, 3))

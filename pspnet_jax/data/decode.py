@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from pspnet_jax.data.spec import IGNORE_LABEL
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import BadData, UserError
 
 ILLEGAL = -1
 _ID_LIMIT = 1 << 16  # ids of 16-bit label files
@@ -53,9 +53,10 @@ def read_image(path: str | Path, *, exif_orientation: bool = False) -> np.ndarra
       return image
   with _open(path, data) as image:
     if image.mode[0] in 'IF' or ';16' in _stored_mode(image):
-      raise UserError(
+      raise BadData(
+        'deep image',
         f'{path} has more than 8 bits a channel: convert it to 8 bits, choosing which range of '
-        'values becomes 0-255.'
+        'values becomes 0-255.',
       )
     _load(path, image)
     return np.array((ImageOps.exif_transpose(image) if exif_orientation else image).convert('RGB'))
@@ -114,7 +115,11 @@ def read_label(path: str | Path, table: np.ndarray) -> np.ndarray:
   Raises:
     UserError: for a file that cannot be decoded, is lossy or in colour, or holds an illegal id.
   """
-  ids = _read_ids(path)
+  return map_ids(path, read_ids(path), table)
+
+
+def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
+  """What `read_label` does with the ids once they are read; `path` is for the message only."""
   if ids.dtype == np.uint8:  # the common case, at half the cost
     mapped = cv2.LUT(ids, table[:256].astype(np.uint8))
     legal = not cv2.LUT(ids, (table[:256] == ILLEGAL).astype(np.uint8)).any()
@@ -122,19 +127,20 @@ def read_label(path: str | Path, table: np.ndarray) -> np.ndarray:
     mapped = table[np.clip(ids, 0, _ID_LIMIT - 1)].astype(np.uint8)
     legal = ids.min() >= 0 and ids.max() < _ID_LIMIT and (table[ids] != ILLEGAL).all()
   if not legal:
-    raise UserError(_illegal_ids(path, ids, table))
+    raise BadData('illegal ids', _illegal_ids(path, ids, table))
   return mapped
 
 
-def _read_ids(path: str | Path) -> np.ndarray:
-  """The numbers in a label file, unchanged: uint8, uint16 or int32 [H, W]."""
+def read_ids(path: str | Path) -> np.ndarray:
+  """The numbers in a label file, unchanged: uint8, uint16 or int32 [H, W]; as `read_label`."""
   with _open(path, _read_bytes(path)) as image:
     # Pillow spreads 2- and 4-bit grey over 0-255 while it loads.
     step = {'L;2': 85, 'L;4': 17}.get(_stored_mode(image), 1)
     _load(path, image)
     if image.format in _LOSSY_FORMATS:
-      raise UserError(
-        f'{path} is a {image.format} file, whose compression changes ids: save labels as PNG.'
+      raise BadData(
+        'lossy label',
+        f'{path} is a {image.format} file, whose compression changes ids: save labels as PNG.',
       )
     ids = np.asarray(image)
     if ids.ndim == 3:
@@ -144,12 +150,15 @@ def _read_ids(path: str | Path) -> np.ndarray:
         if grey
         else 'convert each colour to its class id'
       )
-      raise UserError(
+      raise BadData(
+        'colour label',
         f'{path} is a colour image ({image.mode}) where a label has one id a pixel: {remedy}, as '
-        'an 8-bit grey or palette PNG.'
+        'an 8-bit grey or palette PNG.',
       )
     if image.mode == 'F':
-      raise UserError(f'{path} holds floating-point numbers: save labels as an 8-bit PNG.')
+      raise BadData(
+        'float label', f'{path} holds floating-point numbers: save labels as an 8-bit PNG.'
+      )
     ids = ids.astype(np.uint8) if ids.dtype == bool else ids
     return ids // step if step > 1 else ids
 
@@ -195,9 +204,10 @@ def _read_bytes(path: str | Path) -> bytes:
   try:
     data = Path(path).read_bytes()
   except OSError as error:
-    raise UserError(f'{path} cannot be read ({error.strerror}): check the path.') from error
+    message = f'{path} cannot be read ({error.strerror}): check the path.'
+    raise BadData('unreadable file', message) from error
   if not data:
-    raise UserError(f'{path} is empty: copy or download it again.')
+    raise BadData('empty file', f'{path} is empty: copy or download it again.')
   return data
 
 
@@ -205,19 +215,22 @@ def _open(path: str | Path, data: bytes) -> ImageFile.ImageFile:
   try:
     return Image.open(io.BytesIO(data))
   except Image.DecompressionBombError as error:
-    raise UserError(
+    raise BadData(
+      'huge image',
       f'{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, which is refused as a '
-      'possible attack: cut it into tiles.'
+      'possible attack: cut it into tiles.',
     ) from error
   except _PILLOW_ERRORS as error:
-    raise UserError(f'{path} is not an image that can be decoded: replace or remove it.') from error
+    message = f'{path} is not an image that can be decoded: replace or remove it.'
+    raise BadData('not an image', message) from error
 
 
 def _load(path: str | Path, image: Image.Image) -> None:
   try:
     image.load()
   except _PILLOW_ERRORS as error:
-    raise UserError(f'{path} is truncated or damaged: copy or download it again.') from error
+    message = f'{path} is truncated or damaged: copy or download it again.'
+    raise BadData('damaged file', message) from error
 
 
 def _is_complete_jpeg(data: bytes) -> bool:

@@ -15,11 +15,17 @@ from pathlib import Path
 
 from pspnet_jax.data.classes import Classes, read_classes
 from pspnet_jax.data.decode import exif_orientation, label_table, read_image, read_label
+from pspnet_jax.data.pairing import (
+  IMAGE_SUFFIXES,
+  LAYOUT,
+  Unpaired,
+  image_files,
+  pairs_of_list,
+  pairs_of_split,
+  refuse,
+)
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, default_palette
-from pspnet_jax.errors import UserError
-
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-_LAYOUT = 'expected images/<split>/NAME.jpg with labels/<split>/NAME.png in the data folder'
+from pspnet_jax.errors import BadData, UserError
 
 
 class Folder:
@@ -36,6 +42,12 @@ class Folder:
     label_ids: the id that the files give to each class, when they do not simply count up.
     list_file: instead of a split, a file of lines `IMAGE LABEL` (relative to `root`, like the file
       itself; a tab between them if the names hold spaces), as hszhao/semseg has them.
+
+  Attributes:
+    pairs: paths of image and label.
+    names: of the examples.
+    table: from ids in the label files to class ids; see `decode.label_table`.
+    unpaired: files without a partner, which are refused.
 
   Raises:
     UserError: for a missing or empty folder, an image without its label or the reverse, two images
@@ -57,7 +69,7 @@ class Folder:
     list_file: str | None = None,
   ):
     if not Path(root).is_dir():
-      raise UserError(f'data folder {root} does not exist: {_LAYOUT}.')
+      raise UserError(f'data folder {root} does not exist: {LAYOUT}.')
     if class_names is None:
       found = read_classes(Path(root) / classes)
     else:
@@ -72,35 +84,51 @@ class Folder:
     if any(len(colour) != 3 for colour in colours):
       raise UserError(f'palette={palette} must have three numbers, RGB in 0-255, for each class.')
     self.spec = DatasetSpec(found.names, tuple((r, g, b) for r, g, b in colours))
-    self._table = label_table(ids, (*found.ignore_ids, *ignore_ids))
-    self._pairs = _pairs_of_list(root, list_file) if list_file else _pairs_of_split(root, split)
-    self._names = _names([image for image, _ in self._pairs], root)
+    self.table = label_table(ids, (*found.ignore_ids, *ignore_ids))
+    self.pairs: list[tuple[Path, Path]]
+    self.unpaired: list[Unpaired]
+    self.pairs, self.unpaired = (
+      pairs_of_list(root, list_file) if list_file else pairs_of_split(root, split)
+    )
+    self.names = self._checked_names(root)
+
+  def _checked_names(self, root: str) -> list[str]:
+    """Refuses what is wrong with the folder as a whole; `survey.LenientFolder` does not."""
+    refuse(self.unpaired)
+    names = _names([image for image, _ in self.pairs], root)
     self._refuse_binary_masks()
+    return names
 
   def __len__(self) -> int:
-    return len(self._pairs)
+    return len(self.pairs)
 
   def __getitem__(self, index: int) -> Example:
-    image_path, label_path = self._pairs[index]
-    image, label = read_image(image_path), read_label(label_path, self._table)
+    image_path, label_path = self.pairs[index]
+    image, label = read_image(image_path), read_label(label_path, self.table)
     if image.shape[:2] != label.shape:
-      raise UserError(_sizes_differ(image_path, image.shape, label_path, label.shape))
-    return {'image': image, 'label': label, 'name': self._names[index]}
+      raise sizes_differ(image_path, image.shape, label_path, label.shape)
+    return {'image': image, 'label': label, 'name': self.names[index]}
 
   def _refuse_binary_masks(self) -> None:
     # A 0/255 mask of two classes decodes without an error, as one class and pixels left out, and
     # the network would learn to answer 0 everywhere. Good labels end this at the first file or so.
-    if self.spec.num_classes != 2 or self._table[IGNORE_LABEL] != IGNORE_LABEL:
+    if self.spec.num_classes != 2 or self.table[IGNORE_LABEL] != IGNORE_LABEL:
       return
-    any_ignored = False
-    for _, path in self._pairs:
-      label = read_label(path, self._table)
+    any_ignored, bad = False, None
+    for _, path in self.pairs:
+      try:
+        label = read_label(path, self.table)
+      except UserError as error:  # raised on indexing, if the other labels are good
+        bad = bad or error
+        continue
       if (label == 1).any():
         return
       any_ignored |= bool((label == IGNORE_LABEL).any())
+    if bad is not None:
+      raise bad
     if any_ignored:
       raise UserError(
-        f'no label, {self._pairs[0][1]} to begin with, has a pixel of class 1, only class 0 and '
+        f'no label, {self.pairs[0][1]} to begin with, has a pixel of class 1, only class 0 and '
         'ignored pixels: if 255 is the second class in these files, give label_ids=(0, 255).'
       )
 
@@ -116,90 +144,10 @@ def list_images(path: str | Path) -> list[Path]:
     return [path]
   if not path.is_dir():
     raise UserError(f'{path} does not exist: give an image or a folder of images.')
-  images = sorted(_files(path))
+  images = sorted(image_files(path))
   if not images:
-    raise UserError(f'{path} holds no image: supported are {", ".join(_IMAGE_SUFFIXES)}.')
+    raise UserError(f'{path} holds no image: supported are {", ".join(IMAGE_SUFFIXES)}.')
   return images
-
-
-def _files(folder: Path) -> list[Path]:
-  # os.walk follows the symbolic links that data sets are often put together with.
-  return [
-    Path(where, name)
-    for where, _, names in os.walk(folder, followlinks=True)
-    for name in names
-    if name.lower().endswith(_IMAGE_SUFFIXES) and not name.startswith('.')
-  ]
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-  """Files of a folder by their path below it, without extension."""
-  found: dict[str, Path] = {}
-  for path in sorted(_files(folder)):
-    stem = path.relative_to(folder).with_suffix('').as_posix()
-    if stem in found:
-      raise UserError(f'{found[stem]} and {path} differ only in extension: remove one of the two.')
-    found[stem] = path
-  return found
-
-
-def _pairs_of_split(root: str, split: str) -> list[tuple[Path, Path]]:
-  folders = Path(root, 'images', split), Path(root, 'labels', split)
-  for folder in folders:
-    if not folder.is_dir():
-      parent = folder.parent if split else Path(root)
-      there = sorted(p.name for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []
-      raise UserError(
-        f'{folder} does not exist (in {parent}: {", ".join(there) or "no folder"}): {_LAYOUT}.'
-      )
-  images, labels = (_by_stem(folder) for folder in folders)
-  if not images:
-    raise UserError(f'{folders[0]} holds no image: {_LAYOUT}.')
-  if lacking := sorted(set(images) - set(labels)):
-    wanted = folders[1] / f'{lacking[0]}.png'
-    raise UserError(
-      f'{images[lacking[0]]}{_more(lacking)} has no label: add {wanted} or remove the image.'
-    )
-  if lacking := sorted(set(labels) - set(images)):
-    raise UserError(
-      f'{labels[lacking[0]]}{_more(lacking)} has no image: add {folders[0] / lacking[0]}.jpg or '
-      'remove the label.'
-    )
-  return [(images[stem], labels[stem]) for stem in sorted(images)]
-
-
-def _more(names: Sequence[str]) -> str:
-  return f' (and {len(names) - 1} more)' if len(names) > 1 else ''
-
-
-def _pairs_of_list(root: str, list_file: str) -> list[tuple[Path, Path]]:
-  path = Path(root, list_file)
-  try:
-    lines = path.read_text(encoding='utf-8').splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f'list file {path} cannot be read: check the path ({error}).') from error
-  pairs = []
-  for number, line in enumerate(lines, 1):
-    fields = line.split('\t') if '\t' in line else line.split()
-    if len(fields) == 1 and fields[0].strip():
-      raise UserError(
-        f'{path}:{number} has an image and no label: training and evaluation need both, prediction '
-        'takes the images themselves.'
-      )
-    if len(fields) > 2:
-      raise UserError(
-        f'{path}:{number} has {len(fields)} fields where an image and a label are expected: put a '
-        'tab between them if the names hold spaces.'
-      )
-    if len(fields) == 2:
-      pairs.append((Path(root, fields[0].strip()), Path(root, fields[1].strip())))
-  for number, (image, label) in enumerate(pairs, 1):
-    for file in (image, label):
-      if not file.is_file():
-        raise UserError(f'{file}, line {number} of {path}, does not exist: check the data folder.')
-  if not pairs:
-    raise UserError(f'list file {path} is empty: expected lines of an image and a label.')
-  return pairs
 
 
 def _names(paths: Sequence[Path], root: str) -> list[str]:
@@ -214,15 +162,18 @@ def _names(paths: Sequence[Path], root: str) -> list[str]:
   return names
 
 
-def _sizes_differ(
+def sizes_differ(
   image_path: Path, image: tuple[int, ...], label_path: Path, label: tuple[int, ...]
-) -> str:
+) -> BadData:
+  """The error for an image and a label of these shapes."""
   sizes = f'{image[1]}x{image[0]}', f'{label[1]}x{label[0]}'
   message = f'{image_path} is {sizes[0]} but {label_path} is {sizes[1]} (width x height)'
   turned = exif_orientation(image_path)
   if turned >= 5 and tuple(image[:2]) == tuple(label[::-1]):
-    return (
-      f'{message}: the label was drawn on the image as turned by its EXIF orientation ({turned}), '
-      'so turn the stored pixels (mogrify -auto-orient) or the label.'
+    remedy = (
+      f'the label was drawn on the image as turned by its EXIF orientation ({turned}), so turn the '
+      'stored pixels (mogrify -auto-orient) or the label'
     )
-  return f'{message}: make their sizes equal, scaling labels with nearest neighbour only.'
+  else:
+    remedy = 'make their sizes equal, scaling labels with nearest neighbour only'
+  return BadData('sizes differ', f'{message}: {remedy}.')

@@ -33,6 +33,7 @@ def train_batches(
   process_count: int = 1,
   threads: int | None = None,
   prefetch: int = 2,
+  choose: Callable[[np.random.Generator], int] | None = None,
 ) -> Generator[dict[str, np.ndarray]]:
   """Endless training batches from step `start_step` on.
 
@@ -50,6 +51,7 @@ def train_batches(
     process_count: how many processes share a batch.
     threads: that read and transform; 0 does it in the caller's, None has one a CPU core.
     prefetch: batches to prepare ahead.
+    choose: draws the index of each example, instead of shuffled epochs.
 
   Yields:
     The stacked arrays of `transform`: image uint8 [b, h, w, 3] and label uint8 [b, h, w], where b
@@ -66,7 +68,14 @@ def train_batches(
     raise UserError(f'{start_step=} must not be negative.')
   if not 0 <= seed < 2**32:
     raise UserError(f'seed={seed} must lie between 0 and 2**32 - 1.')
-  stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat().random_map(transform)
+  if choose is None:
+    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat().random_map(transform)
+  else:
+    stream = (
+      grain.MapDataset.range(sys.maxsize)
+      .seed(seed)
+      .random_map(lambda _, rng: transform(source[choose(rng)], rng))
+    )
 
   def example(position: int) -> dict[str, np.ndarray]:
     step, row = divmod(position, local)

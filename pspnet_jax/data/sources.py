@@ -8,13 +8,17 @@ from typing import Any
 from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import Source
+from pspnet_jax.data.survey import LenientFolder
 from pspnet_jax.errors import UserError
 
 SOURCES = {'context_scenes': ContextScenes, 'folder': Folder}
+LENIENT = {'folder': LenientFolder}  # for those that refuse files when they are opened
 
 
-def open_source(name: str, split: str, **options: Any) -> Source:
+def open_source(name: str, split: str, *, lenient: bool = False, **options: Any) -> Source:
   """Opens a split of a data source; `options` are the keyword arguments of its constructor.
+
+  With `lenient`, a source keeps aside what it would refuse, for somebody to look at.
 
   Raises:
     UserError: for an unknown source or option, an option that is missing, or whatever the source
@@ -30,4 +34,5 @@ def open_source(name: str, split: str, **options: Any) -> Source:
   for option in known:
     if parameters[option].default is inspect.Parameter.empty and option not in options:
       raise UserError(f'data source {name} needs the option {option!r}: give it in the config.')
-  return SOURCES[name](split=split, **options)
+  opener = LENIENT.get(name, SOURCES[name]) if lenient else SOURCES[name]
+  return opener(split=split, **options)

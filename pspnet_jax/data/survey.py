@@ -1,0 +1,140 @@
+"""Examples looked at closely: everything that is wrong with each, not only the first thing.
+
+Training stops at the first file that it cannot use. Whoever mends a data set wants the whole list.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pspnet_jax.data.decode import ILLEGAL, map_ids, read_ids, read_image
+from pspnet_jax.data.folder import Folder, sizes_differ
+from pspnet_jax.data.pairing import Unpaired
+from pspnet_jax.data.spec import IGNORE_LABEL, Source
+from pspnet_jax.errors import BadData, UserError
+
+
+class Fault(NamedTuple):
+  """What makes one file unfit for training."""
+
+  kind: str  # such as 'sizes differ', 'empty file'
+  where: str  # the file
+  message: str  # one sentence that names it
+
+
+@dataclasses.dataclass
+class Record:
+  """What one example holds. Figures of a part that cannot be read are empty."""
+
+  index: int
+  name: str
+  label_file: str  # or the name, if the source has no files
+  faults: list[Fault] = dataclasses.field(default_factory=list)
+  size: tuple[int, int] | None = None  # height, width of the image
+  constant: bool = False  # an image of one colour
+  image_hash: str = ''  # of the decoded pixels
+  label_hash: str = ''
+  class_pixels: np.ndarray | None = None  # int64 [C]
+  ignored: int = 0  # pixels
+  pixels: int = 0  # of the label
+  ids: dict[int, int] = dataclasses.field(default_factory=dict)  # as stored: id to pixels
+
+  @property
+  def ignored_share(self) -> float:
+    return self.ignored / self.pixels if self.pixels else 0.0
+
+
+class LenientFolder(Folder):
+  """A `Folder` that keeps what it would refuse in `unpaired`; takes the same arguments."""
+
+  def _checked_names(self, root: str) -> list[str]:
+    first: dict[Path, int] = {}
+    for i, (image, _) in enumerate(self.pairs):
+      if first.setdefault(image, i) != i:
+        message = f'{image} is listed twice: remove one of the two lines.'
+        self.unpaired.append(Unpaired('listed twice', image, message))
+    return [os.path.relpath(image, root) for image, _ in self.pairs]
+
+
+def examine(source: Source, index: int) -> Record:
+  """Reads one example and notes what is in it and what is wrong with it; never raises UserError.
+
+  Of a folder, image and label are read each on its own, and ids as they are stored. Of any other
+  source no more is known than what indexing gives or raises.
+  """
+  if isinstance(source, Folder):
+    return _examine_files(source, index)
+  record = Record(index, f'example {index}', f'example {index}')
+  example = _attempt(record, record.name, source.__getitem__, index)
+  if example is not None:
+    record.name = record.label_file = example['name']
+    _note_image(record, example['image'])
+    _note_label(record, example['label'], source.spec.num_classes)
+  return record
+
+
+def _examine_files(source: Folder, index: int) -> Record:
+  image_path, label_path = source.pairs[index]
+  record = Record(index, source.names[index], str(label_path))
+  image = _attempt(record, str(image_path), read_image, image_path)
+  if image is not None:
+    _note_image(record, image)
+  ids = _attempt(record, str(label_path), read_ids, label_path)
+  if ids is None:
+    return record
+  record.ids = _counts(ids)
+  label = _attempt(record, str(label_path), map_ids, label_path, ids, source.table)
+  if label is None:  # what is legal in it still counts
+    inside = ids[(ids >= 0) & (ids < len(source.table))]
+    mapped = source.table[inside]
+    label = mapped[mapped != ILLEGAL].astype(np.uint8)
+  _note_label(record, label, source.spec.num_classes)
+  record.pixels, record.label_hash = ids.size, _hash(ids)
+  if image is not None and image.shape[:2] != ids.shape:
+    error = sizes_differ(image_path, image.shape, label_path, ids.shape)
+    record.faults.append(Fault(error.kind, str(label_path), str(error)))
+  return record
+
+
+def _counts(ids: np.ndarray) -> dict[int, int]:
+  if ids.dtype.kind == 'u':  # several times faster than sorting
+    counts = np.bincount(ids.ravel())
+    return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
+  values, counts = np.unique(ids, return_counts=True)
+  return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _attempt(record: Record, where: str, read: Callable[..., Any], *arguments: Any) -> Any:
+  """What `read` returns, or None and a fault."""
+  try:
+    return read(*arguments)
+  except UserError as e:
+    kind = e.kind if isinstance(e, BadData) else 'unusable example'
+    record.faults.append(Fault(kind, where, str(e)))
+    return None
+
+
+def _note_image(record: Record, image: np.ndarray) -> None:
+  record.size = image.shape[0], image.shape[1]
+  record.constant = bool((image == image[0, 0]).all())
+  record.image_hash = _hash(image)
+
+
+def _note_label(record: Record, label: np.ndarray, num_classes: int) -> None:
+  counts = np.bincount(label.ravel(), minlength=256)
+  record.class_pixels = counts[:num_classes]
+  record.ignored, record.pixels = int(counts[IGNORE_LABEL]), label.size
+  record.label_hash = _hash(label)
+
+
+def _hash(array: np.ndarray) -> str:
+  digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16)
+  digest.update(str(array.shape).encode())
+  return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""Examines a whole data set before it is trained on.
+
+python -m pspnet_jax.doctor --config=configs/folder.py --config.data.root=ROOT --output=DIR
+
+Reads every image and label of both splits, goes on past whatever would stop training, and says what
+is wrong and how to mend it. DIR gets `report.json` and `examples.png`, the worst cases and some
+drawn at random. The exit status is 1 when training or its score would go wrong, else 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+from absl import flags
+
+from pspnet_jax import checkup, cli, from_config, visualize
+from pspnet_jax.console import Cell, format_duration
+from pspnet_jax.data.diagnosis import Finding, Surveyed, diagnose
+from pspnet_jax.data.folder import Folder
+from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.spec import Source
+from pspnet_jax.data.survey import Fault, examine
+from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.reporting import Reporter
+
+
+def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> list[Finding]:
+  """Reports on the data of `config`; into `output` too, if given.
+
+  Returns:
+    What was found, errors first.
+
+  Raises:
+    UserError: if there is nothing to read at all, or `output` cannot be written.
+  """
+  started = time.monotonic()
+  sources, unopened = _open(config)
+  with Reporter(None, total_steps=sum(len(source) for source in sources.values())) as report:
+    for split, source in sources.items():
+      report.say(f'{split}: {len(source):,} examples')
+    done, splits = 0, []
+    for split, source in sources.items():
+      records = []
+      for record in in_order(
+        functools.partial(examine, source), range(len(source)), threads=config.threads or None
+      ):
+        records.append(record)
+        done += 1
+        report.advance(done)
+      surveyed = Surveyed(split, source.spec, records)
+      if isinstance(source, Folder):
+        surveyed.table = source.table
+        surveyed.faults = [Fault(u.kind, str(u.path), u.message) for u in source.unpaired]
+      splits.append(surveyed)
+    found = [
+      *unopened,
+      *diagnose(splits, config.crop_size, skip_bad=config.data_errors == 'skip'),
+    ]
+    _say(report, splits, found)
+    if output is not None:
+      _write(output, config, sources, splits, found, time.monotonic() - started)
+      report.say(f'Report and pictures: {output / "report.json"}, {output / "examples.png"}')
+    report.say(checkup.verdict(found, done, format_duration(time.monotonic() - started)))
+  return found
+
+
+def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Finding]]:
+  """The splits that can be opened, and a finding for one that cannot."""
+  sources: dict[str, Source] = {}
+  errors: list[tuple[str, UserError]] = []
+  for split in ('train', 'val'):
+    try:
+      sources[split] = from_config.open_split(config, split, lenient=True)
+    except UserError as e:
+      errors.append((split, e))
+  if not sources:
+    raise errors[0][1]
+  return sources, [Finding('error', 'no such split', s, '', str(e)) for s, e in errors]
+
+
+def _say(report: Reporter, splits: Sequence[Surveyed], found: Sequence[Finding]) -> None:
+  columns, rows = checkup.class_table(splits)
+  report.table(columns, rows)
+  report.say('')
+  if found:
+    kinds: list[Sequence[Cell]] = [*checkup.kind_table(found)]
+    report.table(checkup.KIND_COLUMNS, kinds)
+    report.say('')
+  for line in checkup.messages(found):
+    report.say(line)
+  if not any(f.level == 'error' for f in found):
+    report.say(checkup.advice(splits))
+
+
+def _write(
+  output: Path,
+  config: ml_collections.ConfigDict,
+  sources: dict[str, Source],
+  splits: Sequence[Surveyed],
+  found: Sequence[Finding],
+  seconds: float,
+) -> None:
+  page = checkup.page(sources, splits, found, seed=config.seed)
+  try:
+    output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(checkup.as_json(splits, found, seconds), indent=1, ensure_ascii=False)
+    (output / 'report.json').write_text(text + '\n', encoding='utf-8')
+  except OSError as e:
+    raise cannot_write(output, e) from e
+  visualize.write_image(output / 'examples.png', page)
+
+
+def main(config: ml_collections.ConfigDict) -> None:
+  found = doctor(config, Path(FLAGS.output) if FLAGS.output else None)
+  if any(finding.level == 'error' for finding in found):
+    raise SystemExit(1)
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == '__main__':
+  flags.DEFINE_string('output', None, 'Where the report and the pictures go; left out: nowhere.')
+  cli.run(main, has_workdir=False)
