@@ -35,7 +35,8 @@ class StopSignals:
     # Outside the main thread Python cannot set handlers.
     if self._listen and threading.current_thread() is threading.main_thread():
       for number in (signal.SIGTERM, signal.SIGINT):
-        self._previous[number] = signal.signal(number, self._remember)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as a job in the background has SIGINT
+          self._previous[number] = signal.signal(number, self._remember)
     return self
 
   def __exit__(self, *_: object) -> None:
