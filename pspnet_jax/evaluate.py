@@ -2,14 +2,18 @@
 
 python -m pspnet_jax.evaluate --workdir=/tmp/scenes
 
-The data and the protocol are those of the run; --config=FILE.py or --config.KEY=VALUE changes them
-(--config.eval.window=473,473 slides windows, --config.eval.flip=True averages with the mirror's).
+The data are those of the run, or of --config=FILE.py. The protocol is the checkpoint's, unless a
+flag changes it: --config.eval.window=473,473 slides windows, --config.eval.flip=True averages with
+the mirror image.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -21,27 +25,39 @@ from pspnet_jax.data.spec import DatasetSpec, Example
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
-from pspnet_jax.models.network import Network
 from pspnet_jax.reporting import Reporter
 
 
-def evaluate(config: ml_collections.ConfigDict, workdir: Path, which: Which = 'best') -> Scores:
+def evaluate(
+  config: ml_collections.ConfigDict,
+  workdir: Path,
+  which: Which = 'best',
+  changes: Mapping[str, Any] | None = None,
+) -> Scores:
   """Prints the scores of a checkpoint, and writes them and a picture to `workdir/evaluation`.
+
+  Args:
+    config: says which data, and how scores are counted.
+    workdir: of a run or a conversion. Network, pixels and protocol are those of its card.
+    which: the checkpoint.
+    changes: fields of the card's protocol; see `card.Protocol`.
 
   Raises:
     UserError: for whatever the user can mend.
   """
   checkpoints = Checkpoints(workdir, read_only=True)
   step = checkpoints.step(which)
-  trained_on = checkpoints.card(step).spec.class_names
+  card = checkpoints.card(step)
+  card = dataclasses.replace(card, protocol=dataclasses.replace(card.protocol, **(changes or {})))
   source = from_config.open_split(config, 'val')
-  card = from_config.make_card(config, source.spec)
-  if source.spec.class_names != trained_on:
+  theirs, ours = card.spec.class_names, source.spec.class_names
+  # Converted weights may name the same classes in other words.
+  if len(theirs) != len(ours) or (card.source is None and theirs != ours):
     raise UserError(
-      f'the network knows the classes {", ".join(trained_on)}, and the data '
-      f'{", ".join(source.spec.class_names)}: evaluate on data with the same classes.'
+      f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
+      f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
-  network = Network(**card.network)
+  network = card.build_network()
   params, batch_stats = checkpoints.weights(network, step)
   checkpoints.close()
   inference = Inference(network, card, batch_size=config.eval.batch_size)
@@ -107,8 +123,15 @@ def _json_floats(values: np.ndarray) -> list[float | None]:
   return [None if np.isnan(x) else float(x) for x in values]
 
 
+_PROTOCOL = ('window', 'stride', 'flip')  # keys of config.eval that a flag may change
+
+
 def main(config: ml_collections.ConfigDict) -> None:
-  evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint))
+  given = cli.overrides()
+  changes = {name: given[f'eval.{name}'] for name in _PROTOCOL if f'eval.{name}' in given}
+  if given.get('eval.whole_images'):
+    changes['window'] = None
+  evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint), changes)
 
 
 FLAGS = flags.FLAGS

@@ -11,6 +11,7 @@ from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.convert import convert
 from pspnet_jax.errors import UserError
+from pspnet_jax.evaluate import evaluate
 from pspnet_jax.export import export
 from pspnet_jax.predict import predict
 from tests import tiny
@@ -58,6 +59,24 @@ def test_a_converted_file_predicts_and_exports(model, file, tmp_path):
   for key, x in model.state_dict().items():
     if not key.endswith('num_batches_tracked'):
       assert torch.equal(written[f'module.{key}'], x), key
+
+
+def test_evaluation_obeys_the_card(file, tmp_path, capsys):
+  convert([file], tmp_path / 'c')
+  for kind, shape in (('images', (40, 50, 3)), ('labels', (40, 50))):
+    (tmp_path / kind / 'val').mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 5, shape, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / kind / 'val' / 'a.png')
+  config = tiny.config(tmp_path, model__depth=18, model__align_corners=False)  # of no account
+  names = tuple('abcde')  # other words than the card's
+  config.data = {'name': 'folder', 'root': str(tmp_path), 'class_names': names}
+  config.data.train = config.data.val = {'split': 'val'}
+  scores = evaluate(config, tmp_path / 'c', changes={'window': (41, 57)})
+  assert scores.confusion.sum() == 40 * 50
+  assert 'windows of 41×57, averaged with the mirror image' in capsys.readouterr().out
+  config.data.class_names = names[:4]
+  with pytest.raises(UserError, match='the 5 classes class_0'):
+    evaluate(config, tmp_path / 'c')
 
 
 def weights(workdir):
