@@ -166,8 +166,3 @@ def _without_prefix(tensors: NamedArrays, prefix: str) -> NamedArrays:
 def _sha256(path: Path) -> str:
   with path.open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def as_numpy(arrays: Mapping[str, Any]) -> NamedArrays:
-  """Arrays of any kind as NumPy's."""
-  return {name: np.asarray(array) for name, array in arrays.items()}
