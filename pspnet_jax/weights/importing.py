@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from pspnet_jax.card import Card
 from pspnet_jax.data.spec import DatasetSpec, default_palette
