@@ -27,6 +27,7 @@ ROOMS = [
     'data.diagnosis',
     'data.tolerant',
     'data.rare_classes',
+    'views',
     'console',
     'run_files',
     'legends',
@@ -36,7 +37,7 @@ ROOMS = [
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
   {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes', 'data.pairing'},
   {'models.layers'},
-  {'ops', 'data.spec', 'weights.table', 'weights.files'},
+  {'ops', 'data.spec', 'protocol', 'resampling', 'weights.table', 'weights.files'},
   {'errors', 'models.__init__', 'data.__init__', 'weights.__init__', 'weights.caffemodel'},
 ]
 

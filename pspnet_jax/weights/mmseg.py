@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pspnet_jax.card import Protocol
+import dataclasses
+
+from pspnet_jax.protocol import MMSEG, MMSEG_SLIDE
 from pspnet_jax.weights.source import CITYSCAPES, Conventions, Source, network_conventions
 from pspnet_jax.weights.table import Table, conv_bn, torch_stages
 
@@ -40,10 +42,9 @@ def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Con
   del depth
   network = network_conventions(align_corners=bool(align_corners), contract_dilation=True)
   if num_classes != CITYSCAPES:
-    return Conventions(network, (512, 512))
-  if align_corners:
-    return Conventions(network, (769, 769), Protocol(window=(769, 769), stride=513 / 769))
-  return Conventions(network, (512, 1024))
+    return Conventions(network, (512, 512), MMSEG)
+  crop, protocol = ((769, 769), MMSEG_SLIDE) if align_corners else ((512, 1024), MMSEG)
+  return Conventions(network, crop, dataclasses.replace(protocol, base_size=(2048, 1024)))
 
 
 _MARK = 'decode_head.conv_seg.weight'
