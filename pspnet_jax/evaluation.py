@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pspnet_jax import parallel
@@ -16,9 +18,11 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Confusion, Scores
 from pspnet_jax.models.network import Arrays
+from pspnet_jax.partial_scores import PartialScores
 
 _log = logging.getLogger(__name__)
 OnLabel = Callable[[int, Example, np.ndarray], None]  # index, example, predicted label uint8 [H, W]
+_SAVE_EVERY = 30  # seconds
 
 
 def confusion_matrix(
@@ -32,6 +36,7 @@ def confusion_matrix(
   pictures: int | None = None,
   on_progress: Callable[[int], None] | None = None,
   skip_bad: bool = False,
+  partial: PartialScores | None = None,
 ) -> np.ndarray:
   """Counts every pixel of every example exactly once, over all processes.
 
@@ -47,6 +52,8 @@ def confusion_matrix(
     on_progress: called with the number of examples this process has done.
     skip_bad: leave out examples that cannot be used; a warning names each, and one says how many
       of all processes' there were.
+    partial: of this process: what it holds is not counted again, and it is kept up to date, on
+      disk twice a minute and whenever this ends.
 
   Returns:
     int64 [C, C], rows are labels.
@@ -54,14 +61,11 @@ def confusion_matrix(
   Raises:
     UserError: what the source raises, without `skip_bad`; with it, if no example is left.
   """
-  num_classes = source.spec.num_classes
-  count = len(source) if pictures is None else min(pictures, len(source))
-  wanted = {i * len(source) // count for i in range(count)}
-  confusion = Confusion.zeros(num_classes)
-
+  wanted = set(spread(len(source), pictures))
   share = range(jax.process_index(), len(source), jax.process_count())
-
-  left_out = 0
+  before = 0 if partial is None else partial.done
+  left_out: set[int] = set() if partial is None else partial.left_out
+  count = _Count(source.spec.num_classes, partial)
 
   def read(index: int) -> Example | UserError:
     try:
@@ -71,28 +75,31 @@ def confusion_matrix(
         raise
       return e
 
-  def images() -> Iterator[tuple[tuple[int, Example], np.ndarray]]:
-    nonlocal left_out
-    for index, example in zip(share, in_order(read, share, threads=threads), strict=True):
+  def images() -> Iterator[tuple[tuple[int, int, Example], np.ndarray]]:
+    rest = share[before:]
+    examples = in_order(read, rest, threads=threads)
+    for done, (index, example) in enumerate(zip(rest, examples, strict=True), before + 1):
       if isinstance(example, UserError):
-        left_out += 1
+        left_out.add(index)
         _log.warning('Left out of the evaluation: %s', example)
         continue
-      yield (index, example), example['image']
+      yield (done, index, example), example['image']
 
-  stream = inference.labels(params, batch_stats, images())
-  for done, ((index, example), prediction) in enumerate(stream, 1):
-    height, width = example['label'].shape
-    label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # canvas beyond the image is ignored
-    label[:height, :width] = example['label']
-    confusion = _add(confusion, label, prediction)
-    if on_label is not None and index in wanted:
-      on_label(index, example, np.asarray(prediction, np.uint8)[:height, :width])
-    if on_progress is not None:
-      on_progress(done)
-  total = parallel.sum_over_processes(confusion.compute())
+  try:
+    for (done, index, example), prediction in inference.labels(params, batch_stats, images()):
+      height, width = example['label'].shape
+      label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # beyond the image: ignored
+      label[:height, :width] = example['label']
+      count.add(done, index, label, prediction)
+      if on_label is not None and index in wanted:
+        on_label(index, example, np.asarray(prediction, np.uint8)[:height, :width])
+      if on_progress is not None:
+        on_progress(done)
+  finally:
+    count.keep()
+  total = parallel.sum_over_processes(count.result())
   if skip_bad:
-    missing = int(parallel.sum_over_processes(np.array([left_out], np.int64))[0])
+    missing = int(parallel.sum_over_processes(np.array([len(left_out)], np.int64))[0])
     if missing == len(source):
       raise UserError(f'none of the {missing} examples to evaluate can be used: mend the data.')
     if missing:
@@ -100,9 +107,52 @@ def confusion_matrix(
   return total
 
 
+def spread(length: int, count: int | None) -> list[int]:
+  """`count` indices (None: all), evenly spread."""
+  count = length if count is None else min(count, length)
+  return [i * length // count for i in range(count)]
+
+
+class _Count:
+  """Counts on the device, brought to the host now and then."""
+
+  def __init__(self, num_classes: int, partial: PartialScores | None):
+    self._partial, self._saved = partial, time.monotonic()
+    self._zeros = self._confusion = Confusion.zeros(num_classes)
+    self._image_iou: dict[int, jax.Array] = {}
+    self._done = 0
+
+  def add(
+    self, done: int, index: int, label: np.ndarray, prediction: jax.Array | np.ndarray
+  ) -> None:
+    self._confusion, iou = _add(self._confusion, label, prediction)
+    if self._partial is not None:
+      self._image_iou[index], self._done = iou, done
+      if time.monotonic() > self._saved + _SAVE_EVERY:
+        self.keep()
+
+  def keep(self) -> None:
+    """Adds to what is kept on disk, if anything new was counted."""
+    if self._partial is not None and self._image_iou:
+      self._partial.confusion = self._partial.confusion + self._confusion.compute()
+      self._partial.image_iou |= {i: float(iou) for i, iou in self._image_iou.items()}
+      self._partial.done = self._done
+      self._partial.save()
+      self._confusion, self._image_iou = self._zeros, {}
+    self._saved = time.monotonic()
+
+  def result(self) -> np.ndarray:
+    return self._confusion.compute() if self._partial is None else self._partial.confusion
+
+
 @jax.jit
-def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> Confusion:
-  return total.merge(Confusion.count(label, prediction, total.low.shape[0]))
+def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> tuple[Confusion, jax.Array]:
+  """The sum with an image's counts, and its mean IoU over the classes its label shows."""
+  counts = Confusion.count(label, prediction, total.low.shape[0])
+  pixels = counts.low.astype(jnp.float32)
+  right, labelled = jnp.diag(pixels), pixels.sum(1)
+  iou = right / (labelled + pixels.sum(0) - right)
+  return total.merge(counts), jnp.mean(iou, where=labelled > 0)
 
 
 COLUMNS = ('class', 'IoU %', 'accuracy %', 'pixels %')

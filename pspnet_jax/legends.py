@@ -48,7 +48,7 @@ def draw(entries: Sequence[Entry], shape: tuple[int, ...], size: int) -> np.ndar
   # Where one column is enough, a name may take all of the width.
   room = (width - pad) // (2 if len(entries) > 3 else 1) - swatch - 3 * pad
   names = [
-    _shorten(e.name, font, room - font.getlength(f' {e.share}' if e.share else '')) for e in entries
+    shorten(e.name, font, room - font.getlength(f' {e.share}' if e.share else '')) for e in entries
   ]
   texts = [f'{name} {e.share}' if e.share else name for name, e in zip(names, entries, strict=True)]
   column = int(max((font.getlength(text) for text in texts), default=0)) + swatch + 3 * pad
@@ -80,7 +80,7 @@ def headings(texts: Sequence[str], cell_width: int, gap: int, size: int) -> np.n
   pen = ImageDraw.Draw(picture)
   for i, text in enumerate(texts):
     middle = i * (cell_width + gap) + cell_width / 2
-    pen.text((middle, size), _shorten(text, font, cell_width), _INK, font, anchor='mm')
+    pen.text((middle, size), shorten(text, font, cell_width), _INK, font, anchor='mm')
   return np.asarray(picture)
 
 
@@ -88,12 +88,13 @@ def line(text: str, width: int, size: int) -> np.ndarray:
   """One line of text at the left; uint8 [h, width, 3]."""
   font = ImageFont.load_default(size)
   picture = Image.new('RGB', (width, size * 7 // 4), PAPER)
-  text = _shorten(text, font, width - size)
+  text = shorten(text, font, width - size)
   ImageDraw.Draw(picture).text((size / 2, size * 7 / 8), text, _INK, font, anchor='lm')
   return np.asarray(picture)
 
 
-def _shorten(text: str, font: _Font, width: float) -> str:
+def shorten(text: str, font: _Font, width: float) -> str:
+  """A text no wider than `width` pixels, with dots in place of its end if need be."""
   if font.getlength(text) <= width:
     return text
   while text and font.getlength(text + '...') > width:

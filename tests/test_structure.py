@@ -31,6 +31,8 @@ ROOMS = [
     'console',
     'run_files',
     'legends',
+    'partial_scores',
+    'confusion_picture',
   },
   {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
   {'data.loader', 'data.survey', 'data.id_patterns'},

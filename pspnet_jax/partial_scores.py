@@ -1,0 +1,75 @@
+"""What an evaluation has counted so far, in a file, so that it can be interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pspnet_jax.errors import cannot_write
+
+
+class PartialScores:
+  """Counts of the first images of an evaluation, which are always the same ones.
+
+  Args:
+    path: of the file. It is read if it is there and was written for the same `question`.
+    question: everything the counts depend on, as JSON would have it.
+    num_classes: C.
+
+  Attributes:
+    done: images counted, or left out as unusable, from the first on.
+    left_out: which of them.
+    confusion: int64 [C, C], rows are labels.
+    image_iou: mean IoU of each image by its index, over the classes its label shows.
+  """
+
+  def __init__(self, path: Path, question: Mapping[str, Any], num_classes: int):
+    self._path = path
+    text = json.dumps(question, sort_keys=True, default=str)
+    self._key = hashlib.sha256(text.encode()).hexdigest()
+    self.done = 0
+    self.left_out: set[int] = set()
+    self.confusion = np.zeros((num_classes, num_classes), np.int64)
+    self.image_iou: dict[int, float] = {}
+    try:
+      with np.load(path) as kept:
+        if str(kept['key']) == self._key:
+          self.done, self.left_out = int(kept['done']), set(kept['left_out'].tolist())
+          self.confusion = kept['confusion']
+          indices, values = kept['indices'].tolist(), kept['image_iou'].tolist()
+          self.image_iou = dict(zip(indices, values, strict=True))
+    except (OSError, ValueError, KeyError, EOFError):
+      pass  # none, or a damaged one: from the beginning
+
+  def save(self) -> None:
+    """Writes the file in one go; UserError if that fails."""
+    part = self._path.with_suffix('.part')
+    try:
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      with part.open('wb') as file:
+        np.savez(
+          file,
+          key=self._key,
+          done=self.done,
+          left_out=np.array(sorted(self.left_out), np.int64),
+          confusion=self.confusion,
+          indices=np.array(list(self.image_iou), np.int64),
+          image_iou=np.array(list(self.image_iou.values()), np.float64),
+        )
+      part.replace(self._path)
+    except OSError as e:
+      raise cannot_write(self._path, e) from e
+
+  def remove(self) -> None:
+    """Once the evaluation is complete."""
+    self._path.unlink(missing_ok=True)
+
+  def worst(self, count: int) -> list[int]:
+    """Indices of the images with the lowest mean IoU, the worst first."""
+    known = [index for index, iou in self.image_iou.items() if not np.isnan(iou)]
+    return sorted(known, key=lambda index: self.image_iou[index])[:count]
