@@ -11,10 +11,11 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 
 # Rooms from top to bottom; a module may import from its own room and from those below.
 ROOMS = [
-  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export'},
+  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export', 'score', 'submit'},
   {'cli', 'from_config'},
   {'evaluation', 'predictor', 'checkup', '__init__', 'weights.init_from'},
   {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'contact_sheet'},
+  {'submissions', 'official.files'},
   {'stop_signals', 'weights.importing', 'weights.exporting'},
   {'weights.recognise'},
   {'weights.semseg', 'weights.mmseg', 'weights.mit', 'weights.caffe', 'weights.imagenet'},
@@ -30,7 +31,12 @@ ROOMS = [
     'console',
     'run_files',
     'legends',
+    'official.figures',
+    'official.ade20k',
+    'official.voc2012',
+    'official.cityscapes',
   },
+  {'official.counts', 'official.benchmarks'},
   {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
   {'data.loader', 'data.survey', 'data.id_patterns'},
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
@@ -44,7 +50,14 @@ ROOMS = [
   },
   {'models.layers'},
   {'ops', 'data.spec', 'weights.table', 'weights.files'},
-  {'errors', 'models.__init__', 'data.__init__', 'weights.__init__', 'weights.caffemodel'},
+  {
+    'errors',
+    'models.__init__',
+    'data.__init__',
+    'weights.__init__',
+    'official.__init__',
+    'weights.caffemodel',
+  },
 ]
 
 
