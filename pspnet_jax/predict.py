@@ -91,8 +91,8 @@ def _write(
 _PROTOCOL = ('window', 'stride', 'flip', 'batch_size')  # keys of config.eval
 
 
-def main(config: ml_collections.ConfigDict) -> None:
-  del config  # the checkpoint's card says all; only what is overridden counts
+def protocol_options() -> dict[str, Any]:
+  """What --config.eval.KEY=VALUE flags change; UserError for keys without bearing."""
   options = {}
   for key, value in cli.overrides().items():
     group, _, name = key.partition('.')
@@ -100,13 +100,18 @@ def main(config: ml_collections.ConfigDict) -> None:
       known = ', '.join(f'--config.eval.{name}' for name in _PROTOCOL)
       raise UserError(f'--config.{key} does not bear on prediction: it knows {known}.')
     options[name] = value
+  return options
+
+
+def main(config: ml_collections.ConfigDict) -> None:
+  del config  # the checkpoint's card says all; only what is overridden counts
   predict(
     Path(FLAGS.workdir),
     Path(FLAGS.input),
     Path(FLAGS.output),
     which=cli.which_checkpoint(FLAGS.checkpoint),
     overlays=FLAGS.overlays,
-    **options,
+    **protocol_options(),
   )
 
 

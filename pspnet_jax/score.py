@@ -61,9 +61,9 @@ def score(
     for table in figures.tables:
       report.table(table.heading, table.cells, footer=table.footer)
       report.say('')
-    for note in _notes(benchmark, paired, counts):
+    for note in _notes(benchmark, paired, counts, figures):
       report.say(note)
-    report.say('  '.join(f'{name} {100 * value:.2f} %' for name, value in figures.summary.items()))
+    report.say('  '.join(f'{name} {_percent(value)}' for name, value in figures.summary.items()))
     if output is not None:
       title = f'{benchmark.title}, {len(paired):,} images'
       written = _write(output, figures, title)
@@ -71,7 +71,9 @@ def score(
   return figures
 
 
-def _notes(benchmark: Benchmark, paired: list[files.Files], counts: Counts) -> list[str]:
+def _notes(
+  benchmark: Benchmark, paired: list[files.Files], counts: Counts, figures: Figures
+) -> list[str]:
   """What a reader of the figures should know."""
   notes = []
   splits = benchmark.splits
@@ -89,7 +91,16 @@ def _notes(benchmark: Benchmark, paired: list[files.Files], counts: Counts) -> l
     )
   if benchmark.label_ending == '_labelIds.png' and counts.instances is None:
     notes.append('No iIoU: *_instanceIds.png are not beside the labels.')
+  if np.isnan(figures.summary.get('mean IoU', 0.0)):
+    absent = [name for name, iou in figures.tables[0].column('IoU').items() if np.isnan(iou)]
+    notes.append(
+      f'No mean: neither labels nor predictions show {", ".join(absent)}, whose IoU is 0 / 0.'
+    )
   return notes
+
+
+def _percent(value: float) -> str:
+  return '-' if np.isnan(value) else f'{100 * value:.2f} %'
 
 
 def _write(output: Path, figures: Figures, title: str) -> list[Path]:

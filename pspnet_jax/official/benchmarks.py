@@ -28,6 +28,8 @@ class Benchmark:
     label_ending: how the names of label files end.
     image_size: (height, width) of every image, where they have one size.
     archives: endings of the archives that the server takes.
+    folder: within the archive; {competition} and {split} are filled in.
+    palette: whether submissions carry the colours of the classes.
   """
 
   title: str
@@ -40,6 +42,8 @@ class Benchmark:
   image_name: str = '.+'
   label_ending: str = '.png'
   image_size: tuple[int, int] | None = None
+  folder: str = ''
+  palette: bool = False
 
   def image(self, path: Path) -> str | None:
     """The image that a file belongs to; None if its name says none."""
@@ -66,6 +70,8 @@ BENCHMARKS = {
     void_id=255,
     splits={'test': 1456, 'val': 1449},
     archives=('.tar.gz', '.tgz'),
+    folder='results/VOC2012/Segmentation/{competition}_{split}_cls/',
+    palette=True,
   ),
   # evaluation/evalPixelLevelSemanticLabeling.py of mcordts/cityscapesScripts
   'cityscapes': Benchmark(

@@ -1,4 +1,4 @@
-"""ADE20K's and VOC's figures equal transcriptions of their definitions; what is written is exact."""
+"""ADE20K's and VOC's figures equal transcriptions of their definitions, and are written exactly."""
 
 import csv
 import io
@@ -48,8 +48,8 @@ def fabricated(label_ids, predicted_ids, images=3):
   rng = np.random.default_rng(0)
   for size in range(40, 40 + images):
     label = rng.choice(label_ids, (size, 33))
-    wrong = rng.random(label.shape) < 1 / 3
-    yield label, np.where(wrong | ~np.isin(label, predicted_ids), rng.choice(predicted_ids), label)
+    right = (rng.random(label.shape) < 2 / 3) & np.isin(label, predicted_ids)
+    yield label, np.where(right, label, rng.choice(predicted_ids, label.shape))
 
 
 def counted(pairs, num_ids):
