@@ -53,5 +53,6 @@ def draw(confusion: np.ndarray, spec: DatasetSpec) -> np.ndarray:
     strip = Image.new('RGB', (longest + pad, size + 4), PAPER)
     ImageDraw.Draw(strip).text((0, (size + 4) / 2), name, _INK, font, anchor='lm')
     upright = strip.rotate(90, expand=True)
-    picture.paste(upright, (left + column * cell + (cell - size - 4) // 2, top - upright.height - 4))
+    x = left + column * cell + (cell - size - 4) // 2
+    picture.paste(upright, (x, top - upright.height - 4))
   return np.asarray(picture)

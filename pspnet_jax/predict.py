@@ -92,8 +92,8 @@ _SIZES = ('batch_size', 'canvas_mb')
 _KEYS = (*settings.PROTOCOL_KEYS, *_SIZES)  # of config.eval
 
 
-def main(config: ml_collections.ConfigDict) -> None:
-  del config  # the checkpoint's card says all; only what is overridden counts
+def protocol_options() -> dict[str, Any]:
+  """What --config.eval.KEY=VALUE flags change; UserError for keys without bearing."""
   given = {}
   for key, value in cli.overrides().items():
     group, _, name = key.partition('.')
@@ -102,14 +102,18 @@ def main(config: ml_collections.ConfigDict) -> None:
       raise UserError(f'--config.{key} does not bear on prediction: it knows {known}.')
     given[name] = value
   options = {name: given[name] for name in _SIZES if name in given}
-  options |= settings.protocol_changes(given)
+  return options | settings.protocol_changes(given)
+
+
+def main(config: ml_collections.ConfigDict) -> None:
+  del config  # the checkpoint's card says all; only what is overridden counts
   predict(
     Path(FLAGS.workdir),
     Path(FLAGS.input),
     Path(FLAGS.output),
     which=cli.which_checkpoint(FLAGS.checkpoint),
     overlays=FLAGS.overlays,
-    **options,
+    **protocol_options(),
   )
 
 

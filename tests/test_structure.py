@@ -11,14 +11,15 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 
 # Rooms from top to bottom; a module may import from its own room and from those below.
 ROOMS = [
-  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export'},
+  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export', 'score', 'submit'},
   {'cli', 'from_config'},
   {'evaluation', 'predictor', 'checkup', '__init__', 'weights.init_from'},
   {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'contact_sheet'},
+  {'submissions', 'official.files'},
   {'stop_signals', 'weights.importing', 'weights.exporting'},
   {'weights.recognise'},
   {'weights.semseg', 'weights.mmseg', 'weights.mit', 'weights.caffe', 'weights.imagenet'},
-  {'weights.source', 'weights.class_lists'},
+  {'weights.source'},
   {
     'train_step',
     'card',
@@ -33,14 +34,33 @@ ROOMS = [
     'legends',
     'partial_scores',
     'confusion_picture',
+    'official.figures',
+    'official.ade20k',
+    'official.voc2012',
+    'official.cityscapes',
   },
+  {'official.counts', 'official.benchmarks'},
   {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
   {'data.loader', 'data.survey', 'data.id_patterns'},
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
-  {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes', 'data.pairing'},
+  {
+    'models.resnet',
+    'data.scene_drawing',
+    'data.decode',
+    'data.classes',
+    'data.known_classes',
+    'data.pairing',
+  },
   {'models.layers'},
   {'ops', 'data.spec', 'protocol', 'resampling', 'weights.table', 'weights.files'},
-  {'errors', 'models.__init__', 'data.__init__', 'weights.__init__', 'weights.caffemodel'},
+  {
+    'errors',
+    'models.__init__',
+    'data.__init__',
+    'weights.__init__',
+    'official.__init__',
+    'weights.caffemodel',
+  },
 ]
 
 
@@ -77,7 +97,16 @@ def test_the_network_knows_nothing_of_data():
 
 def test_only_commands_see_a_config():
   for name, path in modules().items():
-    if name not in {'settings', 'cli', 'from_config', 'train', 'evaluate', 'predict', 'doctor'}:
+    if name not in {
+      'settings',
+      'cli',
+      'from_config',
+      'train',
+      'evaluate',
+      'predict',
+      'submit',
+      'doctor',
+    }:
       assert 'ml_collections' not in imports_of(path), name
 
 

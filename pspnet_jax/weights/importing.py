@@ -12,11 +12,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from pspnet_jax.card import Card
+from pspnet_jax.data.known_classes import known_classes, numbered_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.weights import files, recognise
-from pspnet_jax.weights.class_lists import known_classes, numbered_classes
 from pspnet_jax.weights.source import Source
 from pspnet_jax.weights.table import NamedArrays
 
