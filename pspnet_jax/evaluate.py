@@ -10,21 +10,21 @@ flag changes it: --config.eval.protocol=semseg, --config.eval.scales=0.5,0.75,1,
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ml_collections
-import numpy as np
 from absl import flags
 
-from pspnet_jax import cli, evaluation, from_config, settings, visualize
+from pspnet_jax import cli, evaluation, evaluation_files, from_config, settings
 from pspnet_jax.checkpoints import Checkpoints, Which
-from pspnet_jax.data.spec import DatasetSpec, Example
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.evaluation_files import Shown
 from pspnet_jax.metrics import Scores
+from pspnet_jax.partial_scores import PartialScores
 from pspnet_jax.reporting import Reporter
+from pspnet_jax.stop_signals import StopSignals
 
 
 def evaluate(
@@ -33,7 +33,9 @@ def evaluate(
   which: Which = 'best',
   changes: Mapping[str, Any] | None = None,
 ) -> Scores:
-  """Prints the scores of a checkpoint, and writes them and a picture to `workdir/evaluation`.
+  """Prints the scores of a checkpoint, and writes them and pictures to `workdir/evaluation`.
+
+  Interrupted, it goes on where it stopped when it is called again with the same arguments.
 
   Args:
     config: says which data, and how scores are counted.
@@ -61,63 +63,60 @@ def evaluate(
   checkpoints.close()
   inference = from_config.make_inference(config, network, card)
 
-  shown: list[tuple[Example, np.ndarray]] = []
-  with Reporter(None, total_steps=len(source)) as report:
-    how = card.protocol.describe(card.crop_size)
-    report.say(f'Evaluating step {step} of {workdir} on {len(source):,} images: {how}.')
-    confusion = evaluation.confusion_matrix(
-      inference,
-      params,
-      batch_stats,
-      source,
-      threads=config.threads or None,
-      on_label=lambda _, example, label: shown.append((example, label)),
-      pictures=config.pictures,
-      on_progress=report.advance,
-      skip_bad=config.data_errors == 'skip',
-    )
+  folder = workdir / 'evaluation'
+  title = f'step {step} of {workdir}, {len(source):,} images'
+  how = card.protocol.describe(card.crop_size)
+  # Counts go on only if nothing has changed that they depend on.
+  question = {'step': step, 'card': card.to_json(), 'data': config.data.to_dict()}
+  question['images'] = len(source)
+  partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
+  with Reporter(None, total_steps=len(source)) as report, StopSignals() as stop:
+    report.say(f'Evaluating {title}: {how}.')
+    if partial.done:
+      report.say(f'{partial.done:,} images were counted before: going on from there.')
+
+    def progress(done: int) -> None:
+      report.advance(done)
+      stop.check()
+
+    try:
+      confusion = evaluation.confusion_matrix(
+        inference,
+        params,
+        batch_stats,
+        source,
+        threads=config.threads or None,
+        on_progress=progress,
+        skip_bad=config.data_errors == 'skip',
+        partial=partial,
+      )
+    except Stopped as e:
+      raise Stopped(
+        f'stopped after {partial.done:,} of {len(source):,} images: the same command goes on '
+        'from there.',
+        stop.received or e.status - 128,
+      ) from e
     scores = Scores(confusion, card.protocol.absent_classes)
     rows, means = evaluation.table(scores, source.spec)
     report.table(evaluation.COLUMNS, rows, footer=means)
     report.say(evaluation.summary(scores))
-    report.say(
-      f'Scores and a picture: {_write(workdir / "evaluation", scores, source.spec, shown)}'
+
+    def show(indices: list[int]) -> list[Shown]:
+      usable = [index for index in indices if index in partial.image_iou]
+      pairs = evaluation.label_examples(inference, params, batch_stats, source, usable)
+      return [Shown(*pair, partial.image_iou[i]) for i, pair in zip(usable, pairs, strict=True)]
+
+    evaluation_files.write(
+      folder,
+      scores,
+      source.spec,
+      {'title': title, 'protocol': dataclasses.asdict(card.protocol)},
+      typical=show(evaluation.spread(len(source), config.pictures)),
+      worst=show(partial.worst(config.pictures)),
     )
+    partial.remove()
+    report.say(f'Scores, tables and pictures are in {folder}.')
   return scores
-
-
-def _write(
-  folder: Path, scores: Scores, spec: DatasetSpec, shown: list[tuple[Example, np.ndarray]]
-) -> str:
-  try:
-    folder.mkdir(exist_ok=True)
-    figures = {
-      'mIoU': scores.miou,
-      'mAcc': scores.macc,
-      'aAcc': scores.aacc,
-      'absent_classes': scores.absent_classes,
-      'IoU': dict(zip(spec.class_names, _json_floats(scores.iou), strict=True)),
-      'accuracy': dict(zip(spec.class_names, _json_floats(scores.accuracy), strict=True)),
-      'confusion': scores.confusion.tolist(),
-    }
-    (folder / 'scores.json').write_text(json.dumps(figures, indent=1) + '\n')
-  except OSError as e:
-    raise cannot_write(folder, e) from e
-  if not shown:
-    return str(folder / 'scores.json')
-  picture = visualize.panel(
-    [example['image'] for example, _ in shown],
-    [example['label'] for example, _ in shown],
-    [label for _, label in shown],
-    spec,
-    names=[example['name'] for example, _ in shown],
-  )
-  visualize.write_image(folder / 'predictions.png', picture)
-  return f'{folder / "scores.json"}, {folder / "predictions.png"}'
-
-
-def _json_floats(values: np.ndarray) -> list[float | None]:
-  return [None if np.isnan(x) else float(x) for x in values]
 
 
 def main(config: ml_collections.ConfigDict) -> None:

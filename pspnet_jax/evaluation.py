@@ -155,6 +155,16 @@ def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> tuple[Con
   return total.merge(counts), jnp.mean(iou, where=labelled > 0)
 
 
+def label_examples(
+  inference: Inference, params: Arrays, batch_stats: Arrays, source: Source, indices: list[int]
+) -> Iterator[tuple[Example, np.ndarray]]:
+  """Some examples with their predicted labels, uint8 [H, W]."""
+  examples = ((example, example['image']) for example in map(source.__getitem__, indices))
+  for example, label in inference.labels(params, batch_stats, examples):
+    height, width = example['label'].shape
+    yield example, np.asarray(label)[:height, :width].astype(np.uint8)
+
+
 COLUMNS = ('class', 'IoU %', 'accuracy %', 'pixels %')
 
 

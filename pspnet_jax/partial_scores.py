@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,13 @@ class PartialScores:
     self.confusion = np.zeros((num_classes, num_classes), np.int64)
     self.image_iou: dict[int, float] = {}
     try:
-      with np.load(path) as kept:
+      with path.open('rb') as file, np.load(file) as kept:
         if str(kept['key']) == self._key:
           self.done, self.left_out = int(kept['done']), set(kept['left_out'].tolist())
           self.confusion = kept['confusion']
           indices, values = kept['indices'].tolist(), kept['image_iou'].tolist()
           self.image_iou = dict(zip(indices, values, strict=True))
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
       pass  # none, or a damaged one: from the beginning
 
   def save(self) -> None:

@@ -13,7 +13,7 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 ROOMS = [
   {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export', 'score', 'submit'},
   {'cli', 'from_config'},
-  {'evaluation', 'predictor', 'checkup', '__init__', 'weights.init_from'},
+  {'evaluation', 'evaluation_files', 'predictor', 'checkup', '__init__', 'weights.init_from'},
   {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'contact_sheet'},
   {'submissions', 'official.files'},
   {'stop_signals', 'weights.importing', 'weights.exporting'},

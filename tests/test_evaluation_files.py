@@ -1,0 +1,75 @@
+"""What an evaluation writes, read back."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pspnet_jax import confusion_picture, evaluation_files
+from pspnet_jax.data.known_classes import known_classes
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.evaluation_files import Shown
+from pspnet_jax.metrics import Scores
+
+SPEC = DatasetSpec(('road', 'sky', 'yak'), default_palette(3))
+CONFUSION = np.array([[6, 2, 0], [1, 11, 0], [0, 0, 0]], np.int64)
+
+
+def shown(name, iou):
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 255, (20, 30, 3)).astype(np.uint8)
+  label, prediction = rng.integers(0, 3, (2, 20, 30)).astype(np.uint8)
+  return Shown({'image': image, 'label': label, 'name': name}, prediction, iou)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  evaluation_files.write(
+    tmp_path / 'evaluation',
+    Scores(CONFUSION),
+    SPEC,
+    {'title': 'step 3', 'protocol': {'flip': True}},
+    typical=[shown('a', 0.5)],
+    worst=[shown('b', 0.1), shown('c', 0.2)],
+  )
+  return tmp_path / 'evaluation'
+
+
+def test_figures_are_the_same_in_every_form(folder):
+  values = json.loads((folder / 'scores.json').read_text())
+  iou = [6 / 9, 11 / 14]
+  assert values['mIoU'] == pytest.approx(np.mean(iou)) and values['aAcc'] == 17 / 20
+  assert values['IoU'] == {'road': iou[0], 'sky': iou[1], 'yak': None}
+  assert values['protocol'] == {'flip': True} and values['confusion'] == CONFUSION.tolist()
+  with (folder / 'scores.csv').open() as file:
+    rows = {(row['name'], row['figure']): row['value'] for row in csv.DictReader(file)}
+  assert float(rows['sky', 'IoU']) == iou[1] and rows['yak', 'IoU'] == ''
+  assert float(rows['', 'mIoU']) == values['mIoU'] and float(rows['road', 'pixels']) == 8 / 20
+  text = (folder / 'scores.md').read_text()
+  assert text.startswith('# step 3\n') and '| yak | - | - | 0.00 |' in text
+
+
+def test_pictures_show_what_they_say(folder):
+  heights = {}
+  for name in ('predictions', 'worst', 'confusion'):
+    with Image.open(folder / f'{name}.png') as picture:
+      heights[name] = picture.height
+  assert heights['worst'] > heights['predictions']  # two rows and one
+
+
+@pytest.mark.parametrize('num_classes', [3, 150])
+def test_the_confusion_picture_is_darkest_on_the_diagonal_of_a_sound_network(num_classes):
+  spec = SPEC if num_classes == 3 else known_classes(num_classes)
+  picture = confusion_picture.draw(np.eye(num_classes, dtype=np.int64) * 5, spec)
+  dark = (picture == confusion_picture._DARK).all(-1)
+  cell = 44 if num_classes == 3 else 13
+  assert dark.sum() >= num_classes * (cell - 2) ** 2 * 0.8  # less the numbers
+  rows, columns = np.nonzero(dark)
+  np.testing.assert_array_equal((rows - rows.min()) // cell, (columns - columns.min()) // cell)
+
+
+def test_a_class_without_pixels_has_an_empty_row():
+  empty = confusion_picture.draw(np.zeros((3, 3), np.int64), SPEC)
+  assert not (empty == confusion_picture._DARK).all(-1).any()
