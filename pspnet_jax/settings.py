@@ -57,6 +57,7 @@ def defaults() -> ml_collections.ConfigDict:
   c.model = model = ml_collections.ConfigDict()  # see models/pspnet.py
   model.depth = 50
   model.output_stride = 8
+  model.dilations = config_dict.placeholder(tuple)  # of the stages; None: from output_stride
   model.stem_channels = (64, 64, 128)
   model.width = 64
   model.stride_in_1x1 = model.contract_dilation = False
@@ -237,9 +238,9 @@ def check_values(config: ml_collections.ConfigDict) -> None:
   window = c.eval.window
   if window is not None:
     need(_integers(window, 2), 'eval.window', window, 'give height and width, as 473,473')
-  for key in ('bins', 'stem_channels'):
+  for key in ('bins', 'stem_channels', 'dilations'):
     value = c.model[key]
-    need(_integers(value), f'model.{key}', value, 'give whole numbers, as 1,2,3,6')
+    need((key == 'dilations' and value is None) or _integers(value), f'model.{key}', value, 'give whole numbers, as 1,2,3,6')
 
 
 def _numbers(values: object, length: int) -> bool:
