@@ -37,8 +37,7 @@ def convert(
   Raises:
     UserError: for whatever the user can mend; nothing is written then.
   """
-  if (output / 'checkpoints').exists():
-    raise UserError(f'{output} holds checkpoints already: name another folder with --output.')
+  check_is_new(output)
   converted = importing.convert(
     paths,
     source=source,
@@ -46,6 +45,17 @@ def convert(
     output_stride=output_stride,
     classes=None if class_names is None else _classes(class_names),
   )
+  write(converted, output)
+
+
+def check_is_new(output: Path) -> None:
+  """Raises UserError if the folder has checkpoints: they are never written over."""
+  if (output / 'checkpoints').exists():
+    raise UserError(f'{output} holds checkpoints already: name another folder with --output.')
+
+
+def write(converted: importing.Converted, output: Path) -> None:
+  """Says what it is and makes it checkpoint 0 of the new folder `output`."""
   print(converted.describe())
   state = TrainState(jnp.int32(0), converted.params, converted.batch_stats, opt_state=None)
   checkpoints = Checkpoints(output)

@@ -240,7 +240,12 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     need(_integers(window, 2), 'eval.window', window, 'give height and width, as 473,473')
   for key in ('bins', 'stem_channels', 'dilations'):
     value = c.model[key]
-    need((key == 'dilations' and value is None) or _integers(value), f'model.{key}', value, 'give whole numbers, as 1,2,3,6')
+    need(
+      (key == 'dilations' and value is None) or _integers(value),
+      f'model.{key}',
+      value,
+      'give whole numbers, as 1,2,3,6',
+    )
 
 
 def _numbers(values: object, length: int) -> bool:

@@ -11,14 +11,15 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 
 # Rooms from top to bottom; a module may import from its own room and from those below.
 ROOMS = [
-  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export'},
+  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export', 'zoo'},
   {'cli', 'from_config'},
   {'evaluation', 'predictor', 'checkup', '__init__', 'weights.init_from'},
   {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'contact_sheet'},
-  {'stop_signals', 'weights.importing', 'weights.exporting'},
+  {'stop_signals', 'weights.published'},
+  {'weights.importing', 'weights.exporting'},
   {'weights.recognise'},
   {'weights.semseg', 'weights.mmseg', 'weights.mit', 'weights.caffe', 'weights.imagenet'},
-  {'weights.source', 'weights.class_lists'},
+  {'weights.source', 'weights.class_lists', 'weights.download'},
   {
     'train_step',
     'card',
@@ -36,7 +37,7 @@ ROOMS = [
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
   {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes', 'data.pairing'},
   {'models.layers'},
-  {'ops', 'data.spec', 'weights.table', 'weights.files'},
+  {'ops', 'data.spec', 'weights.table', 'weights.files', 'weights.zoo'},
   {'errors', 'models.__init__', 'data.__init__', 'weights.__init__', 'weights.caffemodel'},
 ]
 
