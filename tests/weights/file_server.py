@@ -66,7 +66,7 @@ def serve(content: bytes, name: str = 'net.pth') -> Iterator[FileServer]:
   files = FileServer(content)
 
   class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
       files.answer(self)
 
     def log_message(self, *_):

@@ -132,7 +132,7 @@ def test_no_server_is_one_sentence_at_once(monkeypatch):
   monkeypatch.setattr(download.time, 'sleep', None)
   with serve(CONTENT) as server:
     pass
-  with pytest.raises(UserError, match='cannot fetch .*: Connection refused'):
+  with pytest.raises(UserError, match=r'cannot fetch .*: Connection refused'):
     download.fetch(server.address, SHA256)
 
 
@@ -198,5 +198,5 @@ def test_the_cache_is_where_the_environment_says(monkeypatch):
 def test_a_cache_that_cannot_be_written_is_said(server, tmp_path, monkeypatch):
   (tmp_path / 'file').write_text('')
   monkeypatch.setenv('PSPNET_JAX_CACHE', str(tmp_path / 'file'))
-  with pytest.raises(UserError, match='cannot write to .*file'):
+  with pytest.raises(UserError, match=r'cannot write to .*file'):
     download.fetch(server.address, SHA256)
