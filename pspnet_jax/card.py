@@ -7,29 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
-from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-  """How an image is brought to the network and back.
-
-  Args:
-    window: height and width of the windows slid over an image; None runs the whole image at once.
-    stride: distance of neighbouring windows as a share of their size; 2/3 in the paper's code.
-    flip: whether softmax is averaged with that of the mirrored image.
-  """
-
-  window: tuple[int, int] | None = None
-  stride: float = 2 / 3
-  flip: bool = False
-
-  def __post_init__(self):
-    if not 0 < self.stride <= 1:
-      raise UserError(f'window stride {self.stride} is not in (0, 1]: change eval.stride.')
-    if self.window is not None and (len(self.window) != 2 or min(self.window) < 1):
-      raise UserError(f'window {self.window} is not a height and a width: change eval.window.')
+from pspnet_jax.protocol import PLAIN, Protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +28,7 @@ class Card:
   network: Mapping[str, Any]
   spec: DatasetSpec
   crop_size: tuple[int, int]
-  protocol: Protocol = Protocol()
+  protocol: Protocol = PLAIN
   mean: tuple[float, float, float] = IMAGENET_MEAN
   std: tuple[float, float, float] = IMAGENET_STD
   source: Mapping[str, Any] | None = None

@@ -3,8 +3,8 @@
 python -m pspnet_jax.evaluate --workdir=/tmp/scenes
 
 The data are those of the run, or of --config=FILE.py. The protocol is the checkpoint's, unless a
-flag changes it: --config.eval.window=473,473 slides windows, --config.eval.flip=True averages with
-the mirror image.
+flag changes it: --config.eval.protocol=semseg, --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75,
+--config.eval.flip=True; docs/evaluation.md has them all.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from pspnet_jax import cli, evaluation, from_config, visualize
+from pspnet_jax import cli, evaluation, from_config, settings, visualize
 from pspnet_jax.checkpoints import Checkpoints, Which
 from pspnet_jax.data.spec import DatasetSpec, Example
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
 from pspnet_jax.reporting import Reporter
 
@@ -40,7 +39,7 @@ def evaluate(
     config: says which data, and how scores are counted.
     workdir: of a run or a conversion. Network, pixels and protocol are those of its card.
     which: the checkpoint.
-    changes: fields of the card's protocol; see `card.Protocol`.
+    changes: to the card's protocol; see `protocol.Protocol.changed`.
 
   Raises:
     UserError: for whatever the user can mend.
@@ -48,7 +47,7 @@ def evaluate(
   checkpoints = Checkpoints(workdir, read_only=True)
   step = checkpoints.step(which)
   card = checkpoints.card(step)
-  card = dataclasses.replace(card, protocol=dataclasses.replace(card.protocol, **(changes or {})))
+  card = dataclasses.replace(card, protocol=card.protocol.changed(**(changes or {})))
   source = from_config.open_split(config, 'val')
   theirs, ours = card.spec.class_names, source.spec.class_names
   # Converted weights may name the same classes in other words.
@@ -60,14 +59,12 @@ def evaluate(
   network = card.build_network()
   params, batch_stats = checkpoints.weights(network, step)
   checkpoints.close()
-  inference = Inference(network, card, batch_size=config.eval.batch_size)
+  inference = from_config.make_inference(config, network, card)
 
   shown: list[tuple[Example, np.ndarray]] = []
   with Reporter(None, total_steps=len(source)) as report:
-    window = card.protocol.window
-    how = f'windows of {window[0]}×{window[1]}' if window else 'whole images'
-    flip = ', averaged with the mirror image' if card.protocol.flip else ''
-    report.say(f'Evaluating step {step} of {workdir} on {len(source):,} images: {how}{flip}.')
+    how = card.protocol.describe(card.crop_size)
+    report.say(f'Evaluating step {step} of {workdir} on {len(source):,} images: {how}.')
     confusion = evaluation.confusion_matrix(
       inference,
       params,
@@ -79,7 +76,7 @@ def evaluate(
       on_progress=report.advance,
       skip_bad=config.data_errors == 'skip',
     )
-    scores = Scores(confusion, config.eval.absent_classes)
+    scores = Scores(confusion, card.protocol.absent_classes)
     rows, means = evaluation.table(scores, source.spec)
     report.table(evaluation.COLUMNS, rows, footer=means)
     report.say(evaluation.summary(scores))
@@ -123,14 +120,9 @@ def _json_floats(values: np.ndarray) -> list[float | None]:
   return [None if np.isnan(x) else float(x) for x in values]
 
 
-_PROTOCOL = ('window', 'stride', 'flip')  # keys of config.eval that a flag may change
-
-
 def main(config: ml_collections.ConfigDict) -> None:
-  given = cli.overrides()
-  changes = {name: given[f'eval.{name}'] for name in _PROTOCOL if f'eval.{name}' in given}
-  if given.get('eval.whole_images'):
-    changes['window'] = None
+  given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
+  changes = settings.protocol_changes(given)
   evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint), changes)
 
 

@@ -81,12 +81,13 @@ def confusion_matrix(
       yield (index, example), example['image']
 
   stream = inference.labels(params, batch_stats, images())
-  for done, ((index, example), prediction, where) in enumerate(stream, 1):
+  for done, ((index, example), prediction) in enumerate(stream, 1):
+    height, width = example['label'].shape
     label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # canvas beyond the image is ignored
-    label[where] = example['label']
+    label[:height, :width] = example['label']
     confusion = _add(confusion, label, prediction)
     if on_label is not None and index in wanted:
-      on_label(index, example, np.asarray(prediction, np.uint8)[where])
+      on_label(index, example, np.asarray(prediction, np.uint8)[:height, :width])
     if on_progress is not None:
       on_progress(done)
   total = parallel.sum_over_processes(confusion.compute())

@@ -13,12 +13,15 @@ import numpy as np
 import optax
 
 from pspnet_jax import optim, parallel, settings
-from pspnet_jax.card import Card, Protocol
+from pspnet_jax.card import Card
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.data.spec import DatasetSpec, Source
 from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.inference import Inference
+from pspnet_jax.models.network import Network
+from pspnet_jax.protocol import PLAIN
 from pspnet_jax.reporting import Reporter
 
 
@@ -87,22 +90,22 @@ def make_choice(
   return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
 
 
-def make_protocol(config: ml_collections.ConfigDict) -> Protocol:
-  """How images are evaluated."""
-  e = config.eval
-  window = e.window or (None if e.whole_images else config.crop_size)
-  return Protocol(window=window, stride=e.stride, flip=e.flip)
-
-
 def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
   """What will travel with the weights."""
   return Card(
     network={'num_classes': spec.num_classes, **config.model},
     spec=spec,
     crop_size=config.crop_size,
-    protocol=make_protocol(config),
+    protocol=PLAIN.changed(**settings.protocol_changes(config.eval)),
     mean=config.mean,
     std=config.std,
+  )
+
+
+def make_inference(config: ml_collections.ConfigDict, network: Network, card: Card) -> Inference:
+  """What evaluates a network, by the protocol of its card."""
+  return Inference(
+    network, card, batch_size=config.eval.batch_size, canvas_mb=config.eval.canvas_mb
   )
 
 

@@ -51,12 +51,17 @@ def max_pool(x: jax.Array) -> jax.Array:
   return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
 
 
-def bilinear_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:
-  """Weights of bilinear interpolation along one axis, float64 [size_out, size_in].
+def bilinear_taps(
+  size_in: int, size_out: int, align_corners: bool
+) -> tuple[np.ndarray, np.ndarray]:
+  """Bilinear interpolation along one axis: the two pixels that make an output pixel.
 
   `align_corners` maps the centres of the outermost pixels onto each other (Caffe's Interp and
   semseg); otherwise pixels are areas and positions are clamped at the border (half-pixel rule, as
   OpenCV and torch's align_corners=False). No anti-aliasing when shrinking, as in both.
+
+  Returns:
+    index int [size_out, 2] and weight float64 [size_out, 2].
   """
   i = np.arange(size_out)
   if align_corners:
@@ -66,9 +71,14 @@ def bilinear_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndar
   low = np.minimum(position.astype(int), size_in - 1)
   high = np.minimum(low + 1, size_in - 1)
   fraction = position - low
+  return np.stack([low, high], 1), np.stack([1 - fraction, fraction], 1)
+
+
+def bilinear_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:
+  """The same as a matrix, float64 [size_out, size_in]; see `bilinear_taps`."""
+  index, weight = bilinear_taps(size_in, size_out, align_corners)
   matrix = np.zeros((size_out, size_in))
-  matrix[i, low] += 1 - fraction
-  matrix[i, high] += fraction
+  np.add.at(matrix, (np.arange(size_out)[:, None], index), weight)
   return matrix
 
 

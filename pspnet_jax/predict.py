@@ -17,7 +17,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from pspnet_jax import cli, predictor, visualize
+from pspnet_jax import cli, predictor, settings, visualize
 from pspnet_jax.checkpoints import Which
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import list_images
@@ -88,18 +88,21 @@ def _write(
     visualize.write_image(output / 'overlays' / target, picture)
 
 
-_PROTOCOL = ('window', 'stride', 'flip', 'batch_size')  # keys of config.eval
+_SIZES = ('batch_size', 'canvas_mb')
+_KEYS = (*settings.PROTOCOL_KEYS, *_SIZES)  # of config.eval
 
 
 def main(config: ml_collections.ConfigDict) -> None:
   del config  # the checkpoint's card says all; only what is overridden counts
-  options = {}
+  given = {}
   for key, value in cli.overrides().items():
     group, _, name = key.partition('.')
-    if group != 'eval' or name not in _PROTOCOL:
-      known = ', '.join(f'--config.eval.{name}' for name in _PROTOCOL)
+    if group != 'eval' or name not in _KEYS:
+      known = ', '.join(f'--config.eval.{name}' for name in _KEYS)
       raise UserError(f'--config.{key} does not bear on prediction: it knows {known}.')
-    options[name] = value
+    given[name] = value
+  options = {name: given[name] for name in _SIZES if name in given}
+  options |= settings.protocol_changes(given)
   predict(
     Path(FLAGS.workdir),
     Path(FLAGS.input),

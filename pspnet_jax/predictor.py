@@ -29,17 +29,22 @@ class Predictor:
     card: what the weights need to be used.
     params, batch_stats: the weights.
     batch_size: windows run together.
+    canvas_mb: megabytes of scores an image may take on the device.
   """
 
-  def __init__(self, card: Card, params: Arrays, batch_stats: Arrays, *, batch_size: int = 4):
-    # One window shape for all images: a network that was evaluated on whole images slides windows
-    # of its training crop, so that new image sizes compile nothing.
-    protocol = card.protocol
-    if protocol.window is None:
-      protocol = dataclasses.replace(protocol, window=card.crop_size)
-    self.card = dataclasses.replace(card, protocol=protocol)
+  def __init__(
+    self,
+    card: Card,
+    params: Arrays,
+    batch_stats: Arrays,
+    *,
+    batch_size: int = 4,
+    canvas_mb: int = 1024,
+  ):
+    self.card = card
     self._weights = (params, batch_stats)
-    self._inference = Inference(card.build_network(), self.card, batch_size=batch_size)
+    network = card.build_network()
+    self._inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
 
   @property
   def spec(self) -> DatasetSpec:
@@ -48,15 +53,24 @@ class Predictor:
 
   def __call__(self, image: np.ndarray | str | Path) -> np.ndarray:
     """Class ids uint8 [H, W] of an image uint8 [H, W, 3] (RGB) or of a file, held upright."""
-    if isinstance(image, str | Path):
-      image = read_image(image, exif_orientation=True)
-    [(_, label)] = self.stream([(None, image)])
+    [(_, label)] = self.stream([(None, _read(image))])
     return label
+
+  def probabilities(self, image: np.ndarray | str | Path) -> np.ndarray:
+    """As calling it, with the probability of each class: float32 [H, W, C]."""
+    image = _read(image)
+    [(_, scores)] = self._inference.probabilities(*self._weights, [(None, image)])
+    return np.asarray(scores)[: image.shape[0], : image.shape[1]]
 
   def stream(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
     """Labels (tag, image) pairs in order, keeping the accelerator busy across images."""
-    for tag, label, where in self._inference.labels(*self._weights, images):
-      yield tag, np.asarray(label, np.uint8)[where]
+    pairs = (((tag, image.shape), image) for tag, image in images)
+    for (tag, (height, width, _)), label in self._inference.labels(*self._weights, pairs):
+      yield tag, np.asarray(label)[:height, :width].astype(np.uint8)
+
+
+def _read(image: np.ndarray | str | Path) -> np.ndarray:
+  return image if isinstance(image, np.ndarray) else read_image(Path(image), exif_orientation=True)
 
 
 def load(
@@ -64,33 +78,27 @@ def load(
   *,
   which: Which = 'best',
   batch_size: int = 4,
-  window: tuple[int, int] | None = None,
-  stride: float | None = None,
-  flip: bool | None = None,
+  canvas_mb: int = 1024,
+  **changes: Any,
 ) -> Predictor:
   """The network trained in `workdir`.
 
   Args:
     workdir: of a training run.
     which: 'best' (by validation mIoU), 'latest', or a step.
-    batch_size: windows run together.
-    window, stride, flip: changes to the card's protocol; see `card.Protocol`.
+    batch_size, canvas_mb: see `Inference`.
+    **changes: to the card's protocol, such as `flip=True` or `protocol='semseg'`; see
+      `protocol.Protocol.changed`.
 
   Raises:
     UserError: if there is no such checkpoint.
   """
   checkpoints = Checkpoints(workdir, read_only=True)
   card = checkpoints.card(which)
-  protocol = dataclasses.replace(
-    card.protocol,
-    window=window or card.protocol.window,
-    stride=stride or card.protocol.stride,
-    flip=card.protocol.flip if flip is None else flip,
-  )
-  card = dataclasses.replace(card, protocol=protocol)
+  card = dataclasses.replace(card, protocol=card.protocol.changed(**changes))
   params, batch_stats = checkpoints.weights(card.build_network(), which)
   checkpoints.close()
-  return Predictor(card, params, batch_stats, batch_size=batch_size)
+  return Predictor(card, params, batch_stats, batch_size=batch_size, canvas_mb=canvas_mb)
 
 
 def load_pretrained(

@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,13 @@ from ml_collections import config_dict
 from pspnet_jax.card import with_tuples
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
+from pspnet_jax.protocol import PLAIN
 
 SAVED_AS = 'config.json'  # in the workdir
+PROTOCOL_KEYS = (  # of config.eval
+  *('protocol', 'base_size', 'scales', 'window', 'whole_images', 'stride', 'flip'),
+  'absent_classes',
+)
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -84,13 +90,18 @@ def defaults() -> ml_collections.ConfigDict:
   loss.ohem_min_kept = 0  # online hard example mining: at least so many pixels an image; 0: off
   loss.ohem_threshold = 0.7  # and all whose class is given a lower probability
 
-  c.eval = evaluation = ml_collections.ConfigDict()  # see card.py
-  evaluation.window = config_dict.placeholder(tuple)  # slid over the image; None: crop_size, or
-  evaluation.whole_images = False  # the image as it is: compiles for every size of image
-  evaluation.stride = 2 / 3  # of the window
-  evaluation.flip = False
+  c.eval = evaluation = ml_collections.ConfigDict()
+  evaluation.protocol = 'plain'  # or semseg, caffe, mmseg, mmseg_slide; see protocol.py
+  # What differs from the protocol; None: nothing.
+  evaluation.base_size = config_dict.placeholder(tuple)  # (512,), or (2048, 1024) for mmseg's
+  evaluation.scales = config_dict.placeholder(tuple)
+  evaluation.window = config_dict.placeholder(tuple)  # height, width
+  evaluation.whole_images = False  # no windows: compiles for every size of image
+  evaluation.stride = config_dict.placeholder(float)  # of the window
+  evaluation.flip = config_dict.placeholder(bool)
+  evaluation.absent_classes = config_dict.placeholder(str)  # 'exclude' or 'zero'; see metrics.py
   evaluation.batch_size = 8  # windows at a time
-  evaluation.absent_classes = 'exclude'  # or 'zero'; see metrics.py
+  evaluation.canvas_mb = 1024  # of an image's scores on the device; larger images: in tiles
   return c
 
 
@@ -200,6 +211,14 @@ def check_key(config: ml_collections.ConfigDict, key: str, where: str) -> None:
     raise UserError(f'{where} sets the unknown config key {key!r}: {hint}')
 
 
+def protocol_changes(given: Mapping[str, Any]) -> dict[str, Any]:
+  """What `given`, keys of config.eval, says of the protocol: arguments of `Protocol.changed`."""
+  changes = {key: given[key] for key in PROTOCOL_KEYS if given.get(key) is not None}
+  if changes.pop('whole_images', False):
+    changes['window'] = 'image'
+  return changes
+
+
 def check_values(config: ml_collections.ConfigDict) -> None:
   """Raises UserError for a value that would only fail later, or never and do harm."""
   c = config
@@ -214,13 +233,8 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     need(c[key] >= 0, key, c[key], 'make it 0 or more')
   need(0 <= c.ema_decay < 1, 'ema_decay', c.ema_decay, 'give a number in [0, 1)')
   need(c.optimizer.base_lr > 0, 'optimizer.base_lr', c.optimizer.base_lr, 'make it positive')
-  need(c.eval.batch_size >= 1, 'eval.batch_size', c.eval.batch_size, 'make it at least 1')
-  need(
-    c.eval.absent_classes in ('exclude', 'zero'),
-    'eval.absent_classes',
-    c.eval.absent_classes,
-    "give 'exclude' or 'zero'",
-  )
+  for key in ('batch_size', 'canvas_mb'):
+    need(c.eval[key] >= 1, f'eval.{key}', c.eval[key], 'make it at least 1')
   need(c.data_errors in ('raise', 'skip'), 'data_errors', c.data_errors, "give 'raise' or 'skip'")
   weights = c.loss.class_weights
   sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)
@@ -235,9 +249,7 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')
   need(_integers(c.crop_size, 2), 'crop_size', c.crop_size, 'give height and width, as 473,473')
-  window = c.eval.window
-  if window is not None:
-    need(_integers(window, 2), 'eval.window', window, 'give height and width, as 473,473')
+  PLAIN.changed(**protocol_changes(c.eval))  # checks its fields itself
   for key in ('bins', 'stem_channels', 'dilations'):
     value = c.model[key]
     need(

@@ -59,7 +59,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   schedule, tx = from_config.make_optimizer(c, network.param_shapes)
   train_step = make_train_step(network, tx, **from_config.step_options(c))
   train_step = jax.jit(train_step, donate_argnums=(0, 1), out_shardings=on_mesh)
-  inference = Inference(network, card, batch_size=c.eval.batch_size)
+  inference = from_config.make_inference(c, network, card)
 
   def new_state() -> TrainState:
     return TrainState.create(network, tx, seed=c.seed, ema_decay=c.ema_decay)
@@ -229,7 +229,7 @@ def _evaluate(
     on_progress=lambda _: stop.check(),
     skip_bad=c.data_errors == 'skip',
   )
-  scores = Scores(confusion, c.eval.absent_classes)
+  scores = Scores(confusion, inference.card.protocol.absent_classes)
   values = {'val/mIoU': scores.miou, 'val/mAcc': scores.macc, 'val/aAcc': scores.aacc}
   report.scalars(step, values)
   report.images(step, pictures)

@@ -109,9 +109,7 @@ def test_configs_of_the_project_load_and_build(path):
     ('std', (1.0, 2.0, 0.0)),
     ('crop_size', (40,)),
     ('crop_size', (40.5, 40)),
-    ('eval.window', (473,)),
     ('eval.batch_size', 0),
-    ('eval.absent_classes', 'none'),
     ('model.bins', ('a',)),
     ('optimizer.base_lr', -0.1),
     ('data_errors', 'ignore'),
@@ -142,3 +140,22 @@ def test_keys_that_have_gone_since_a_config_was_saved_are_left_out(tmp_path):
   saved = settings.load_saved(tmp_path / 'config.json')
   assert 'gone' not in saved and 'gone' not in saved.model
   saved.data.train.list_file = 'a.txt'  # None is a field that can still be set
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'says'),
+  [
+    ('window', (473,), r'window \(473,\) is not a height and a width'),
+    ('absent_classes', 'none', "absent_classes 'none' is none of exclude, zero"),
+    ('protocol', 'semsg', "no evaluation protocol 'semsg': did you mean semseg"),
+    ('base_size', (0,), r'base size \(0,\) is not'),
+    ('scales', (), 'scales'),
+    ('stride', 0.0, 'stride 0.0 is not in'),
+  ],
+)
+def test_a_bad_protocol_is_refused_before_the_run(key, value, says):
+  c = settings.defaults()
+  c.eval.protocol = 'caffe'
+  c.eval[key] = value
+  with pytest.raises(UserError, match=says):
+    settings.check_values(c)

@@ -28,6 +28,7 @@ ROOMS = [
     'data.diagnosis',
     'data.tolerant',
     'data.rare_classes',
+    'views',
     'console',
     'run_files',
     'legends',
@@ -37,7 +38,7 @@ ROOMS = [
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
   {'models.resnet', 'data.scene_drawing', 'data.decode', 'data.classes', 'data.pairing'},
   {'models.layers'},
-  {'ops', 'data.spec', 'weights.table', 'weights.files', 'weights.zoo'},
+  {'ops', 'data.spec', 'protocol', 'resampling', 'weights.table', 'weights.files', 'weights.zoo'},
   {'errors', 'models.__init__', 'data.__init__', 'weights.__init__', 'weights.caffemodel'},
 ]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pspnet_jax.card import Protocol
+import dataclasses
+
 from pspnet_jax.models.resnet import DEPTHS
+from pspnet_jax.protocol import CAFFE
 from pspnet_jax.weights.source import CITYSCAPES, Conventions, Source, network_conventions
 from pspnet_jax.weights.table import Table, conv_bn
 
@@ -50,7 +52,7 @@ def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Con
   The network takes blue first there. Its first kernel is turned round when it is read, and here
   the mean is in the order red, green, blue: the same numbers come out.
   """
-  crop = (713, 713) if num_classes == CITYSCAPES else (473, 473)
+  cityscapes = num_classes == CITYSCAPES
   network = network_conventions(
     align_corners=True if align_corners is None else align_corners,
     stride_in_1x1=depth == 50,
@@ -58,8 +60,8 @@ def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Con
   )
   return Conventions(
     network,
-    crop,
-    Protocol(window=crop),
+    (713, 713) if cityscapes else (473, 473),
+    dataclasses.replace(CAFFE, base_size=(2048,) if cityscapes else (512,)),
     mean=(123.68, 116.779, 103.939),
     std=(1.0, 1.0, 1.0),
   )

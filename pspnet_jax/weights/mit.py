@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pspnet_jax.protocol import Protocol
 from pspnet_jax.weights.source import Conventions, Source, network_conventions
 from pspnet_jax.weights.table import Table, conv_bn, torch_stages
 
@@ -29,7 +30,7 @@ def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Con
   """
   del depth, num_classes
   network = network_conventions(align_corners=bool(align_corners), contract_dilation=True)
-  return Conventions(network, (473, 473))
+  return Conventions(network, (473, 473), Protocol(window='image'))
 
 
 # Its ResNet-18 dilates both convolutions of a basic block, ours only the first.

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pspnet_jax.card import Protocol
 from pspnet_jax.errors import UserError
+from pspnet_jax.protocol import MMSEG, Protocol
 from pspnet_jax.weights import download, importing
 from pspnet_jax.weights.importing import Converted
 from pspnet_jax.weights.zoo import DATASETS, PAGES, Entry
@@ -52,10 +52,11 @@ def load(entry: Entry) -> Converted:
 
 
 def protocol(entry: Entry) -> Protocol:
-  """How its score was measured."""
+  """How its score was measured; entries with addresses are mmsegmentation's."""
+  whole = dataclasses.replace(MMSEG, base_size=entry.test_scale)
   if entry.window is None or entry.stride is None:
-    return Protocol()
-  return Protocol(window=entry.window, stride=entry.stride / entry.window[0])
+    return whole
+  return dataclasses.replace(whole, window=entry.window, stride=entry.stride / entry.window[0])
 
 
 def scores(entry: Entry) -> dict[str, Any]:

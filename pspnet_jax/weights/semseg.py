@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pspnet_jax.card import Protocol
+import dataclasses
+
+from pspnet_jax.protocol import SEMSEG
 from pspnet_jax.weights.source import CITYSCAPES, Conventions, Source, network_conventions
 from pspnet_jax.weights.table import Table, conv_bn, torch_stages
 
@@ -22,13 +24,13 @@ TABLE = Table(
 
 
 def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
-  """Crops and protocol of its configs (config/*.yaml) and tool/test.py: always flipped."""
+  """Crops and base sizes of its configs (config/*.yaml)."""
   del depth
-  crop = (713, 713) if num_classes == CITYSCAPES else (473, 473)
+  cityscapes = num_classes == CITYSCAPES
   return Conventions(
     network_conventions(align_corners=True if align_corners is None else align_corners),
-    crop,
-    Protocol(window=crop, flip=True),
+    (713, 713) if cityscapes else (473, 473),
+    dataclasses.replace(SEMSEG, base_size=(2048,) if cityscapes else (512,)),
   )
 
 

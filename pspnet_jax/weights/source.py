@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pspnet_jax.card import Protocol
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.protocol import PLAIN, Protocol
 from pspnet_jax.weights.table import Table
 
 CITYSCAPES = 19  # classes: by their number the data sets of the published networks are known
@@ -19,7 +19,7 @@ class Conventions:
 
   network: Mapping[str, Any]
   crop_size: tuple[int, int]
-  protocol: Protocol = dataclasses.field(default_factory=Protocol)
+  protocol: Protocol = PLAIN
   mean: tuple[float, float, float] = IMAGENET_MEAN
   std: tuple[float, float, float] = IMAGENET_STD
 

@@ -51,7 +51,7 @@ class Entry:
     depth, stem_channels, output_stride, dilations, align_corners: see `models.pspnet.PSPNet`.
     crop_size: height and width in training.
     window, stride: of the windows that are evaluated, in pixels; no window is the whole image.
-    test_scale: width and height of the box that an image is scaled to fit into.
+    test_scale: long and short side of the box that an image is scaled to fit into.
     score: mIoU in percent at a single scale, or a backbone's top-1 accuracy.
     score_ms: mIoU over several scales and mirror images.
     megabytes: where its publisher says so.

@@ -44,7 +44,7 @@ def test_a_converted_file_predicts_and_exports(model, file, tmp_path):
   image = np.random.default_rng(0).integers(0, 256, (41, 57, 3)).astype(np.uint8)
   Image.fromarray(image).save(tmp_path / 'i.png')
   # One window over the whole image: what torch computes of it.
-  predict(output, tmp_path / 'i.png', tmp_path / 'out', window=(41, 57), flip=False)
+  predict(output, tmp_path / 'i.png', tmp_path / 'out', protocol='plain', window=(41, 57))
   label = np.asarray(Image.open(tmp_path / 'out' / 'labels' / 'i.png'))
   np.testing.assert_array_equal(label, torch_logits(model, image).argmax(-1))
   assert pspnet_jax.load(output).spec.class_names[2] == 'car'
@@ -71,7 +71,9 @@ def test_evaluation_obeys_the_card(file, tmp_path, capsys):
   names = tuple('abcde')  # other words than the card's
   config.data = {'name': 'folder', 'root': str(tmp_path), 'class_names': names}
   config.data.train = config.data.val = {'split': 'val'}
-  scores = evaluate(config, tmp_path / 'c', changes={'window': (41, 57)})
+  scores = evaluate(
+    config, tmp_path / 'c', changes={'protocol': 'plain', 'window': (41, 57), 'flip': True}
+  )
   assert scores.confusion.sum() == 40 * 50
   assert 'windows of 41×57, averaged with the mirror image' in capsys.readouterr().out
   config.data.class_names = names[:4]

@@ -170,9 +170,13 @@ def test_the_card_holds_the_conventions_of_the_source(tmp_path):
 
   cityscapes = foreign.model(19, **MMSEG).state_dict()
   path = save(tmp_path / 'm.pth', foreign.mmseg(cityscapes))
-  assert card(path).crop_size == (512, 1024) and card(path).protocol.window is None
+  assert card(path).crop_size == (512, 1024) and card(path).protocol.window == 'image'
   aligned = card(path, align_corners=True)
-  assert aligned.network['align_corners'] and aligned.protocol.window == (769, 769)
+  assert (
+    aligned.network['align_corners']
+    and aligned.crop_size == (769, 769)
+    and aligned.protocol.window == 'crop'
+  )
   assert aligned.spec.class_names[13] == 'car' and aligned.spec.palette[0] == (128, 64, 128)
   assert card(path, output_stride=32).network['output_stride'] == 32
   assert card(semseg_file(tmp_path)).spec.class_names == tuple(f'class_{i}' for i in range(CLASSES))

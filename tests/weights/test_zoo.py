@@ -21,6 +21,7 @@ from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
+from pspnet_jax.protocol import MMSEG, MMSEG_SLIDE
 from pspnet_jax.weights import download, published, zoo
 from pspnet_jax.weights.init_from import start_from
 from pspnet_jax.weights.source import network_conventions
@@ -30,7 +31,7 @@ from tests.weights.file_server import serve
 from tests.weights.test_importing import assert_same, draw, logits, torch_logits
 
 ENTRIES = zoo.entries()
-MMSEG = {name: entry for name, entry in ENTRIES.items() if entry.source == 'mmseg'}
+CONFIGS = {name: entry for name, entry in ENTRIES.items() if entry.source == 'mmseg'}
 HOSTS = {
   'mmseg': 'download.openmmlab.com',
   'openmmlab': 'download.openmmlab.com',
@@ -63,7 +64,7 @@ PUBLISHED = {
 def test_every_row_is_an_entry():
   text = (tiny.ROOT / 'pspnet_jax/weights/zoo.csv').read_text()
   assert len(text.splitlines()) == 1 + len(ENTRIES)  # so no name stands twice
-  assert len(MMSEG) == 54 and len({entry.sha256 for entry in MMSEG.values()}) == 54
+  assert len(CONFIGS) == 54 and len({entry.sha256 for entry in CONFIGS.values()}) == 54
   assert len({entry.address for entry in ENTRIES.values()} - {None}) == 54 + 3 + 8 + 6
   assert {name: (ENTRIES[name].score, ENTRIES[name].score_ms) for name in PUBLISHED} == PUBLISHED
 
@@ -76,7 +77,7 @@ def test_addresses_are_of_their_publisher_and_carry_the_checksum(entry):
   assert address.path.endswith(f'-{entry.sha256}.pth')
 
 
-@pytest.mark.parametrize('entry', MMSEG.values(), ids=MMSEG)
+@pytest.mark.parametrize('entry', CONFIGS.values(), ids=CONFIGS)
 def test_names_and_columns_agree(entry):
   found = re.fullmatch(
     r'pspnet_r(\d+)(b?)-d(\d+)[-_]?(rsb)?_4xb\d-(?:adamw-|amp-)?\d+k_([\w-]+)-(\d+)x(\d+)',
@@ -107,9 +108,19 @@ def test_names_and_columns_agree(entry):
 def test_data_sets_have_their_number_of_classes():
   numbers = {name: count for name, (_, count) in zoo.DATASETS.items()}
   assert numbers == {
-    'cityscapes': 19, 'ade20k': 150, 'voc2012': 21, 'voc2012_test': 21, 'imagenet': 1000,
-    'pascal_context': 60, 'pascal_context_59': 59, 'coco_stuff10k': 171,
-    'coco_stuff164k': 171, 'loveda': 7, 'potsdam': 6, 'vaihingen': 6, 'isaid': 16,
+    'cityscapes': 19,
+    'ade20k': 150,
+    'voc2012': 21,
+    'voc2012_test': 21,
+    'imagenet': 1000,
+    'pascal_context': 60,
+    'pascal_context_59': 59,
+    'coco_stuff10k': 171,
+    'coco_stuff164k': 171,
+    'loveda': 7,
+    'potsdam': 6,
+    'vaihingen': 6,
+    'isaid': 16,
   }
   assert {entry.data for entry in ENTRIES.values()} == numbers.keys()
   assert {entry.source for entry in ENTRIES.values()} == zoo.PAGES.keys()
@@ -227,11 +238,16 @@ def test_a_name_becomes_the_network_of_its_authors(names, model):
   assert Card.from_json(card.to_json()) == card
 
 
-def test_protocols_are_the_configs():
+def test_protocols_are_those_of_the_configs():
   whole = published.protocol(ENTRIES['pspnet_r50-d8_4xb4-80k_ade20k-512x512'])
+  assert whole == MMSEG and whole.scaled_size((512, 683), 1.0) == (512, 683)
   slid = published.protocol(ENTRIES['pspnet_r50-d8_4xb2-80k_cityscapes-769x769'])
-  assert whole.window is None and not whole.flip
   assert slid.window == (769, 769) and slid.stride == 513 / 769
+  assert slid.scaled_size((1024, 2048), 1.0) == (1025, 2049)
+  assert dataclasses.replace(slid, window='crop', base_size=(2048, 512)) == MMSEG_SLIDE
+  context = published.protocol(ENTRIES['pspnet_r101-d8_4xb4-40k_pascal-context-480x480'])
+  assert context.base_size == (520, 520) and context.window == (480, 480)
+  assert round(context.stride * 480) == 320
 
 
 def fresh(num_classes, **changes):
@@ -294,11 +310,10 @@ def test_the_command_makes_a_folder_that_goes_before_the_name(run, tmp_path, mon
   card = Checkpoints(tmp_path / 'net', read_only=True).card()
   assert card.network['dilations'] == (1, 1, 2, 4) and card.published['mIoU'] == 73.88
 
-  image = draw(48, 64)
-  by_name = pspnet_jax.load_pretrained('net')(image)
+  by_name = pspnet_jax.load_pretrained('net')
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr(published, 'fetch', None)
-  np.testing.assert_array_equal(pspnet_jax.load_pretrained('net')(image), by_name)
+  assert pspnet_jax.load_pretrained('net').card == by_name.card == card
 
 
 def test_a_wrong_name_is_one_sentence(run):
