@@ -29,8 +29,8 @@ def defaults() -> ml_collections.ConfigDict:
   """The paper's recipe (Zhao et al. 2017, section 4) for ADE20K-sized images."""
   c = ml_collections.ConfigDict()
   c.seed = 0
-  # Weights to start from: a workdir, converted or not, or a file; a checkpoint in the run's own
-  # workdir goes first.
+  # Weights to start from: a workdir, converted or not, a file, or the name of published weights;
+  # a checkpoint in the run's own workdir goes first.
   c.init_from = config_dict.placeholder(str)
   c.batch_size = 16  # of all devices of all processes together
   c.total_steps = 150_000
