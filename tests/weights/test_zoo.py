@@ -65,7 +65,8 @@ def test_every_row_is_an_entry():
   text = (tiny.ROOT / 'pspnet_jax/weights/zoo.csv').read_text()
   assert len(text.splitlines()) == 1 + len(ENTRIES)  # so no name stands twice
   assert len(CONFIGS) == 54 and len({entry.sha256 for entry in CONFIGS.values()}) == 54
-  assert len({entry.address for entry in ENTRIES.values()} - {None}) == 54 + 3 + 8 + 6
+  addresses = {entry.address for entry in ENTRIES.values()} - {None}
+  assert len(addresses) == len({download.cached(a) for a in addresses}) == 54 + 3 + 8 + 6
   assert {name: (ENTRIES[name].score, ENTRIES[name].score_ms) for name in PUBLISHED} == PUBLISHED
 
 
