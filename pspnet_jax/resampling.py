@@ -28,14 +28,14 @@ def matlab_taps(size_in: int, size_out: int) -> Taps:
   """MATLAB's imresize(..., 'bilinear'): a triangle, made wider when shrinking, edges mirrored."""
   scale = size_out / size_in
   widening = min(scale, 1)
-  centre = (np.arange(size_out) + 0.5) / scale - 0.5
-  count = math.ceil(2 / widening) + 2
-  index = np.floor(centre - 1 / widening).astype(int)[:, None] + np.arange(count)
+  width = 2 / widening
+  centre = np.arange(1, size_out + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as there
+  index = np.floor(centre - width / 2).astype(int)[:, None] + np.arange(math.ceil(width) + 2)
   weight = np.maximum(1 - np.abs(centre[:, None] - index) * widening, 0)
   weight /= weight.sum(1, keepdims=True)
   there_and_back = np.r_[np.arange(size_in), np.arange(size_in)[::-1]]
   used = weight.any(0)
-  return there_and_back[index % (2 * size_in)][:, used], weight[:, used]
+  return there_and_back[(index - 1) % (2 * size_in)][:, used], weight[:, used]
 
 
 def resize_image(
