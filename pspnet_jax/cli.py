@@ -42,18 +42,26 @@ def run(
     has_workdir: False for a command without the flag --workdir, which the others demand.
   """
   parse = functools.partial(_parse, from_workdir=from_workdir, has_workdir=has_workdir)
-  _run(lambda: main(FLAGS.config), parse)
+  _run(lambda _: main(FLAGS.config), parse)
 
 
 def run_without_config(main: Callable[[], None]) -> None:
   """As `run`, for a command that has only flags of its own."""
-  _run(main, _parse_flags)
+  _run(lambda _: main(), _parse_flags)
 
 
-def _run(main: Callable[[], None], parse: Callable[[Sequence[str]], Sequence[str]]) -> None:
+def run_with_words(main: Callable[[Sequence[str]], None]) -> None:
+  """As `run_without_config`, for a command whose `main` is told the words beside the flags."""
+  FLAGS.set_gnu_getopt()  # flags may come after words
+  _run(main, functools.partial(_parse_flags, words=True))
+
+
+def _run(
+  main: Callable[[Sequence[str]], None], parse: Callable[[Sequence[str]], Sequence[str]]
+) -> None:
   sys.unraisablehook = _unraisable
   try:
-    app.run(lambda _: main(), flags_parser=parse)
+    app.run(lambda argv: main(argv[1:]), flags_parser=parse)
   except Stopped as e:
     _fail(str(e), status=e.status)
   except UserError as e:
@@ -99,12 +107,12 @@ def _parse(argv: Sequence[str], from_workdir: bool, has_workdir: bool) -> Sequen
   return left
 
 
-def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
+def _parse_flags(argv: Sequence[str], words: bool = False) -> Sequence[str]:
   left = FLAGS(argv)
   if not FLAGS['verbosity'].present:
     # Orbax reports every file it writes, and an error before it raises it.
     absl_logging.set_verbosity(absl_logging.FATAL)
-  if left[1:]:
+  if left[1:] and not words:
     raise UserError(f'unexpected argument {left[1]!r}: flags are written --name=value; see --help.')
   return left
 

@@ -98,7 +98,7 @@ def print_table(
   for i, name in enumerate(columns):
     is_text = any(isinstance(row[i], str) for row in rows)
     foot = _cell(footer[i]) if footer is not None else ''
-    table.add_column(name, footer=foot, justify='left' if is_text else 'right')
+    table.add_column(name, footer=foot, justify='left' if is_text else 'right', overflow='fold')
   for row in rows:
     table.add_row(*(_cell(value) for value in row))
   if not console.is_terminal:  # a log has no width to keep to

@@ -15,7 +15,7 @@ from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.inference import Inference
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.weights import importing
+from pspnet_jax.weights import importing, published, zoo
 
 
 class Predictor:
@@ -110,15 +110,20 @@ def load_pretrained(
   """The network in a checkpoint of another implementation, converted in memory.
 
   Args:
-    paths: one file, or MIT's encoder and decoder; a converted folder or a workdir will do too.
-    source, align_corners: see `weights.importing.convert`.
+    paths: one file, or MIT's encoder and decoder; a converted folder or a workdir will do too, and
+      so will the name of published weights (`python -m pspnet_jax.zoo list`), which are downloaded
+      when they are first used.
+    source, align_corners: of files; see `weights.importing.convert`.
     batch_size: windows run together.
 
   Raises:
-    UserError: if it cannot be read; it names the file and the key.
+    UserError: if it cannot be had or read; it names the file and the key.
   """
   if len(paths) == 1 and Path(paths[0]).is_dir():
     return load(paths[0], batch_size=batch_size)
-  files = [Path(path) for path in paths]
-  converted = importing.convert(files, source=source, align_corners=align_corners)
+  if len(paths) == 1 and (entry := zoo.named(paths[0])) is not None:
+    converted = published.load(entry)
+  else:
+    files = [Path(path) for path in paths]
+    converted = importing.convert(files, source=source, align_corners=align_corners)
   return Predictor(converted.card, converted.params, converted.batch_stats, batch_size=batch_size)

@@ -29,8 +29,8 @@ def defaults() -> ml_collections.ConfigDict:
   """The paper's recipe (Zhao et al. 2017, section 4) for ADE20K-sized images."""
   c = ml_collections.ConfigDict()
   c.seed = 0
-  # Weights to start from: a workdir, converted or not, or a file; a checkpoint in the run's own
-  # workdir goes first.
+  # Weights to start from: a workdir, converted or not, a file, or the name of published weights;
+  # a checkpoint in the run's own workdir goes first.
   c.init_from = config_dict.placeholder(str)
   c.batch_size = 16  # of all devices of all processes together
   c.total_steps = 150_000
@@ -63,6 +63,7 @@ def defaults() -> ml_collections.ConfigDict:
   c.model = model = ml_collections.ConfigDict()  # see models/pspnet.py
   model.depth = 50
   model.output_stride = 8
+  model.dilations = config_dict.placeholder(tuple)  # of the stages; None: from output_stride
   model.stem_channels = (64, 64, 128)
   model.width = 64
   model.stride_in_1x1 = model.contract_dilation = False
@@ -249,9 +250,14 @@ def check_values(config: ml_collections.ConfigDict) -> None:
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')
   need(_integers(c.crop_size, 2), 'crop_size', c.crop_size, 'give height and width, as 473,473')
   PLAIN.changed(**protocol_changes(c.eval))  # checks its fields itself
-  for key in ('bins', 'stem_channels'):
+  for key in ('bins', 'stem_channels', 'dilations'):
     value = c.model[key]
-    need(_integers(value), f'model.{key}', value, 'give whole numbers, as 1,2,3,6')
+    need(
+      (key == 'dilations' and value is None) or _integers(value),
+      f'model.{key}',
+      value,
+      'give whole numbers, as 1,2,3,6',
+    )
 
 
 def _numbers(values: object, length: int) -> bool:

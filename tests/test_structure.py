@@ -10,58 +10,45 @@ from tests import tiny
 PACKAGE = tiny.ROOT / 'pspnet_jax'
 
 # Rooms from top to bottom; a module may import from its own room and from those below.
-ROOMS = [
-  {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export', 'score', 'submit'},
-  {'cli', 'from_config'},
-  {'evaluation', 'evaluation_files', 'predictor', 'checkup', '__init__', 'weights.init_from'},
-  {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'contact_sheet'},
-  {'submissions', 'official.files'},
-  {'stop_signals', 'weights.importing', 'weights.exporting'},
-  {'weights.recognise'},
-  {'weights.semseg', 'weights.mmseg', 'weights.mit', 'weights.caffe', 'weights.imagenet'},
-  {'weights.source'},
-  {
-    'train_step',
-    'card',
-    'parallel',
-    'data.sources',
-    'data.diagnosis',
-    'data.tolerant',
-    'data.rare_classes',
-    'views',
-    'console',
-    'run_files',
-    'legends',
-    'partial_scores',
-    'confusion_picture',
-    'official.figures',
-    'official.ade20k',
-    'official.voc2012',
-    'official.cityscapes',
-  },
-  {'official.counts', 'official.benchmarks'},
-  {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
-  {'data.loader', 'data.survey', 'data.id_patterns'},
-  {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
-  {
-    'models.resnet',
-    'data.scene_drawing',
-    'data.decode',
-    'data.classes',
-    'data.known_classes',
-    'data.pairing',
-  },
-  {'models.layers'},
-  {'ops', 'data.spec', 'protocol', 'resampling', 'weights.table', 'weights.files'},
-  {
-    'errors',
-    'models.__init__',
-    'data.__init__',
-    'weights.__init__',
-    'official.__init__',
-    'weights.caffemodel',
-  },
-]
+PLAN = """
+convert doctor evaluate export predict score submit train zoo
+
+cli from_config
+
+__init__ checkup evaluation evaluation_files predictor weights.init_from
+
+checkpoints contact_sheet inference official.files reporting settings stop_signals submissions
+visualize weights.published
+
+weights.exporting weights.importing
+
+weights.recognise
+
+weights.caffe weights.imagenet weights.mit weights.mmseg weights.semseg
+
+weights.download weights.source
+
+card confusion_picture console data.diagnosis data.rare_classes data.sources data.tolerant
+legends official.ade20k official.cityscapes official.figures official.voc2012 parallel
+partial_scores run_files train_step views
+
+official.benchmarks official.counts
+
+event_files losses metrics models.network optim
+
+data.id_patterns data.loader data.survey
+
+data.augment data.folder data.scenes models.pspnet
+
+data.classes data.decode data.known_classes data.pairing data.scene_drawing models.resnet
+
+models.layers
+
+data.spec ops protocol resampling weights.files weights.table weights.zoo
+
+data.__init__ errors models.__init__ official.__init__ weights.__init__ weights.caffemodel
+"""
+ROOMS = [room.split() for room in PLAN.split('\n\n')]
 
 
 def modules() -> dict[str, Path]:

@@ -99,6 +99,7 @@ class TorchPSPNet(nn.Module):
     *,
     depth=50,
     output_stride=8,
+    dilations=None,
     stem_channels=(64, 64, 128),
     width=64,
     stride_in_1x1=False,
@@ -123,9 +124,10 @@ class TorchPSPNet(nn.Module):
     self.layer0 = nn.Sequential(*stem, nn.MaxPool2d(3, 2, 1))
     block = Bottleneck if depth >= 50 else BasicBlock
     for s in range(4):
-      stage, dilation = [], DILATIONS[output_stride][s]
+      stage, dilation = [], (dilations or DILATIONS[output_stride])[s]
+      contracted = CONTRACTED[output_stride][s] if dilations is None else max(dilation // 2, 1)
       for b in range(BLOCKS[depth][s]):
-        first = CONTRACTED[output_stride][s] if contract_dilation else dilation
+        first = contracted if contract_dilation else dilation
         stride = STRIDES[output_stride][s] if b == 0 else 1
         stage.append(block(c, width * 2**s, stride, first if b == 0 else dilation, stride_in_1x1))
         c = width * 2**s * block.expansion

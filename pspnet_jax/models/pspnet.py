@@ -141,7 +141,8 @@ class PSPNet(nnx.Module):
 
   Args:
     num_classes: logits a pixel.
-    depth, output_stride, stem_channels, width, stride_in_1x1, contract_dilation: see `ResNet`.
+    depth, output_stride, dilations, stem_channels, width: see `ResNet`.
+    stride_in_1x1, contract_dilation: see `ResNet`.
     bins: sides of the pyramid's grids; () is the paper's baseline without a pyramid.
     pooling: 'avg' or 'max' (table 1).
     reduce_dimension: whether pyramid levels pass a 1×1 convolution ("DR" of table 1).
@@ -164,6 +165,7 @@ class PSPNet(nnx.Module):
     *,
     depth: int = 50,
     output_stride: int = 8,
+    dilations: Sequence[int] | None = None,
     stem_channels: Sequence[int] = (64, 64, 128),
     width: int = 64,
     stride_in_1x1: bool = False,
@@ -193,6 +195,7 @@ class PSPNet(nnx.Module):
     self.backbone = ResNet(
       depth,
       output_stride=output_stride,
+      dilations=dilations,
       stem_channels=stem_channels,
       width=width,
       stride_in_1x1=stride_in_1x1,

@@ -112,6 +112,8 @@ class ResNet(nnx.Module):
     depth: a key of `DEPTHS`.
     output_stride: pixels an output cell spans: 8 (dilation in stages 3 and 4), 16 (in stage 4)
       or 32 (none).
+    dilations: of the four stages; None follows from the output stride. mmseg's D32 networks keep
+      those of output stride 8, (1, 1, 2, 4), at stride 32.
     stem_channels: widths of the stem's convolutions: three are 3×3 (64, 64, 128 in the paper's
       code; 32, 32, 64 in mmseg's V1c), a single one is the original 7×7.
     width: channels of stage 1 before expansion; 64 in all published networks.
@@ -129,6 +131,7 @@ class ResNet(nnx.Module):
     depth: int,
     *,
     output_stride: int = 8,
+    dilations: Sequence[int] | None = None,
     stem_channels: Sequence[int] = (64, 64, 128),
     width: int = 64,
     stride_in_1x1: bool = False,
@@ -143,6 +146,11 @@ class ResNet(nnx.Module):
       raise UserError(
         f'stem_channels {tuple(stem_channels)}: give three widths (3×3 convolutions) or one (7×7).'
       )
+    if dilations is not None and (len(dilations) != 4 or min(dilations) < 1):
+      raise UserError(
+        f'dilations {tuple(dilations)}: give four of at least 1, one a stage, or none '
+        '(model.dilations).'
+      )
     bottleneck, blocks = DEPTHS[depth]
     block = Bottleneck if bottleneck else BasicBlock
     self.stem = Stem(stem_channels, rngs=rngs)
@@ -156,6 +164,8 @@ class ResNet(nnx.Module):
           stride, stride_so_far = 2, stride_so_far * 2
         else:
           dilation *= 2
+      if dilations is not None:
+        dilation = dilations[i]
       if not contract_dilation:
         first_dilation = dilation
       for b in range(count):

@@ -92,6 +92,7 @@ def convert(
   source: str | None = None,
   align_corners: bool | None = None,
   output_stride: int = 8,
+  dilations: tuple[int, ...] | None = None,
   classes: DatasetSpec | None = None,
 ) -> Converted:
   """The network that files of another implementation hold.
@@ -101,6 +102,8 @@ def convert(
     source: a name of `recognise.NAMES`; None looks at the keys.
     align_corners: None is the source's own; mmseg's 769×769 configs need True.
     output_stride: no shape tells it; 8 in almost all published networks.
+    dilations: nor this; see `models.resnet.ResNet`. Of published networks only mmseg's D32 ones
+      have others than follow from the output stride.
     classes: None takes the file's, those of the data set with as many, or numbers them.
 
   Raises:
@@ -122,8 +125,11 @@ def convert(
       f'{weights.where} has {num_classes} classes, and {spec.num_classes} names were given: give '
       'one name a class.'
     )
+  strides: dict[str, Any] = {'output_stride': output_stride}
+  if dilations is not None:
+    strides['dilations'] = dilations
   card = Card(
-    network={**network, **known.network, 'output_stride': output_stride},
+    network={**network, **known.network, **strides},
     spec=spec,
     crop_size=known.crop_size,
     protocol=known.protocol,

@@ -13,13 +13,20 @@ from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Arrays
+from pspnet_jax.weights import published, zoo
 from pspnet_jax.weights.importing import read_weights
 from pspnet_jax.weights.recognise import depth_of
 
 # What depends on the number of classes, and nothing else does.
 _CLASSIFIERS = ('classifier/conv/', 'aux_head/classifier/conv/')
 # Settings that change what the same weights compute.
-_CONVENTIONS = ('align_corners', 'contract_dilation', 'stride_in_1x1', 'output_stride')
+_CONVENTIONS = (
+  'align_corners',
+  'contract_dilation',
+  'stride_in_1x1',
+  'output_stride',
+  'dilations',
+)
 
 
 def start_from(
@@ -31,7 +38,8 @@ def start_from(
   file is an ImageNet backbone. Anything else has to match.
 
   Args:
-    location: a folder with checkpoints, a file that `read_weights` reads, or several, with commas.
+    location: a folder with checkpoints, a file that `read_weights` reads, or several, with commas;
+      or else the name of published weights.
     card: of what is to be trained.
     params, batch_stats: its initial values.
 
@@ -41,8 +49,7 @@ def start_from(
   Raises:
     UserError: for whatever does not match; it names the array and the remedy.
   """
-  folder = Path(location).is_dir()
-  given, made_with = _from_folder(location) if folder else _from_files(location)
+  given, made_with = _read(location)
   backbone_only = all(name.startswith('backbone/') for name in given)
   ours = {**params, **batch_stats}
 
@@ -67,7 +74,7 @@ def start_from(
   notes = [f'Starting from {location}.']
   for key, there in made_with.items():
     here = _value(card, key)
-    if here is not None and here != there:
+    if here != there and (here is not None or key == 'dilations'):
       notes.append(f'It was made with {key}={there}, and here it is {here}.')
   if fresh:
     layers = sorted({name.rsplit('/', 1)[0] for name in fresh})
@@ -79,15 +86,27 @@ def start_from(
   return new_params, {name: filled[name] for name in batch_stats}, notes
 
 
+def _read(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+  """Arrays, and the settings they were made with."""
+  if Path(location).is_dir():
+    return _from_folder(location)
+  entry = zoo.named(location)
+  if entry is None:
+    return _from_files(location)
+  if entry.is_backbone:
+    return _from_files(str(published.fetch(entry)))
+  converted = published.load(entry)
+  return {**converted.params, **converted.batch_stats}, _made_with(converted.card)
+
+
 def _from_folder(location: str) -> tuple[Mapping[str, jax.Array], dict[str, Any]]:
-  """Arrays of the best checkpoint, and the settings it was made with."""
+  """Arrays of the best checkpoint."""
   checkpoints = Checkpoints(location, read_only=True)
   step = checkpoints.step('best')
   card = checkpoints.card(step)
   params, batch_stats = checkpoints.weights(card.build_network(), step)
   checkpoints.close()
-  made_with = {key: _value(card, key) for key in (*_CONVENTIONS, 'mean', 'std')}
-  return {**params, **batch_stats}, {k: v for k, v in made_with.items() if v is not None}
+  return {**params, **batch_stats}, _made_with(card)
 
 
 def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
@@ -99,6 +118,11 @@ def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   known = conventions(depth, classifier.shape[-1], None)
   made_with = {key: value for key, value in known.network.items() if key in _CONVENTIONS}
   return weights.arrays, {**made_with, 'mean': known.mean, 'std': known.std}
+
+
+def _made_with(card: Card) -> dict[str, Any]:
+  values = {key: _value(card, key) for key in (*_CONVENTIONS, 'mean', 'std')}
+  return {key: value for key, value in values.items() if value is not None}
 
 
 def _value(card: Card, key: str) -> Any:

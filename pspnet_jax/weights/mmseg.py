@@ -38,13 +38,19 @@ TABLE_7X7 = Table(
 
 
 def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
-  """Whole images, half-pixel resizing; the 769×769 configs align corners and slide windows."""
+  """Whole images, half-pixel resizing; the 769×769 configs align corners and slide windows.
+
+  Theirs is a box one pixel larger each way (configs/_base_/datasets/cityscapes_769x769.py).
+  """
   del depth
   network = network_conventions(align_corners=bool(align_corners), contract_dilation=True)
   if num_classes != CITYSCAPES:
     return Conventions(network, (512, 512), MMSEG)
-  crop, protocol = ((769, 769), MMSEG_SLIDE) if align_corners else ((512, 1024), MMSEG)
-  return Conventions(network, crop, dataclasses.replace(protocol, base_size=(2048, 1024)))
+  if align_corners:
+    slid = dataclasses.replace(MMSEG_SLIDE, base_size=(2049, 1025))
+    return Conventions(network, (769, 769), slid)
+  whole = dataclasses.replace(MMSEG, base_size=(2048, 1024))
+  return Conventions(network, (512, 1024), whole)
 
 
 _MARK = 'decode_head.conv_seg.weight'

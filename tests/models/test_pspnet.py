@@ -31,6 +31,14 @@ OPTIONS = {
   'mmseg50-v1c': dict(DEEP, stem_channels=V1C, contract_dilation=True, align_corners=False),
   'mmseg50-v1c-769': dict(DEEP, stem_channels=V1C, contract_dilation=True),
   'mmseg50-b': dict(DEEP, stem_channels=ONE_7X7, contract_dilation=True, align_corners=False),
+  'mmseg50-d32': dict(
+    DEEP,
+    output_stride=32,
+    dilations=(1, 1, 2, 4),
+    stem_channels=V1C,
+    contract_dilation=True,
+    align_corners=False,
+  ),
   'mit50': dict(DEEP, align_corners=False),
   'mmseg18': dict(BASIC, stem_channels=V1C, contract_dilation=True, align_corners=False),
   'semseg18': BASIC,
@@ -139,6 +147,7 @@ def test_training_loss_matches_torch_in_float32(name):
   [
     ({'depth': 51}, '51'),
     ({'output_stride': 4}, '4'),
+    ({'dilations': (1, 2)}, r'\(1, 2\): give four'),
     ({'stem_channels': (8, 8)}, r'\(8, 8\)'),
     ({'pooling': 'sum'}, 'sum'),
     ({'dropout_rate': 1.0}, '1.0'),

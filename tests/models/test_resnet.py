@@ -51,6 +51,11 @@ def test_every_depth_builds(depth):
     ({'output_stride': 16}, (1, 1, 1, 2), (1, 1, 1, 2)),
     ({'output_stride': 16, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 2)),
     ({'output_stride': 32, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 1)),
+    (  # mmseg's pspnet_r50-d32
+      {'output_stride': 32, 'contract_dilation': True, 'dilations': (1, 1, 2, 4)},
+      (1, 1, 1, 2),
+      (1, 1, 2, 4),
+    ),
   ],
 )
 def test_dilation_follows_the_published_tables(depth, options, first, others):

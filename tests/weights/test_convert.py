@@ -1,5 +1,7 @@
 """The commands convert and export, from a file to a label and back to a file."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from conftest import TINY
 from PIL import Image
 
 import pspnet_jax
+from pspnet_jax import convert as convert_command
 from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.convert import convert
@@ -97,6 +100,20 @@ def test_a_file_that_does_not_convert_leaves_no_folder(tmp_path):
   result = tiny.run('convert', f'--input={tmp_path / "gone.pth"}', f'--output={tmp_path / "c"}')
   assert result.returncode == 1 and not (tmp_path / 'c').exists()
   assert result.stderr.startswith('Error: cannot read') and result.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('dilations', [['1', '1', '2', '4'], ['1', '1', 'two', '4'], ['1', '2']])
+def test_dilations_are_a_flag(dilations, file, tmp_path, monkeypatch):
+  flags = {'input': [file], 'output': tmp_path / 'c', 'output_stride': 32, 'dilations': dilations}
+  others = dict.fromkeys(('source', 'align_corners', 'class_names'))
+  monkeypatch.setattr(convert_command, 'FLAGS', SimpleNamespace(**flags, **others))
+  if dilations[2:3] == ['2']:
+    convert_command.main()
+    card = Checkpoints(tmp_path / 'c', read_only=True).card()
+    assert card.network['dilations'] == (1, 1, 2, 4) and card.network['output_stride'] == 32
+  else:
+    with pytest.raises(UserError, match='give four'):
+      convert_command.main()
 
 
 def test_a_wrong_flag_is_one_sentence():

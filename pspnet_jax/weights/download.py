@@ -1,0 +1,236 @@
+"""Fetches a file once: resumed where it broke off, checked before it gets its name, then kept."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import io
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+from pspnet_jax.console import say
+from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.weights.files import LARGEST
+
+_TIMEOUT = 30  # seconds without a byte
+_PAUSES = (1, 2, 5, 10)  # seconds before each further attempt
+_CHUNK = 1 << 20
+_BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
+_TRY_AGAIN = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may pass
+
+
+def cache_folder() -> Path:
+  """$PSPNET_JAX_CACHE, else pspnet_jax in the user's folder for caches."""
+  try:
+    if chosen := os.environ.get('PSPNET_JAX_CACHE'):
+      return Path(chosen).expanduser()
+    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'pspnet_jax'
+  except RuntimeError as e:
+    raise UserError('there is no home folder: say where to keep files in PSPNET_JAX_CACHE.') from e
+
+
+def cached(address: str) -> Path:
+  """Where the file of an address lies once it has been fetched."""
+  return cache_folder() / Path(urlsplit(address).path).name
+
+
+def fetch(address: str, sha256: str) -> Path:
+  """The file at `address`, downloaded unless it lies in the cache, and checked in either case.
+
+  Processes that ask for the same file at once fetch it once.
+
+  Args:
+    address: https; http only of this machine.
+    sha256: the checksum, or its first digits.
+
+  Raises:
+    UserError: if it cannot be had, is too large, or has another checksum.
+  """
+  _check_address(address, address)
+  path = cached(address)
+  if _is_sound(path, sha256):
+    return path
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_name(f'{path.name}.part')) as part:
+      if _is_sound(path, sha256):  # another process was faster
+        os.unlink(part.name)
+        return path
+      _fill(part, address, sha256)
+      part.flush()
+      os.fsync(part.fileno())
+      os.replace(part.name, path)
+  except OSError as e:
+    raise cannot_write(path, e) from e
+  return path
+
+
+def _fill(part: io.BufferedRandom, address: str, sha256: str) -> None:
+  """Downloads into `part`; what an earlier process left there is believed only for the checksum."""
+  resumed = part.seek(0, os.SEEK_END) > 0
+  _download(part, address)
+  if resumed and not _has_digest(part, sha256):  # the published file has changed since
+    part.truncate(0)
+    _download(part, address)
+  if not _has_digest(part, sha256):
+    os.unlink(part.name)
+    raise UserError(
+      f'{address} does not have the checksum that begins with {sha256[:8]}: it was damaged on its '
+      'way or is no longer the published file, and is not kept; try again later.'
+    )
+
+
+def _download(part: io.BufferedRandom, address: str) -> None:
+  """Appends what is missing, in further attempts where a connection breaks."""
+  console = Console(stderr=True)
+  say(console, f'Fetching {address}')
+  columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+  with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    bar = progress.add_task('', total=None)
+    etag: str | None = None
+    connected, pauses = False, iter(_PAUSES)
+    while True:
+      size = start = part.seek(0, os.SEEK_END)
+      headers = {'User-Agent': 'pspnet_jax'}
+      if start:
+        headers['Range'] = f'bytes={start}-'
+        if etag:  # of another file the server sends everything
+          headers['If-Range'] = etag
+      try:
+        with _open(urllib.request.Request(address, headers=headers)) as response:
+          connected, etag = True, _strong(response.headers.get('ETag'))
+          if (begin := _begin(response)) != start:  # the server has no parts, or another file
+            part.truncate(0)
+            if begin != 0:
+              raise http.client.HTTPException('the server sends another part than it was asked for')
+            size = start = 0
+          total = _total(response, start, address)
+          progress.update(bar, total=total, completed=size)
+          while (total is None or size < total) and (chunk := response.read1(_CHUNK)):
+            size += _write(part, chunk)
+            progress.update(bar, completed=size)
+            _check_size(size, address)
+        if total is None or size == total:
+          return
+        reason = f'the connection was cut after {size:,} of {total:,} bytes'
+      except UserError:
+        raise
+      except urllib.error.HTTPError as e:
+        if e.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+          return  # all of it is there
+        reason, connected = f'the server answers {e.code} {e.reason}', e.code in _TRY_AGAIN
+      except _BROKEN as e:
+        cause = getattr(e, 'reason', e)  # of a URLError; it may be a sentence or an exception
+        reason = getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__
+      if size > start:
+        pauses = iter(_PAUSES)
+      pause = next(pauses, None)
+      if not connected or pause is None:
+        kept = '; what has come is kept: give the command again to go on' if size else ''
+        raise UserError(f'cannot fetch {address}: {reason}{kept}.')
+      time.sleep(pause)
+
+
+def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
+  opener = urllib.request.build_opener(_Redirects(request.full_url))
+  response: http.client.HTTPResponse = opener.open(request, timeout=_TIMEOUT)
+  return response
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+  """Follows only to where `fetch` would go itself."""
+
+  def __init__(self, address: str):
+    self._address = address
+
+  def redirect_request(self, req, fp, code, msg, headers, newurl):
+    _check_address(newurl, self._address)
+    return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_address(address: str, first: str) -> None:
+  """https, or http where the first address was of this machine, for its tests."""
+  local = all(urlsplit(x).hostname in ('127.0.0.1', 'localhost') for x in (address, first))
+  if urlsplit(address).scheme not in (('https', 'http') if local else ('https',)):
+    where = '' if address == first else f', where {first} leads'
+    raise UserError(f'{address}{where}, is no https address: it is not followed.')
+
+
+def _begin(response: http.client.HTTPResponse) -> int | None:
+  """The byte of the file that the answer begins at; None if it does not say."""
+  if response.status != http.client.PARTIAL_CONTENT:
+    return 0
+  found = re.match(r'bytes (\d+)-', response.headers.get('Content-Range', ''))
+  return None if found is None else int(found[1])
+
+
+def _total(response: http.client.HTTPResponse, start: int, address: str) -> int | None:
+  """Bytes of the whole file; None if the server does not say."""
+  length = response.headers.get('Content-Length', '')
+  if not length.isdecimal():
+    return None
+  _check_size(start + int(length), address)
+  return start + int(length)
+
+
+def _check_size(size: int, address: str) -> None:
+  if size > LARGEST:
+    raise UserError(f'{address} has more than {LARGEST:,} bytes, the limit: it is not fetched.')
+
+
+def _strong(etag: str | None) -> str | None:
+  return None if etag is None or etag.startswith('W/') else etag
+
+
+def _write(part: io.BufferedRandom, chunk: bytes) -> int:
+  try:
+    return part.write(chunk)
+  except OSError as e:  # not to be taken for a broken connection
+    raise cannot_write(Path(part.name), e) from e
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[io.BufferedRandom]:
+  """The file, open and this process's alone: others wait here until it is finished."""
+  while True:
+    with path.open('a+b') as file:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        say(Console(stderr=True), f'Waiting for another process that fetches {path.stem}.')
+        fcntl.flock(file, fcntl.LOCK_EX)
+      if _is_at(file, path):
+        yield file
+        return
+    # It was finished, and so renamed or removed, while this process waited.
+
+
+def _is_at(file: io.BufferedRandom, path: Path) -> bool:
+  try:
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
+  except FileNotFoundError:
+    return False
+
+
+def _is_sound(path: Path, sha256: str) -> bool:
+  try:
+    with path.open('rb') as file:
+      return _has_digest(file, sha256)
+  except OSError:
+    return False
+
+
+def _has_digest(file: io.BufferedReader | io.BufferedRandom, sha256: str) -> bool:
+  file.seek(0)
+  return hashlib.file_digest(file, 'sha256').hexdigest().startswith(sha256)

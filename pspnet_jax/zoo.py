@@ -1,0 +1,108 @@
+"""Published weights by name.
+
+python -m pspnet_jax.zoo list [WORD ...]            those that have all words in name or data set
+python -m pspnet_jax.zoo get NAME [--output=DIR]    downloads, checks and converts
+
+A PSPNet becomes a folder that predict, evaluate and init_from take, called as it is if --output
+does not say otherwise. A backbone stays the file it is, in the cache or copied to --output.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from pspnet_jax import cli, convert
+from pspnet_jax.console import Cell, print_table, say
+from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.weights import download, published, zoo
+
+
+def show(words: Sequence[str]) -> None:
+  """Prints the entries that have all `words` in their names or data sets.
+
+  Raises:
+    UserError: if there are none.
+  """
+  found = [entry for entry in zoo.entries().values() if _fits(entry, words)]
+  if not found:
+    raise UserError(f'no published weights have {" and ".join(words)} in name or data set.')
+  console = Console()
+  networks = [entry for entry in found if not entry.is_backbone]
+  backbones = [entry for entry in found if entry.is_backbone]
+  if networks:
+    columns: tuple[str, ...] = ('PSPNet', 'data', 'net', 'mIoU', 'ms+flip', 'file')
+    rows = [_row(e, zoo.DATASETS[e.data][0], f'R{e.depth}', e.score_ms) for e in networks]
+    if console.is_terminal and console.width < 110:  # names tell these two as well
+      columns = (columns[0], *columns[3:])
+      rows = [(row[0], *row[3:]) for row in rows]
+    print_table(console, columns, rows)
+  if networks and backbones:
+    say(console, '')
+  if backbones:
+    rows = [
+      _row(e, f'R{e.depth}', '-'.join(map(str, e.stem_channels)), e.megabytes) for e in backbones
+    ]
+    print_table(console, ('backbone', 'net', 'stem', 'top-1', 'MB', 'file'), rows)
+  for source in sorted({entry.source for entry in found if entry.address is None}):
+    say(console, f'by hand: from the folder that {zoo.PAGES[source]} links.')
+
+
+def get(name: str, output: Path | None = None) -> None:
+  """Downloads, checks and converts the weights `name`, or keeps a backbone's file.
+
+  Raises:
+    UserError: for whatever the user can mend; the download is kept.
+  """
+  entry = zoo.find(name)
+  if entry.is_backbone:
+    path = published.fetch(entry)
+    if output is not None:
+      try:
+        output.mkdir(parents=True, exist_ok=True)
+        path = Path(shutil.copy2(path, output))
+      except OSError as e:
+        raise cannot_write(output, e) from e
+    stem = ','.join(map(str, entry.stem_channels))
+    print(f'{name} is in {path}. Train from it with')
+    start = name if output is None else path
+    print(f'--config.init_from={start} --config.model.depth={entry.depth}', end=' ')
+    print(f'--config.model.stem_channels={stem}')
+    return
+  output = output or Path(name)
+  convert.check_is_new(output)
+  convert.write(published.load(entry), output)
+
+
+def _fits(entry: zoo.Entry, words: Sequence[str]) -> bool:
+  text = f'{entry.name} {zoo.DATASETS[entry.data][0]} {entry.source}'.lower()
+  return all(word.lower() in text for word in words)
+
+
+def _row(entry: zoo.Entry, first: str, second: str, last: float | None) -> tuple[Cell, ...]:
+  path = None if entry.address is None else download.cached(entry.address)
+  where = 'by hand' if path is None else ('here' if path.is_file() else '')
+  return (entry.name, first, second, entry.score, last, where)
+
+
+def main(words: Sequence[str]) -> None:
+  match list(words):
+    case ['list', *patterns] if FLAGS.output is None:
+      show(patterns)
+    case ['get', name]:
+      get(name, None if FLAGS.output is None else Path(FLAGS.output))
+    case _:
+      raise UserError(
+        'say what to do: python -m pspnet_jax.zoo list [WORD ...], or get NAME [--output=DIR].'
+      )
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == '__main__':
+  flags.DEFINE_string('output', None, 'The folder to write.')
+  cli.run_with_words(main)
