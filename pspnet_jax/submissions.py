@@ -114,7 +114,9 @@ class Archive:
     """Adds a file."""
     try:
       if isinstance(self._archive, zipfile.ZipFile):
-        self._archive.writestr(name, data)
+        file = zipfile.ZipInfo(name)  # of 1980, so that equal predictions make equal archives
+        file.external_attr = 0o644 << 16
+        self._archive.writestr(file, data)
       else:
         entry = tarfile.TarInfo(name)
         entry.size = len(data)

@@ -168,6 +168,16 @@ def test_interrupted_there_is_no_archive(model, tmp_path):
   assert not list((tmp_path / 'out').iterdir())
 
 
+def test_equal_predictions_make_equal_archives(model, tmp_path):
+  model.spec = ADE20K.spec
+  images = write_images(tmp_path / 'in', NAMES['ade20k'])
+  for name in ('a.zip', 'b.zip'):
+    submit(small(ADE20K), tmp_path, images, tmp_path / name)
+  assert (tmp_path / 'a.zip').read_bytes() == (tmp_path / 'b.zip').read_bytes()
+  with zipfile.ZipFile(tmp_path / 'a.zip') as archive:  # readable by whoever unpacks it
+    assert {info.external_attr >> 16 for info in archive.infolist()} == {0o644}
+
+
 def test_an_earlier_archive_outlives_an_interrupted_one(model, tmp_path):
   model.spec = ADE20K.spec
   images = write_images(tmp_path / 'in', NAMES['ade20k'])

@@ -1,6 +1,6 @@
 """Cityscapes' figures, as evalPixelLevelSemanticLabeling.py of mcordts/cityscapesScripts has them.
 
-iIoU (Cordts et al., CVPR 2016, section 4.2) weighs the pixels of an instance by the average size of
+iIoU (Cordts et al., CVPR 2016) weighs the pixels of an instance by the average size of
 its class over the instance's own, so that small ones count as much as large ones:
 
     iIoU = iTP / (iTP + FP + iFN)
@@ -31,7 +31,7 @@ _INSTANCE_SIZE = {
 _LABELS = [label for label in CITYSCAPES_LABELS if label.id >= 0]
 _EVALUATED = np.array([not label.ignore_in_eval for label in _LABELS])
 _HAS_INSTANCES = np.array([label.has_instances for label in _LABELS])
-_CATEGORY = np.array([label.category_id for label in _LABELS])  # of each id
+_CATEGORY = np.array([label.category_id for label in _LABELS], np.uint8)  # of each id
 _CATEGORY_NAMES = list(dict.fromkeys(label.category for label in _LABELS))
 _SIZE = np.array([_INSTANCE_SIZE.get(label.name, 0.0) for label in _LABELS])
 _IDS, _CATEGORIES = len(_LABELS), len(_CATEGORY_NAMES)  # 34 and 8, void first
@@ -50,16 +50,15 @@ def count_instances(instance_ids: np.ndarray, prediction: np.ndarray) -> np.ndar
     float64 [3, 34]: the number of instances; the sum of the share of each that is predicted as its
     label; and as any label of its category.
   """
-  instance_ids = instance_ids.astype(np.int64)
-  label = instance_ids // 1000
-  right = prediction == label
-  right_category = (_CATEGORY[prediction] == _CATEGORY[label]) & (instance_ids >= FIRST_INSTANCE)
+  of_instance = instance_ids >= FIRST_INSTANCE
+  ids, prediction = instance_ids[of_instance].astype(np.uint16), prediction[of_instance]  # [n]
+  label = (np.arange(MAX_INSTANCE_ID + 1) // 1000).astype(np.uint8)[ids]
+  right, right_category = prediction == label, _CATEGORY[prediction] == _CATEGORY[label]
   pixels, hit, hit_category = (
-    np.bincount(ids.reshape(-1), minlength=MAX_INSTANCE_ID + 1)
-    for ids in (instance_ids, instance_ids[right], instance_ids[right_category])
+    np.bincount(chosen, minlength=MAX_INSTANCE_ID + 1)
+    for chosen in (ids, ids[right], ids[right_category])
   )
   present = np.flatnonzero(pixels)
-  present = present[present >= FIRST_INSTANCE]
   shares = (np.ones(len(present)), *(x[present] / pixels[present] for x in (hit, hit_category)))
   return np.stack([np.bincount(present // 1000, share, _IDS) for share in shares])
 
