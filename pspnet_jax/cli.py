@@ -15,7 +15,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from pspnet_jax import settings
+from pspnet_jax import compile_cache, settings
 from pspnet_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run_without_config(main: Callable[[], None]) -> None:
 
 def _run(main: Callable[[], None], parse: Callable[[Sequence[str]], Sequence[str]]) -> None:
   sys.unraisablehook = _unraisable
+  compile_cache.enable()
   try:
     app.run(lambda _: main(), flags_parser=parse)
   except Stopped as e:

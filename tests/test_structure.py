@@ -29,6 +29,7 @@ ROOMS = [
     'data.rare_classes',
     'console',
     'run_files',
+    'compile_cache',
     'legends',
   },
   {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
