@@ -24,9 +24,7 @@ def logits_of(options, dtype):
   params = random_arrays(network.param_shapes, 0, wide)
   stats = random_arrays(network.batch_stat_shapes, 1, wide)
   image = np.random.default_rng(2).normal(size=(2, 41, 33, 3)).astype(wide)
-  apply = [
-    jax.jit(n.apply, compiler_options=COMPILE_FAST) for n in (network, network.folded())
-  ]
+  apply = [jax.jit(n.apply, compiler_options=COMPILE_FAST) for n in (network, network.folded())]
   plain, _ = apply[0](params, stats, image)
   folded, nothing = apply[1](fold(params, stats), {}, image)
   assert nothing == {} and folded.keys() == {'logits'}
