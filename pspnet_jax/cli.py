@@ -15,7 +15,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from pspnet_jax import settings
+from pspnet_jax import compile_cache, settings
 from pspnet_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def _run(
   main: Callable[[Sequence[str]], None], parse: Callable[[Sequence[str]], Sequence[str]]
 ) -> None:
   sys.unraisablehook = _unraisable
+  compile_cache.enable()
   try:
     app.run(lambda argv: main(argv[1:]), flags_parser=parse)
   except Stopped as e:

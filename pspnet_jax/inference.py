@@ -14,7 +14,7 @@ import numpy as np
 
 from pspnet_jax import ops, parallel
 from pspnet_jax.card import Card
-from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.models.network import Arrays, Network, fold
 from pspnet_jax.resampling import Piece
 from pspnet_jax.views import Region, make_views, rounded, tiles
 
@@ -65,7 +65,7 @@ class Inference:
     self._mesh = parallel.make_mesh(local=True)
     self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
-    protocol = self._protocol
+    protocol, folded = self._protocol, network.folded()
     mirror = protocol.flip and protocol.flip_rule != 'image'
     views = len(protocol.scales) * (1 + (protocol.flip and not mirror))
     self._softmax_last = protocol.average == 'logits'
@@ -75,12 +75,12 @@ class Inference:
     self._canvas_pixels = canvas_mb * 2**20 // pixel
 
     @jax.jit
-    def run(params: Arrays, batch_stats: Arrays, image: jax.Array) -> jax.Array:
+    def run(params: Arrays, image: jax.Array) -> jax.Array:
       # float32 [N, h, w, 3] -> float32 [N, h, w, C]
       if mirror:
         image = jnp.concatenate([image, image[:, :, ::-1]])
       image = ops.normalize(image, card.mean, card.std)
-      outputs, _ = network.apply(params, batch_stats, image)
+      outputs, _ = folded.apply(params, {}, image)
       scores = outputs['logits']
       if protocol.flip_rule == 'logits' and mirror:
         scores, mirrored = jnp.split(scores, 2)
@@ -124,14 +124,14 @@ class Inference:
     images: Iterable[tuple[Any, np.ndarray]],
     finish: Finish,
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
-    params, batch_stats = jax.device_put((params, batch_stats), parallel.replicated(self._mesh))
+    params = jax.device_put(fold(params, batch_stats), parallel.replicated(self._mesh))
     waiting: list[_Window] = []  # of one shape
     order: collections.deque[_Tile] = collections.deque()
     assembled: np.ndarray | None = None  # of an image in tiles
 
     def flush() -> None:
       if waiting:
-        self._process(params, batch_stats, waiting)
+        self._process(params, waiting)
         waiting.clear()
 
     def finished() -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
@@ -184,7 +184,7 @@ class Inference:
         for (y, row), (x, column) in itertools.product(rows, columns):
           yield _Window(tile, pixels[y : y + h, x : x + w], (row, column))
 
-  def _process(self, params: Arrays, batch_stats: Arrays, waiting: list[_Window]) -> None:
+  def _process(self, params: Arrays, waiting: list[_Window]) -> None:
     """Runs windows of one shape and adds their scores to the canvases."""
     # One batch size a window shape, so that it compiles once; a few windows, all of a small image,
     # need not wait for as many as a batch may hold.
@@ -200,7 +200,7 @@ class Inference:
       pixels = [window.pixels for window in windows]
       pixels += [pixels[0]] * (full - len(pixels))
       batch = jax.device_put(np.stack(pixels, dtype=np.float32), parallel.split_batch(self._mesh))
-      scores = self._run(params, batch_stats, batch)  # [N, h, w, C]
+      scores = self._run(params, batch)  # [N, h, w, C]
       if self._mesh.size > 1:
         scores = jax.device_put(scores, first)
       for i, window in enumerate(windows):

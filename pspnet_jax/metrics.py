@@ -9,7 +9,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from clu import metrics as clu_metrics
 
 from pspnet_jax.data.spec import IGNORE_LABEL
 
@@ -17,7 +16,29 @@ AbsentClasses = Literal['exclude', 'zero']
 
 
 @flax.struct.dataclass
-class Confusion(clu_metrics.Metric):
+class Average:
+  """The mean of the scalars merged into it."""
+
+  total: jax.Array  # float32
+  count: jax.Array  # int32
+
+  @classmethod
+  def of(cls, value: jax.Array) -> Average:
+    return cls(total=value, count=jnp.int32(1))
+
+  @classmethod
+  def empty(cls) -> Average:
+    return cls(total=jnp.float32(0), count=jnp.int32(0))
+
+  def merge(self, other: Average) -> Average:
+    return Average(total=self.total + other.total, count=self.count + other.count)
+
+  def compute(self) -> jax.Array:
+    return self.total / self.count
+
+
+@flax.struct.dataclass
+class Confusion:
   """Pixel counts by (label, prediction) as 64-bit numbers in two uint32 halves.
 
   An int32 count is full after 2,000 images of a megapixel and float32 stops counting at 2^24; JAX

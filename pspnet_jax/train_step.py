@@ -11,12 +11,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from clu.metrics import Average
 
 from pspnet_jax import ops, optim
 from pspnet_jax.errors import UserError
 from pspnet_jax.losses import cross_entropy_sum, denominator
-from pspnet_jax.metrics import Confusion
+from pspnet_jax.metrics import Average, Confusion
 from pspnet_jax.models.network import Arrays, Network
 
 Batch = dict[str, jax.Array]
@@ -170,7 +169,7 @@ def make_train_step(
     if ema_params is not None:
       ema_params = jax.tree.map(lambda a, p: optim.ema(a, p, ema_decay), ema_params, params)
     losses, confusion = measured
-    averages = {name: Average.from_model_output(loss) for name, loss in losses.items()}
+    averages = {name: Average.of(loss) for name, loss in losses.items()}
     metrics = metrics.merge(TrainMetrics(**averages, confusion=confusion))
     return TrainState(state.step + 1, params, batch_stats, opt_state, ema_params), metrics
 

@@ -8,6 +8,7 @@ os.environ['XLA_FLAGS'] = (
   f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8'.strip()
 )
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'  # nothing into the user's home
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny here
 
 import jax

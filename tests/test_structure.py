@@ -46,7 +46,8 @@ models.layers
 
 data.spec ops protocol resampling weights.files weights.table weights.zoo
 
-data.__init__ errors models.__init__ official.__init__ weights.__init__ weights.caffemodel
+compile_cache data.__init__ errors models.__init__ official.__init__ weights.__init__
+weights.caffemodel
 """
 ROOMS = [room.split() for room in PLAN.split('\n\n')]
 

@@ -69,10 +69,19 @@ class BatchNorm(nnx.Module):
     self.bias = nnx.Param(jnp.asarray(zeros))
     self.mean = nnx.BatchStat(jnp.asarray(zeros))
     self.var = nnx.BatchStat(jnp.asarray(ones))
+    self.folded = False
+
+  def fold(self) -> None:
+    """Leaves only the bias: the rest has gone into the kernel before (`network.fold`)."""
+    del self.scale, self.mean, self.var
+    self.folded = True
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    dtype, running_mean, running_var = x.dtype, self.mean[...], self.var[...]
+    dtype = x.dtype
     x = x.astype(jnp.promote_types(dtype, jnp.float32))
+    if self.folded:
+      return (x + self.bias[...]).astype(dtype)
+    running_mean, running_var = self.mean[...], self.var[...]
     if train:
       # Both moments in one pass over x; measured from the running mean, the difference of squares
       # does not cancel, which the plain E[x²] - E[x]² does when |mean| is far above the deviation.

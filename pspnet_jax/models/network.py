@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.models.layers import BatchNorm
 from pspnet_jax.models.pspnet import PSPNet
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
@@ -36,7 +38,9 @@ class Network:
         f'compute dtype {dtype!r} is none of {", ".join(_DTYPES)}: change model.dtype.'
       )
     self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
-    model = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
+    self._take(nnx.eval_shape(lambda: self._build(nnx.Rngs(0))))
+
+  def _take(self, model: PSPNet) -> None:
     self._graphdef: Any
     self._graphdef, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
     params, batch_stats = states
@@ -48,6 +52,23 @@ class Network:
   def _build(self, rngs: nnx.Rngs) -> PSPNet:
     options = dict(self.options, dtype=jnp.dtype(self.options['dtype']))
     return PSPNet(**options, rngs=rngs)
+
+  def folded(self) -> Network:
+    """The network for inference alone: its batch normalisation is in its kernels.
+
+    A convolution and the normalisation after it are one linear function. `fold` gives the
+    parameters; there are no batch statistics and no auxiliary head:
+
+        network.folded().apply(fold(params, batch_stats), {}, image)
+    """
+    model = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
+    model.aux_head = None
+    for _, module in nnx.iter_modules(model):
+      if isinstance(module, BatchNorm):
+        module.fold()
+    network = copy.copy(self)
+    network._take(model)
+    return network
 
   def init(self, seed: int) -> tuple[Arrays, Arrays]:
     """Initial parameters and batch statistics, float32; the same for a seed on every platform."""
@@ -72,6 +93,24 @@ class Network:
     model = nnx.merge(self._graphdef, nnx.from_flat_state(leaves))
     outputs = model(image, train=train, key=key)
     return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
+
+
+@jax.jit
+def fold(params: Arrays, batch_stats: Arrays) -> Arrays:
+  """The parameters of `Network.folded`: no pass over the activations but the kernels'.
+
+  Every kernel takes its normalisation's factor, scale / sqrt(var + epsilon), and the bias what is
+  left of it; in float32 or wider, whatever the compute dtype. The auxiliary head's are left out.
+  """
+  folded = {name: x for name, x in params.items() if not name.startswith('aux_head/')}
+  for name in [name for name in folded if name.endswith('/bn/scale')]:
+    layer = name.removesuffix('bn/scale')
+    mean, var = batch_stats[f'{layer}bn/mean'], batch_stats[f'{layer}bn/var']
+    factor = folded.pop(name) * jax.lax.rsqrt(var + BatchNorm.epsilon)
+    folded[f'{layer}bn/bias'] -= mean * factor
+    kernels = [k for k in folded if k.startswith(layer) and 'kernel' in k]  # split: several
+    folded |= {k: folded[k] * factor for k in kernels}
+  return folded
 
 
 def _paths(state: Any) -> dict[str, tuple[Any, ...]]:

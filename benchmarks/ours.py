@@ -1,0 +1,53 @@
+"""Our side of a case: the step that `train` runs, the folded network that predictions come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.timing import Program
+from benchmarks.work import Case, pixels
+from pspnet_jax import optim
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.models.network import Network, fold
+from pspnet_jax.train_step import TrainMetrics, TrainState, make_train_step
+
+
+def train_step(case: Case, **network_options: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+  """Our jitted step and the shapes of its arguments."""
+  network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
+  tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 100_000))
+  step = make_train_step(network, tx, seed=0, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+  image, label = pixels(case)
+  arguments = (
+    lambda: TrainState.create(network, tx, seed=0),
+    lambda: TrainMetrics.zeros(case.num_classes),
+    lambda: jax.device_put({'image': image, 'label': label}),
+  )
+  return jax.jit(step, donate_argnums=(0, 1)), arguments
+
+
+def program(case: Case, **network_options: Any) -> Program:
+  """Our side of a case."""
+  if case.train:
+    step, arguments = train_step(case, **network_options)
+    *carried, batch = (make() for make in arguments)
+
+    def run() -> None:
+      carried[:] = step(*carried, batch)
+
+    return Program(run, lambda: jax.block_until_ready(carried))
+  network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
+  params = fold(*network.init(0))
+  apply = network.folded().apply
+  forward = jax.jit(lambda params, image: apply(params, {}, image)[0]['logits'])
+  image = jax.device_put(pixels(case)[0].astype(np.float32) / 64 - 2)
+  last: list[jax.Array] = []
+
+  def infer() -> None:
+    last[:] = [forward(params, image)]
+
+  return Program(infer, lambda: jax.block_until_ready(last))

@@ -1,0 +1,124 @@
+"""pspnet_jax beside PyTorch on the same work, on the device this machine has.
+
+    python -m benchmarks.run [--only=training,inference] [--json=FILE]
+
+'training' and 'inference' are timed in turns with PyTorch's ways of running the same network and
+compared with the largest matrix product's FLOP/s measured here; 'starts' are of whole processes;
+'compiling' is ours alone. Without options the sizes fit the device: minutes on a CPU as on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+# JAX would take three quarters of a GPU's memory; here it shares it with PyTorch.
+os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+
+import jax
+
+from benchmarks import compiling, device, speed, starts, work
+
+PARTS = ('training', 'inference', 'starts', 'compiling')
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """Parses the command line, measures, prints tables and writes the figures."""
+  flags = parse(arguments)
+  report: dict[str, Any] = {'about': device.describe(), 'ceiling': {}, 'measured': {}}
+  print(', '.join(f'{name} {value}' for name, value in report['about'].items()), flush=True)
+
+  def ceiling(dtype: str) -> float:
+    known = report['ceiling']
+    if dtype not in known:
+      known[dtype] = device.matmul_ceiling(dtype, flags.ceiling_side)
+      figures = ', '.join(f'{name} {x / 1e12:.3g}' for name, x in known[dtype].items())
+      print(f'Matrix product in {dtype}: {figures} TFLOP/s.', flush=True)
+    return max(known[dtype].values())
+
+  measures: dict[str, Callable[[work.Case], dict[str, Any]]] = {
+    'training': lambda c: speed.measure(c, flags.peers, flags.rounds, ceiling(c.dtype)),
+    'inference': lambda c: speed.measure(c, flags.peers, flags.rounds, ceiling(c.dtype)),
+    'starts': lambda c: starts.measure(c, flags.peers),
+    'compiling': compiling.measure,
+  }
+  modules = {'training': speed, 'inference': speed, 'starts': starts, 'compiling': compiling}
+  for part in flags.only:
+    for case in cases(part, flags):
+      try:
+        measured = measures[part](case)
+      except Exception as e:  # too large for this device, say: the other cases count still
+        traceback.print_exc()
+        report['measured'].setdefault(part, []).append({'case': str(case), 'failed': str(e)})
+        continue
+      report['measured'].setdefault(part, []).append(measured)
+      show(measured['case'], modules[part].COLUMNS, modules[part].rows(measured))
+      if flags.json:  # after each case: a run cut short leaves what it has
+        flags.json.write_text(json.dumps(report, indent=1) + '\n')
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+  """The command line; what is not given depends on the device."""
+  on_gpu = jax.default_backend() == 'gpu'
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  many: dict[str, Any] = {'type': lambda text: text.split(',')}
+  numbers: dict[str, Any] = {'type': lambda text: [int(x) for x in text.split(',')]}
+  parser.add_argument('--only', default=PARTS, **many, help=f'of {", ".join(PARTS)}')
+  parser.add_argument('--json', type=Path, help='where to write the figures')
+  parser.add_argument('--depths', **numbers, default=[50, 101] if on_gpu else [50])
+  parser.add_argument('--sizes', **numbers, help='of the crop; 233 or 473 without')
+  parser.add_argument('--batches', **numbers, help='images a step')
+  parser.add_argument('--dtypes', default=['float32', 'bfloat16'], **many)
+  parser.add_argument(
+    '--peers',
+    type=lambda text: [x for x in text.split(';') if x],
+    default=work.PEERS,
+    help=f'ways of PyTorch, separated by semicolons, of {"; ".join(work.PEERS)}',
+  )
+  parser.add_argument('--rounds', type=int, default=10 if on_gpu else 5)
+  parser.add_argument('--num_classes', type=int, default=150)
+  parser.add_argument('--ceiling_side', type=int, help='of the matrix product')
+  flags = parser.parse_args(arguments)
+  for part in flags.only:
+    if part not in PARTS:
+      parser.error(f'--only={part}: give some of {",".join(PARTS)}')
+  for name in flags.peers:
+    if name not in work.PEERS:
+      parser.error(f'--peers={name}: give some of {"; ".join(work.PEERS)}')
+  return flags
+
+
+def cases(part: str, flags: argparse.Namespace) -> Iterator[work.Case]:
+  """What a part measures."""
+  on_gpu, train = jax.default_backend() == 'gpu', part != 'inference'
+  sizes = flags.sizes or ([473, 713] if on_gpu else [233 if train else 473])
+  batches = flags.batches or (([8] if train else [1, 8]) if on_gpu else [2 if train else 1])
+  depths, dtypes = flags.depths, flags.dtypes
+  if part == 'starts':  # whole processes: one of them tells enough
+    depths, sizes, batches, dtypes = depths[:1], sizes[:1], batches[:1], dtypes[:1]
+  elif part == 'compiling':
+    depths = depths if 269 in depths or flags.sizes else [*depths, 269]
+    sizes, batches, dtypes = sizes[:1], batches[:1], dtypes[:1]
+  for dtype, depth, size, batch in itertools.product(dtypes, depths, sizes, batches):
+    yield work.Case(train, depth, size, batch, dtype, flags.num_classes)
+
+
+def show(title: str, columns: Sequence[str], rows: Iterator[list[str]]) -> None:
+  """Prints a table in Markdown."""
+  lines = [list(columns), *rows]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  lines.insert(1, ['-' * width for width in widths])
+  print(f'\n{title}\n')
+  for first, *others in lines:
+    cells = [x.rjust(width) for x, width in zip(others, widths[1:], strict=True)]
+    print('|', ' | '.join([first.ljust(widths[0]), *cells]), '|', flush=True)
+
+
+if __name__ == '__main__':
+  main()

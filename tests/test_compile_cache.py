@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pspnet_jax import cli, compile_cache
+from tests import tiny
+
+PROGRAM = """
+import sys
+from pspnet_jax import compile_cache
+compile_cache.enable()
+import jax, jax.numpy as jnp
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+events = []
+jax.monitoring.register_event_listener(lambda name, **_: events.append(name.rsplit('/', 1)[1]))
+jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((8, 8))).block_until_ready()
+print('hits', events.count('cache_hits'), 'misses', events.count('cache_misses'))
+"""
+
+
+def start(home, **environment):
+  """Compiles a program in a process of its own; how often it was found and not found."""
+  env = {k: v for k, v in os.environ.items() if not k.startswith(('JAX_', 'XDG_', 'XLA_'))}
+  result = subprocess.run(
+    [sys.executable, '-c', PROGRAM],
+    capture_output=True,
+    text=True,
+    cwd=tiny.ROOT,
+    env=env | {'HOME': str(home), 'JAX_PLATFORMS': 'cpu', **environment},
+    check=True,
+  )
+  assert not result.stderr
+  _, hits, _, misses = result.stdout.split()
+  return int(hits), int(misses)
+
+
+def test_the_second_start_compiles_nothing(tmp_path):
+  hits, misses = start(tmp_path)
+  assert hits == 0 and misses > 0
+  assert start(tmp_path) == (misses, 0)
+  folder = tmp_path / '.cache' / 'pspnet_jax'
+  assert list(folder.iterdir()) and folder.stat().st_mode & 0o77 == 0
+
+
+def test_jax_s_own_switches_go_first(tmp_path):
+  elsewhere = tmp_path / 'elsewhere'
+  start(tmp_path, JAX_COMPILATION_CACHE_DIR=str(elsewhere))
+  assert list(elsewhere.iterdir())
+  assert start(tmp_path, JAX_ENABLE_COMPILATION_CACHE='0') == (0, 0)
+  assert not (tmp_path / '.cache').exists()
+
+
+def test_a_home_that_cannot_be_written_to_costs_nothing_else(tmp_path):
+  (tmp_path / '.cache').write_text('a file where the folder should be')
+  assert start(tmp_path) == (0, 0)
+
+
+def test_commands_switch_it_on(monkeypatch):
+  called = []
+  monkeypatch.setattr(compile_cache, 'enable', lambda: called.append(1))
+  monkeypatch.setattr(sys, 'argv', ['command', '--no_such_flag'])
+  with pytest.raises(SystemExit):
+    cli.run_without_config(lambda: None)
+  assert called
