@@ -1,0 +1,144 @@
+"""Evaluation by windows, scales and flips beside semseg's loop in PyTorch: images a second."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from benchmarks.semseg_evaluation import Evaluation
+from benchmarks.timing import Program, alternate, summary
+from pspnet_jax.card import Card
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, default_palette
+from pspnet_jax.inference import Inference
+from pspnet_jax.models.network import Network
+from pspnet_jax.protocol import MULTI_SCALE, SEMSEG
+from pspnet_jax.weights import exporting
+from tests.torch_pspnet import TorchPSPNet
+
+CAMVID = (360, 480)  # height and width of its images
+COLUMNS = ('program', 's an image', 'middle half', 'images/s', 'ours / this', 'labels differ')
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """An evaluation.
+
+  Args:
+    depth, crop, num_classes: of the network.
+    times: size of the images, in CamVid's.
+    multi_scale: six scales; else the image at its own size.
+    images: in a run.
+    batch: windows that ours runs together.
+  """
+
+  depth: int = 50
+  crop: int = 473
+  num_classes: int = 11
+  times: int = 1
+  multi_scale: bool = False
+  images: int = 2
+  batch: int = 4
+
+  def __str__(self) -> str:
+    height, width = (self.times * side for side in CAMVID)
+    scales = 'six scales' if self.multi_scale else 'one scale'
+    return (
+      f'evaluation, PSPNet-{self.depth}, images of {width}×{height}, windows of {self.crop}², '
+      f'{self.num_classes} classes, {scales} with flip'
+    )
+
+
+def measure(case: Case, rounds: int) -> dict[str, Any]:
+  """Ours and PyTorch's loop in turn, with the same weights on the same images."""
+  height, width = (case.times * side for side in CAMVID)
+  scales = MULTI_SCALE if case.multi_scale else (1.0,)
+  network = Network(case.num_classes, depth=case.depth, aux_head=False)
+  spec = DatasetSpec(
+    tuple(f'class_{i}' for i in range(case.num_classes)), default_palette(case.num_classes)
+  )
+  protocol = dataclasses.replace(SEMSEG, base_size=(width,), scales=scales)
+  card = Card(
+    network=network.options, spec=spec, crop_size=(case.crop, case.crop), protocol=protocol
+  )
+  params, batch_stats = network.init(0)
+  images = [_scene(height, width, seed) for seed in range(case.images)]
+  inference = Inference(network, card, batch_size=case.batch)
+  labels: dict[str, list[np.ndarray]] = {}
+
+  def ours() -> None:
+    found = inference.labels(params, batch_stats, enumerate(images))
+    labels['pspnet_jax'] = [np.asarray(label)[:height, :width] for _, label in found]
+
+  device = 'cuda' if torch.cuda.is_available() else 'cpu'
+  options: dict[str, Any] = {
+    'crop': case.crop,
+    'base_size': width,
+    'scales': scales,
+    'mean': IMAGENET_MEAN,
+    'std': IMAGENET_STD,
+  }
+  programs = {'pspnet_jax': Program(ours, lambda: None)}
+  for name, memory_format in (
+    ('torch eager', torch.contiguous_format),
+    ('torch channels_last', torch.channels_last),
+  ):
+    model = TorchPSPNet(case.num_classes, depth=case.depth, aux_head=False).eval()
+    tensors = exporting.state_dict(params | batch_stats, 'semseg')
+    model.load_state_dict({k: torch.from_numpy(x.copy()) for k, x in tensors.items()}, strict=False)
+    loop = Evaluation(
+      model.to(device, memory_format=memory_format), memory_format=memory_format, **options
+    )
+
+    def theirs(loop: Evaluation = loop, name: str = name) -> None:
+      labels[name] = [loop(image) for image in images]
+
+    programs[name] = Program(theirs, lambda: None)
+
+  seconds = alternate(programs, rounds)
+  results = {}
+  for name, times in seconds.items():
+    found = summary([x / case.images for x in times])
+    pairs = zip(labels[name], labels['pspnet_jax'], strict=True)
+    differ = float(np.mean([(a != b).mean() for a, b in pairs]))
+    results[name] = found | {'images_per_s': 1 / found['seconds'], 'labels_differ': differ}
+  best = min(v['seconds'] for name, v in results.items() if name != 'pspnet_jax')
+  ratio = results['pspnet_jax']['seconds'] / best
+  return {'case': str(case), 'results': results, 'ratio_to_best_peer': ratio}
+
+
+def rows(measured: dict[str, Any]) -> Iterator[list[str]]:
+  """The case as rows of a table."""
+  own = measured['results']['pspnet_jax']['seconds']
+  for name, found in measured['results'].items():
+    yield [
+      name,
+      f'{found["seconds"]:.2f}',
+      f'{found["from"]:.2f}–{found["to"]:.2f}',
+      f'{found["images_per_s"]:.3f}',
+      '' if name == 'pspnet_jax' else f'{own / found["seconds"]:.2f}',
+      f'{100 * found["labels_differ"]:.3f} %',
+    ]
+
+
+def _scene(height: int, width: int, seed: int) -> np.ndarray:
+  """Something smooth with noise, uint8 [H, W, 3]."""
+  rng = np.random.default_rng(seed)
+  y, x = np.indices((height, width))
+  waves = np.stack([np.sin(x / (40 + 9 * c) + seed) * np.cos(y / 50) for c in range(3)], -1)
+  return (127 + 90 * waves + rng.integers(-30, 30, (height, width, 3))).astype(np.uint8)
+
+
+def cases() -> Iterator[Case]:
+  """CamVid's size and twice it, one scale and six; on a GPU 150 classes and larger batches."""
+  on_gpu = jax.default_backend() == 'gpu'
+  for times in (1, 2):
+    for multi_scale in (False, True):
+      case = Case(times=times, multi_scale=multi_scale, images=1 if multi_scale else 2)
+      if on_gpu:
+        case = dataclasses.replace(case, num_classes=150, images=8, batch=16)
+      yield case
