@@ -12,6 +12,7 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 # Rooms from top to bottom; a module may import from its own room and from those below.
 ROOMS = [
   {'train', 'evaluate', 'predict', 'doctor', 'convert', 'export', 'score', 'submit'},
+  {'prepare'},
   {'cli', 'from_config'},
   {'evaluation', 'evaluation_files', 'predictor', 'checkup', '__init__', 'weights.init_from'},
   {'inference', 'checkpoints', 'reporting', 'visualize', 'settings', 'contact_sheet'},
@@ -29,6 +30,10 @@ ROOMS = [
     'data.tolerant',
     'data.rare_classes',
     'views',
+    'data.builders.ade20k',
+    'data.builders.camvid',
+    'data.builders.cityscapes',
+    'data.builders.voc2012',
     'console',
     'run_files',
     'legends',
@@ -41,7 +46,9 @@ ROOMS = [
   },
   {'official.counts', 'official.benchmarks'},
   {'losses', 'metrics', 'optim', 'models.network', 'event_files'},
+  {'data.builders.base'},
   {'data.loader', 'data.survey', 'data.id_patterns'},
+  {'data.prepared'},
   {'models.pspnet', 'data.scenes', 'data.folder', 'data.augment'},
   {
     'models.resnet',
@@ -50,6 +57,7 @@ ROOMS = [
     'data.classes',
     'data.known_classes',
     'data.pairing',
+    'data.builders.archives',
   },
   {'models.layers'},
   {'ops', 'data.spec', 'protocol', 'resampling', 'weights.table', 'weights.files'},
@@ -59,6 +67,7 @@ ROOMS = [
     'data.__init__',
     'weights.__init__',
     'official.__init__',
+    'data.builders.__init__',
     'weights.caffemodel',
   },
 ]
