@@ -84,7 +84,9 @@ class Archive:
         self.names = self._zip.namelist()
         return
       with tarfile.open(path, 'r:') as tar:
-        self._spans = {m.name: (m.offset_data, m.size) for m in tar if m.isfile()}
+        self._spans = {
+          m.name.removeprefix('./'): (m.offset_data, m.size) for m in tar if m.isfile()
+        }
       self.names = list(self._spans)
     except _DAMAGE as e:
       raise _damaged(path, e) from e
@@ -119,7 +121,7 @@ def read_tar_gz(path: Path, pattern: str) -> dict[str, bytes]:
   try:
     with tarfile.open(path, 'r|gz') as tar:
       for member in tar:
-        match = re.fullmatch(pattern, member.name)
+        match = re.fullmatch(pattern, member.name.removeprefix('./'))
         file = tar.extractfile(member) if match else None
         if match and file is not None:
           found[match[1]] = file.read()
