@@ -45,7 +45,7 @@ def read_image(
     UserError: for a file that is missing, empty, truncated, not an image, or of 16 bits or floats
       (their range is anybody's guess: 0-4095, 0-65535, 0-1).
   """
-  data = _read_bytes(path) if data is None else data
+  data = _read_bytes(path, data)
   if _is_complete_jpeg(data):
     flags = cv2.IMREAD_COLOR_RGB | (0 if exif_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
@@ -137,7 +137,7 @@ def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
   """The numbers in a label file, unchanged: uint8, uint16 or int32 [H, W]; as `read_label`."""
-  with _open(path, _read_bytes(path) if data is None else data) as image:
+  with _open(path, _read_bytes(path, data)) as image:
     # Pillow spreads 2- and 4-bit grey over 0-255 while it loads.
     step = {'L;2': 85, 'L;4': 17}.get(_stored_mode(image), 1)
     _load(path, image)
@@ -204,9 +204,10 @@ def _illegal_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> str:
   )
 
 
-def _read_bytes(path: str | Path) -> bytes:
+def _read_bytes(path: str | Path, data: bytes | None = None) -> bytes:
+  """The file, or `data` if it has been read already."""
   try:
-    data = Path(path).read_bytes()
+    data = Path(path).read_bytes() if data is None else data
   except OSError as error:
     message = f'{path} cannot be read ({error.strerror}): check the path.'
     raise BadData('unreadable file', message) from error
