@@ -95,6 +95,40 @@ def test_configs_of_the_project_load_and_build(path):
   from_config.make_augment(c)
   assert f'--config=configs/{path.name}' in path.read_text()
   assert isinstance(c, ml_collections.ConfigDict)
+  settings.check_values(c)
+
+
+@pytest.mark.parametrize(
+  ('name', 'steps', 'images', 'epochs', 'side'),
+  [
+    ('ade20k_pspnet50', 126_300, 20_210, 100, 473),
+    ('voc2012_pspnet50', 33_050, 10_582, 50, 473),
+    ('cityscapes_pspnet50', 37_000, 2_975, 200, 713),
+  ],
+)
+def test_configs_of_published_data_follow_semseg(name, steps, images, epochs, side):
+  path = tiny.ROOT / 'configs' / f'{name}.py'
+  c = settings.load(f'{path}:101')
+  assert (c.model.depth, settings.load(str(path)).model.depth) == (101, 50)
+  assert c.total_steps == steps == images // c.batch_size * epochs
+  assert c.crop_size == (side, side)
+
+
+@pytest.mark.parametrize(
+  'config',
+  [
+    *('ade20k_pspnet50.py', 'voc2012_pspnet50.py', 'cityscapes_pspnet50.py'),
+    *('cityscapes_coarse_pspnet101.py', 'camvid.py:prepared'),
+  ],
+)
+def test_configs_of_published_data_say_how_to_get_them(config, tmp_path):
+  c = settings.load(str(tiny.ROOT / 'configs' / config))
+  c.data.data_dir = str(tmp_path)
+  for split in ('train', 'val'):
+    with pytest.raises(
+      UserError, match=rf'pspnet_jax\.prepare --dataset=\w+ --data_dir={tmp_path}'
+    ):
+      from_config.open_split(c, split)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 PLAN = """
 convert doctor evaluate export predict score submit train zoo
 
+prepare
+
 cli from_config
 
 __init__ checkup evaluation evaluation_files predictor weights.init_from
@@ -28,26 +30,32 @@ weights.caffe weights.imagenet weights.mit weights.mmseg weights.semseg
 
 weights.download weights.source
 
-card confusion_picture console data.diagnosis data.rare_classes data.sources data.tolerant
-legends official.ade20k official.cityscapes official.figures official.voc2012 parallel
-partial_scores run_files train_step views
+card confusion_picture console data.builders.ade20k data.builders.camvid
+data.builders.cityscapes data.builders.voc2012 data.diagnosis data.rare_classes data.sources
+data.tolerant legends official.ade20k official.cityscapes official.figures official.voc2012
+parallel partial_scores run_files train_step views
 
 official.benchmarks official.counts
 
 event_files losses metrics models.network optim
 
+data.builders.base
+
 data.id_patterns data.loader data.survey
+
+data.prepared
 
 data.augment data.folder data.scenes models.pspnet
 
-data.classes data.decode data.known_classes data.pairing data.scene_drawing models.resnet
+data.builders.archives data.classes data.decode data.known_classes data.pairing
+data.scene_drawing models.resnet
 
 models.layers
 
 data.spec ops protocol resampling weights.files weights.table weights.zoo
 
-compile_cache data.__init__ errors models.__init__ official.__init__ weights.__init__
-weights.caffemodel
+compile_cache data.__init__ data.builders.__init__ errors models.__init__
+official.__init__ weights.__init__ weights.caffemodel
 """
 ROOMS = [room.split() for room in PLAN.split('\n\n')]
 

@@ -24,7 +24,9 @@ _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError
 _LOSSY_FORMATS = ('JPEG', 'WEBP', 'JPEG2000', 'AVIF')
 
 
-def read_image(path: str | Path, *, exif_orientation: bool = False) -> np.ndarray:
+def read_image(
+  path: str | Path, *, exif_orientation: bool = False, data: bytes | None = None
+) -> np.ndarray:
   """Decodes an image file to RGB; grey, palette, CMYK and transparent images are converted.
 
   Pixels come as they are stored: a label has no EXIF data, so turning the image would part the two.
@@ -34,6 +36,7 @@ def read_image(path: str | Path, *, exif_orientation: bool = False) -> np.ndarra
   Args:
     path: JPEG, PNG, BMP, TIFF, WebP or whatever else Pillow opens; 8 bits a channel.
     exif_orientation: turn and mirror the image as its EXIF orientation says.
+    data: what the file holds, if it has been read; `path` is for messages then.
 
   Returns:
     uint8 [H, W, 3].
@@ -42,7 +45,7 @@ def read_image(path: str | Path, *, exif_orientation: bool = False) -> np.ndarra
     UserError: for a file that is missing, empty, truncated, not an image, or of 16 bits or floats
       (their range is anybody's guess: 0-4095, 0-65535, 0-1).
   """
-  data = _read_bytes(path)
+  data = _read_bytes(path, data)
   if _is_complete_jpeg(data):
     flags = cv2.IMREAD_COLOR_RGB | (0 if exif_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
@@ -101,13 +104,14 @@ def label_table(class_ids: Sequence[int], ignore_ids: Iterable[int] = ()) -> np.
   return table
 
 
-def read_label(path: str | Path, table: np.ndarray) -> np.ndarray:
+def read_label(path: str | Path, table: np.ndarray, *, data: bytes | None = None) -> np.ndarray:
   """Decodes a label file: one id a pixel, exactly as stored, mapped through `table`.
 
   Args:
     path: a palette file (its indices are the ids, its colours decoration), or grey of 1, 2, 4, 8 or
       16 bits, in a lossless format.
     table: from `label_table`.
+    data: what the file holds, if it has been read; `path` is for messages then.
 
   Returns:
     uint8 [H, W]: class ids and IGNORE_LABEL.
@@ -115,7 +119,7 @@ def read_label(path: str | Path, table: np.ndarray) -> np.ndarray:
   Raises:
     UserError: for a file that cannot be decoded, is lossy or in colour, or holds an illegal id.
   """
-  return map_ids(path, read_ids(path), table)
+  return map_ids(path, read_ids(path, data=data), table)
 
 
 def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -131,9 +135,9 @@ def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
   return mapped
 
 
-def read_ids(path: str | Path) -> np.ndarray:
+def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
   """The numbers in a label file, unchanged: uint8, uint16 or int32 [H, W]; as `read_label`."""
-  with _open(path, _read_bytes(path)) as image:
+  with _open(path, _read_bytes(path, data)) as image:
     # Pillow spreads 2- and 4-bit grey over 0-255 while it loads.
     step = {'L;2': 85, 'L;4': 17}.get(_stored_mode(image), 1)
     _load(path, image)
@@ -200,9 +204,10 @@ def _illegal_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> str:
   )
 
 
-def _read_bytes(path: str | Path) -> bytes:
+def _read_bytes(path: str | Path, data: bytes | None = None) -> bytes:
+  """The file, or `data` if it has been read already."""
   try:
-    data = Path(path).read_bytes()
+    data = Path(path).read_bytes() if data is None else data
   except OSError as error:
     message = f'{path} cannot be read ({error.strerror}): check the path.'
     raise BadData('unreadable file', message) from error

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from pspnet_jax.data.folder import Folder
+from pspnet_jax.data.prepared import SPLITS, Prepared
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import Source
 from pspnet_jax.data.survey import LenientFolder
 from pspnet_jax.errors import UserError
 
-SOURCES = {'context_scenes': ContextScenes, 'folder': Folder}
+SOURCES: dict[str, Callable[..., Source]] = {
+  'context_scenes': ContextScenes,
+  'folder': Folder,
+  **{name: functools.partial(Prepared, name) for name in SPLITS},
+}
 LENIENT = {'folder': LenientFolder}  # for those that refuse files when they are opened
 
 

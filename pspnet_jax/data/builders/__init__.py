@@ -1,0 +1,1 @@
+"""TFDS builders of the published data sets; `pspnet_jax.prepare` runs them."""

@@ -1,0 +1,118 @@
+"""Published data sets as `python -m pspnet_jax.prepare` writes them, read at random.
+
+DATA_DIR/NAME/1.0.0 is a TFDS data set of ArrayRecord files, whose examples hold the encoded image,
+the label as a PNG of class ids and 255, and the name. Reading it imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from pathlib import Path
+from typing import Any
+
+from pspnet_jax.data.decode import label_table, read_image, read_label
+from pspnet_jax.data.folder import sizes_differ
+from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
+from pspnet_jax.data.spec import Example
+from pspnet_jax.errors import UserError
+
+VERSION = '1.0.0'  # of what is written
+DATA_DIR = '~/tensorflow_datasets'  # where TFDS keeps everybody's data sets
+SPECS = {'ade20k': ADE20K, 'camvid': CAMVID, 'cityscapes': CITYSCAPES, 'voc2012': VOC2012}
+
+# By data set and split, in which prepared ones the examples are: no image is stored twice.
+SPLITS = {
+  'ade20k': {'train': ['ade20k/train'], 'val': ['ade20k/val']},
+  'camvid': {
+    'train': ['camvid/train'],
+    'val': ['camvid/val'],
+    'test': ['camvid/test'],
+    'trainval': ['camvid/train', 'camvid/val'],
+  },
+  'cityscapes': {
+    'train': ['cityscapes/train'],
+    'val': ['cityscapes/val'],
+    'test': ['cityscapes/test'],  # nothing but ignored pixels: its labels are secret
+    'trainval': ['cityscapes/train', 'cityscapes/val'],
+    'train_extra': ['cityscapes_coarse/train_extra'],
+    'train+train_extra': ['cityscapes/train', 'cityscapes_coarse/train_extra'],
+  },
+  'voc2012': {
+    'train': ['voc2012/train'],
+    'val': ['voc2012/val'],
+    'trainval': ['voc2012/train', 'voc2012/val'],
+    'trainaug': ['voc2012/train', 'voc2012/aug'],
+  },
+}
+
+
+class Prepared:
+  """A split of a prepared data set; indexing is safe from several threads and processes.
+
+  Args:
+    name: of the data set; see `SPLITS`.
+    split: one of its splits.
+    data_dir: where it was prepared.
+
+  Attributes:
+    spec: published names and colours of the classes.
+
+  Raises:
+    UserError: for an unknown split, data that are not prepared, or without tensorflow-datasets; on
+      indexing, if an example cannot be decoded or its ids are no classes.
+  """
+
+  def __init__(self, name: str, split: str = 'train', *, data_dir: str = DATA_DIR):
+    if split not in SPLITS[name]:
+      raise UserError(f'{name} has no split {split!r}: known are {", ".join(SPLITS[name])}.')
+    self.spec = SPECS[name]
+    self._table = label_table(range(self.spec.num_classes))
+    parts = [part.split('/') for part in SPLITS[name][split]]
+    self._folders = [_folder(data_dir, prepared) for prepared, _ in parts]
+    self._parts = [
+      _open(folder, stored) for folder, (_, stored) in zip(self._folders, parts, strict=True)
+    ]
+    self._ends = list(itertools.accumulate(len(part) for part in self._parts))
+
+  def __len__(self) -> int:
+    return self._ends[-1]
+
+  def __getitem__(self, index: int) -> Example:
+    if not 0 <= index < len(self):
+      raise IndexError(f'{index=} of {len(self)} examples')
+    i = bisect.bisect_right(self._ends, index)
+    stored = self._parts[i][index - self._ends[i] + len(self._parts[i])]
+    name = stored['name'].decode()
+    where = self._folders[i] / name  # for messages: what it would be called as a file
+    image = read_image(f'{where} (image)', data=stored['image'])
+    label = read_label(f'{where} (label)', self._table, data=stored['label'])
+    if image.shape[:2] != label.shape:
+      raise sizes_differ(where / 'image', image.shape, where / 'label', label.shape)
+    return {'image': image, 'label': label, 'name': name}
+
+
+def _folder(data_dir: str, prepared: str) -> Path:
+  folder = Path(data_dir).expanduser() / prepared / VERSION
+  if not (folder / 'dataset_info.json').is_file():
+    raise UserError(
+      f'{folder} holds no prepared data: run python -m pspnet_jax.prepare --dataset={prepared} '
+      f'--data_dir={data_dir}, or set data_dir to where that was done.'
+    )
+  return folder
+
+
+def _open(folder: Path, split: str) -> Any:
+  """Random access to the examples as they are stored: dicts of bytes."""
+  try:
+    import tensorflow_datasets as tfds
+  except ImportError as e:
+    raise UserError(
+      f"reading {folder} needs tensorflow-datasets: pip install 'pspnet_jax[tfds]'."
+    ) from e
+  builder = tfds.builder_from_directory(folder)
+  for path in builder.info.splits[split].filepaths:
+    if not path.exists():
+      raise UserError(f'{path} is missing: remove {folder} and prepare the data set again.')
+  raw = {'image': tfds.decode.SkipDecoding(), 'label': tfds.decode.SkipDecoding()}
+  return builder.as_data_source(split, decoders=raw)

@@ -1,0 +1,118 @@
+"""Prepares a published data set: downloads it, checks it, writes it for random access.
+
+python -m pspnet_jax.prepare --dataset=ade20k --data_dir=DIR
+
+Archives that lie in --manual_dir are used instead of downloading them; Cityscapes' have to, because
+it wants a login. docs/data.md goes from there to the first training step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from pspnet_jax import cli
+from pspnet_jax.data.prepared import DATA_DIR, VERSION
+from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.reporting import Reporter
+
+BUILDERS = {
+  'ade20k': 'ade20k.Ade20k',
+  'camvid': 'camvid.Camvid',
+  'cityscapes': 'cityscapes.Cityscapes',
+  'cityscapes_coarse': 'cityscapes.CityscapesCoarse',
+  'voc2012': 'voc2012.Voc2012',
+}
+
+
+def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
+  """Writes DATA_DIR/DATASET/VERSION, unless it is there.
+
+  It appears under that name once it is complete. What an interrupted preparation left is removed,
+  and examples are written anew; archives that were downloaded are kept and used again.
+
+  Args:
+    dataset: a key of `BUILDERS`.
+    data_dir: where prepared data sets are, and `downloads` below it.
+    manual_dir: where archives may lie that need no downloading; None: DATA_DIR/downloads/manual.
+
+  Returns:
+    The folder of the prepared data set.
+
+  Raises:
+    UserError: for an unknown data set, an archive that is missing, damaged or not the published
+      one, a failed download, a folder that cannot be written, or without tensorflow-datasets.
+  """
+  if dataset not in BUILDERS:
+    raise UserError(f'unknown data set {dataset!r}: known are {", ".join(BUILDERS)}.')
+  folder = data_dir / dataset / VERSION
+  if (folder / 'dataset_info.json').is_file():
+    print(f'{folder} is prepared already: remove it to prepare it anew.')
+    return folder
+  try:
+    import tensorflow_datasets as tfds
+  except ImportError as e:
+    raise UserError(
+      f"preparing {dataset} needs tensorflow-datasets: pip install 'pspnet_jax[tfds]'."
+    ) from e
+  module, _, builder_class = BUILDERS[dataset].partition('.')
+  try:
+    with _alone(folder.parent):
+      for leftover in folder.parent.glob(f'incomplete.*_{VERSION}'):
+        shutil.rmtree(leftover)
+      builders = importlib.import_module(f'pspnet_jax.data.builders.{module}')
+      builder = getattr(builders, builder_class)(data_dir=data_dir, file_format='array_record')
+      _run(builder, manual_dir or data_dir / 'downloads' / 'manual', tfds)
+  except OSError as e:
+    raise cannot_write(folder, e) from e
+  return folder
+
+
+def _run(builder: Any, manual_dir: Path, tfds: Any) -> None:
+  with Reporter(None, total_steps=sum(builder.counts.values())) as report:
+    done = 0
+
+    def advance() -> None:
+      nonlocal done
+      done += 1
+      report.advance(done)
+
+    builder.manual_dir, builder.say, builder.advance = manual_dir, report.say, advance
+    # TFDS has bars of its own, for the downloads; examples are counted by the report.
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig())
+    for split, info in builder.info.splits.items():
+      report.say(f'{split}: {info.num_examples:,} examples')
+    report.say(f'Prepared {builder.name} in {builder.data_path}.')
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+  """Keeps a second preparation of the same data set from removing what this one is writing."""
+  folder.mkdir(parents=True, exist_ok=True)
+  with (folder / '.lock').open('w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+      raise UserError(f'{folder} is being prepared by another process: wait for it.') from e
+    yield
+
+
+def main() -> None:
+  manual_dir = None if FLAGS.manual_dir is None else Path(FLAGS.manual_dir).expanduser()
+  prepare(FLAGS.dataset, Path(FLAGS.data_dir).expanduser(), manual_dir)
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == '__main__':
+  flags.DEFINE_string('dataset', None, f'One of {", ".join(BUILDERS)}.', required=True)
+  flags.DEFINE_string('data_dir', DATA_DIR, 'Where prepared data sets are.')
+  flags.DEFINE_string('manual_dir', None, 'Where archives are; else DATA_DIR/downloads/manual.')
+  cli.run_without_config(main)
