@@ -33,7 +33,7 @@ from benchmarks.semseg_pipeline import semseg_batches
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.decode import label_table, read_image, read_label
 from pspnet_jax.data.folder import Folder, list_images
-from pspnet_jax.data.loader import Transform, train_batches
+from pspnet_jax.data.loader import Transform, in_order, train_batches
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, Example
 
 NUM_CLASSES = 150
@@ -116,11 +116,12 @@ MMSEG = Augment(
 
 
 def decoding(root: Path, read: Callable[[str, str], object]) -> Iterator:
+  """What is left when nothing but reading the files is done, by as many threads."""
   images, labels = (sorted((root / kind / 'train').iterdir()) for kind in ('images', 'labels'))
-  pairs = itertools.cycle([(str(i), str(j)) for i, j in zip(images, labels, strict=True)])
-  cv2.setNumThreads(1)
+  pairs = [(str(i), str(j)) for i, j in zip(images, labels, strict=True)]
+  stream = in_order(lambda i: read(*pairs[i % len(pairs)]), range(10**6), threads=WORKERS)
   while True:
-    yield [read(*pair) for pair in itertools.islice(pairs, BATCH)]
+    yield list(itertools.islice(stream, BATCH))
 
 
 def strict(image: str, label: str) -> None:
