@@ -59,6 +59,10 @@ def defaults() -> ml_collections.ConfigDict:
   augment.scale = (0.5, 2.0)
   augment.rotate = (-10.0, 10.0)  # degrees
   augment.rotate_probability = augment.blur_probability = augment.flip_probability = 0.5
+  augment.base_size = config_dict.placeholder(tuple)  # mmseg's from here on: (2048, 512)
+  augment.cat_max_ratio = 1.0  # 0.75
+  augment.photometric = False  # True
+  augment.pad_centred = True  # False
 
   c.model = model = ml_collections.ConfigDict()  # see models/pspnet.py
   model.depth = 50

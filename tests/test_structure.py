@@ -48,7 +48,7 @@ data.prepared
 data.augment data.folder data.scenes models.pspnet
 
 data.builders.archives data.classes data.decode data.known_classes data.pairing
-data.scene_drawing models.resnet
+data.photometric data.scene_drawing data.warp models.resnet
 
 models.layers
 

@@ -1,13 +1,14 @@
 """Strict decoding of images and labels: an error that names the file, never a guess.
 
 OpenCV is the faster decoder but returns an image for half a JPEG and colours for a palette file; so
-it gets complete JPEGs only and Pillow the rest. Label ids go through a look-up table in which every
-id that nobody listed is illegal.
+it gets complete JPEGs and grey PNGs only, and Pillow the rest. Label ids go through a
+look-up table in which every id that nobody listed is illegal.
 """
 
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import BadData, UserError
 
 ILLEGAL = -1
+_SUSPECT = 254  # an illegal id, or the last of 255 classes
 _ID_LIMIT = 1 << 16  # ids of 16-bit label files
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_PNG, _GREY_OF_8_BITS = b'\x89PNG\r\n\x1a\n', b'\x08\x00'  # signature; depth and colour type
 _LOSSY_FORMATS = ('JPEG', 'WEBP', 'JPEG2000', 'AVIF')
 
 
@@ -47,13 +50,10 @@ def read_image(
   """
   data = _read_bytes(path, data)
   if _is_complete_jpeg(data):
-    flags = cv2.IMREAD_COLOR_RGB | (0 if exif_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
-    try:
-      image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-      image = None
-    if image is not None:
-      return image
+    turn = 0 if exif_orientation else cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = _decode(data, cv2.IMREAD_COLOR_RGB | turn)
+    if pixels is not None:
+      return pixels
   with _open(path, data) as image:
     if image.mode[0] in 'IF' or ';16' in _stored_mode(image):
       raise BadData(
@@ -124,9 +124,10 @@ def read_label(path: str | Path, table: np.ndarray, *, data: bytes | None = None
 
 def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
   """What `read_label` does with the ids once they are read; `path` is for the message only."""
-  if ids.dtype == np.uint8:  # the common case, at half the cost
-    mapped = cv2.LUT(ids, table[:256].astype(np.uint8))
-    legal = not cv2.LUT(ids, (table[:256] == ILLEGAL).astype(np.uint8)).any()
+  if ids.dtype == np.uint8:  # the common case, at a fraction of the cost
+    of_byte = table[:256]
+    mapped = cv2.LUT(ids, np.where(of_byte == ILLEGAL, _SUSPECT, of_byte).astype(np.uint8))
+    legal = not (mapped == _SUSPECT).any() or (of_byte[ids] != ILLEGAL).all()
   else:
     mapped = table[np.clip(ids, 0, _ID_LIMIT - 1)].astype(np.uint8)
     legal = ids.min() >= 0 and ids.max() < _ID_LIMIT and (table[ids] != ILLEGAL).all()
@@ -137,7 +138,13 @@ def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
   """The numbers in a label file, unchanged: uint8, uint16 or int32 [H, W]; as `read_label`."""
-  with _open(path, _read_bytes(path, data)) as image:
+  data = _read_bytes(path, data)
+  if data.startswith(_PNG) and data[24:26] == _GREY_OF_8_BITS:
+    ids = _decode(data, cv2.IMREAD_UNCHANGED)
+    if ids is None:
+      raise _damaged(path)
+    return ids
+  with _open(path, data) as image:
     # Pillow spreads 2- and 4-bit grey over 0-255 while it loads.
     step = {'L;2': 85, 'L;4': 17}.get(_stored_mode(image), 1)
     _load(path, image)
@@ -213,6 +220,8 @@ def _read_bytes(path: str | Path, data: bytes | None = None) -> bytes:
     raise BadData('unreadable file', message) from error
   if not data:
     raise BadData('empty file', f'{path} is empty: copy or download it again.')
+  if data.startswith(_PNG) and not _is_complete_png(data):
+    raise _damaged(path)
   return data
 
 
@@ -234,8 +243,32 @@ def _load(path: str | Path, image: Image.Image) -> None:
   try:
     image.load()
   except _PILLOW_ERRORS as error:
-    message = f'{path} is truncated or damaged: copy or download it again.'
-    raise BadData('damaged file', message) from error
+    raise _damaged(path) from error
+
+
+def _damaged(path: str | Path) -> BadData:
+  return BadData('damaged file', f'{path} is truncated or damaged: copy or download it again.')
+
+
+def _decode(data: bytes, flags: int) -> np.ndarray | None:
+  """What OpenCV makes of a file; None, and Pillow may say what is wrong with it."""
+  try:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  except cv2.error:
+    return None
+
+
+def _is_complete_png(data: bytes) -> bool:
+  """Whether every checksum is right, up to the end; Pillow looks at few of them."""
+  at = len(_PNG)
+  while at + 12 <= len(data):
+    end = at + 8 + int.from_bytes(data[at : at + 4], 'big')
+    if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], 'big'):
+      return False
+    if data[at + 4 : at + 8] == b'IEND':
+      return True
+    at = end + 4
+  return False
 
 
 def _is_complete_jpeg(data: bytes) -> bool:

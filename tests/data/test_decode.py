@@ -215,6 +215,38 @@ def test_truncated_empty_and_missing_labels(tmp_path, ids):
     raises_one_sentence(read_label, tmp_path / name, TABLE)
 
 
+@pytest.mark.parametrize('name', ['grey.png', 'palette.png', 'sixteen.png'])
+def test_no_damage_to_a_label_goes_unnoticed(tmp_path, ids, name):
+  """Cut anywhere, or with a byte changed, it is refused; Pillow lets six such changes pass."""
+  pixels = {'palette.png': palette(ids), 'sixteen.png': ids.astype(np.uint16)}.get(name, ids)
+  data, path = save(tmp_path / name, pixels).read_bytes(), tmp_path / 'b.png'
+  for at in [*range(8, len(data), 29), *range(len(data) - 30, len(data))]:
+    for content in (data[:at], data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]):
+      path.write_bytes(content)
+      raises_one_sentence(read_label, path, TABLE)
+
+
+def test_a_grey_label_whose_pixels_are_too_few_is_refused(tmp_path):
+  whole = grey_png(tmp_path / 'whole.png', 8, [bytes(8)] * 8)
+  assert read_label(whole, TABLE).shape == (8, 8)
+  part = grey_png(tmp_path / 'part.png', 8, [bytes(8)] * 5)  # and right in every checksum
+  data, header = bytearray(part.read_bytes()), struct.pack('>II', 8, 8)
+  data[16:24] = header
+  data[29:33] = struct.pack('>I', zlib.crc32(data[12:29]))
+  part.write_bytes(data)
+  raises_one_sentence(read_label, part, TABLE)
+
+
+def test_ids_254_and_255_may_be_classes(tmp_path):
+  path = save(tmp_path / 'a.png', np.uint8([[0, 253, 254, 255]]))
+  assert read_label(path, label_table(range(255))).tolist() == [[0, 253, 254, 255]]
+  shifted = label_table(range(1, 256))
+  assert 'id 0' in raises_one_sentence(read_label, path, shifted)
+  path = save(tmp_path / 'b.png', np.uint8([[1, 254, 255]]))
+  assert read_label(path, shifted).tolist() == [[0, 253, 254]]
+  assert 'id 254' in raises_one_sentence(read_label, path, label_table(range(200)))
+
+
 @pytest.mark.parametrize(
   'pixels, table, hints',
   [

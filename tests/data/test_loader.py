@@ -93,11 +93,61 @@ def test_resuming_goes_on_where_it_stopped(start):
   )
 
 
-def test_a_jump_of_ten_million_steps_costs_nothing():
-  began = time.monotonic()
-  (batch,) = steps(Numbers(20210), 1, start_step=10**7, batch_size=16)
-  assert time.monotonic() - began < 1
-  assert batch['label'].shape == (16, 2, 2)
+class Recorded(Numbers):
+  """Remembers what was read."""
+
+  def __init__(self, length):
+    super().__init__(length)
+    self.read = []
+
+  def __getitem__(self, index):
+    self.read.append(index)
+    return super().__getitem__(index)
+
+
+def test_a_jump_of_ten_million_steps_reads_the_examples_of_its_step_alone():
+  options = {'batch_size': 16, 'threads': 0}
+  source = Recorded(20210)
+  (batch,) = steps(source, 1, start_step=10**7, **options)
+  assert source.read == indices([batch])
+  before = steps(Numbers(20210), 3, start_step=10**7 - 2, **options)
+  assert_equal([batch], before[2:])
+
+
+@pytest.mark.parametrize('process', range(4))
+def test_a_process_reads_its_share_alone(process):
+  source, whole = Recorded(50), indices(steps(Numbers(50), 3, batch_size=8, threads=0))
+  steps(source, 3, batch_size=8, threads=0, process_index=process, process_count=4)
+  wanted = [whole[8 * step + 2 * process + row] for step in range(3) for row in range(2)]
+  assert source.read == wanted
+
+
+AUGMENTATIONS = {
+  'semseg': {},
+  'mmseg': {
+    'base_size': (128, 48),
+    'cat_max_ratio': 0.75,
+    'photometric': True,
+    'pad_centred': False,
+    'rotate_probability': 0,
+    'blur_probability': 0,
+  },
+}
+
+
+@pytest.mark.parametrize('options', AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+def test_augmented_batches_are_the_same_bits_for_any_threads_and_processes(options):
+  source = sources.open_source('context_scenes', 'train', length=30, size=(48, 64))
+  settings = {'transform': Augment((41, 57), **options), 'batch_size': 8, 'start_step': 10**7}
+  whole = steps(source, 2, threads=0, **settings)
+  assert len(np.unique(whole[0]['image'])) > 50
+  for threads in (1, 2, 5):
+    assert_equal(steps(source, 2, threads=threads, **settings), whole)
+  shares = [steps(source, 2, process_index=p, process_count=4, **settings) for p in range(4)]
+  for step in range(2):
+    for name in ('image', 'label'):
+      joined = np.concatenate([share[step][name] for share in shares])
+      np.testing.assert_array_equal(joined, whole[step][name])
 
 
 def test_every_epoch_has_every_example_once_in_its_own_order():

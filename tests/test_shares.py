@@ -1,0 +1,55 @@
+"""Several hosts: each evaluates its share of the examples, and together they count each once."""
+
+import jax
+import numpy as np
+import pytest
+
+from pspnet_jax import evaluation, parallel
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+
+CLASSES = 4
+
+
+class Recorded:
+  """Random labels, and which of them were read."""
+
+  spec = DatasetSpec(tuple('abcd'), default_palette(CLASSES))
+
+  def __init__(self, length):
+    self.labels = np.random.default_rng(0).integers(0, CLASSES, (length, 3, 5)).astype(np.uint8)
+    self.read = []
+
+  def __len__(self):
+    return len(self.labels)
+
+  def __getitem__(self, index):
+    self.read.append(index)
+    label = self.labels[index]
+    return {'image': np.stack([label] * 3, -1), 'label': label, 'name': str(index)}
+
+
+class Guess:
+  """In place of an `Inference`: answers one class more than the label has."""
+
+  def labels(self, params, batch_stats, images):
+    for tag, image in images:
+      yield tag, (image[..., 0].astype(np.int32) + 1) % CLASSES, (slice(None), slice(None))
+
+
+@pytest.mark.parametrize(
+  ('length', 'processes'), [(500, 1), (500, 4), (101, 2), (101, 8), (3, 4), (7, 3)]
+)
+def test_every_example_is_read_and_counted_once(monkeypatch, length, processes):
+  monkeypatch.setattr(jax, 'process_count', lambda: processes)
+  monkeypatch.setattr(parallel, 'sum_over_processes', lambda array: array)
+  total, read, sizes = np.zeros((CLASSES, CLASSES), np.int64), [], []
+  for process in range(processes):
+    monkeypatch.setattr(jax, 'process_index', lambda process=process: process)
+    source = Recorded(length)
+    total += evaluation.confusion_matrix(Guess(), {}, {}, source, threads=2)
+    read += source.read
+    sizes.append(len(source.read))
+  assert sorted(read) == list(range(length))
+  assert max(sizes) - min(sizes) <= 1
+  pixels = np.bincount(source.labels.ravel(), minlength=CLASSES)
+  np.testing.assert_array_equal(total, np.roll(np.diag(pixels), 1, axis=1))
