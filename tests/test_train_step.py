@@ -107,6 +107,21 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(x64, loss):
   )
 
 
+@pytest.mark.parametrize('loss', [{}, MINED], ids=['plain', 'weighted and mined'])
+def test_logits_in_chunks_of_rows_change_nothing(x64, loss):
+  """Among them chunks that do not divide the 25 rows."""
+  results = []
+  for rows in (0, 7):
+    _, step, state, metrics = setup(dtype='float64', chunk_rows=rows, **loss)
+    results.append(step(state, metrics, make_batch(n=2)))
+  (whole, whole_metrics), (chunks, chunks_metrics) = results
+  assert error(chunks.opt_state[1].trace, whole.opt_state[1].trace) < 1e-11  # the gradients
+  np.testing.assert_allclose(chunks_metrics.loss.compute(), whole_metrics.loss.compute(), rtol=1e-6)
+  np.testing.assert_array_equal(
+    chunks_metrics.confusion.compute(), whole_metrics.confusion.compute()
+  )
+
+
 @pytest.mark.slow
 def test_accumulation_matches_a_loop_by_hand(x64):
   """Parts take every other row, a dropout key each, and statistics one after the other."""
