@@ -13,7 +13,7 @@ from benchmarks.work import Case, pixels
 from pspnet_jax import optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.models.network import Network, fold
-from pspnet_jax.train_step import TrainMetrics, TrainState, make_train_step
+from pspnet_jax.train_step import TrainMetrics, TrainState, jit_options, make_train_step
 
 
 def train_step(
@@ -30,7 +30,7 @@ def train_step(
     lambda: TrainMetrics.zeros(case.num_classes),
     lambda: jax.device_put({'image': image, 'label': label}),
   )
-  return jax.jit(step, donate_argnums=(0, 1)), arguments
+  return jax.jit(step, **jit_options(network)), arguments
 
 
 def program(case: Case, **network_options: Any) -> Program:

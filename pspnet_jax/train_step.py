@@ -73,6 +73,16 @@ class TrainMetrics:
     return TrainMetrics(**{f: getattr(self, f).merge(getattr(other, f)) for f in fields})
 
 
+def jit_options(network: Network) -> dict[str, Any]:
+  """How to `jax.jit` the step: state and metrics are given away, and `remat` is not undone.
+
+  On CPU, XLA takes what is to be computed twice for a common computation, unless told not to.
+  """
+  undone = network.options.get('remat') and jax.default_backend() == 'cpu'
+  options = {'xla_disable_hlo_passes': 'cse_barrier_expander'} if undone else {}
+  return {'donate_argnums': (0, 1), 'compiler_options': options}
+
+
 def make_train_step(
   network: Network,
   tx: optax.GradientTransformation,
@@ -129,9 +139,9 @@ def make_train_step(
       return pixel_losses_of_upsampled(logits, label, chunk_rows, align_corners=align_corners)
     return pixel_losses(logits, label)
 
-  def sampled(logits: jax.Array, size: tuple[int, int]) -> jax.Array:
+  def sampled(logits: jax.Array, height: int, width: int) -> jax.Array:
     if chunk_rows:
-      return ops.resize(logits, size, align_corners=align_corners, every=SAMPLING)
+      return ops.resize(logits, (height, width), align_corners=align_corners, every=SAMPLING)
     return logits[:, ::SAMPLING, ::SAMPLING]
 
   def loss_fn(
@@ -145,7 +155,7 @@ def make_train_step(
     losses = {name: loss_sum(of_pixels(x, label), label) / divisor for name, x in outputs.items()}
     main_loss, aux_loss = losses['logits'], losses.get('aux_logits', jnp.float32(0))
     loss = main_loss + aux_weight * aux_loss
-    prediction = sampled(outputs['logits'], label.shape[1:]).argmax(-1)
+    prediction = sampled(outputs['logits'], *label.shape[1:]).argmax(-1)
     confusion = Confusion.count(label[:, ::SAMPLING, ::SAMPLING], prediction, num_classes)
     return loss, (
       batch_stats,

@@ -11,7 +11,13 @@ from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
 from pspnet_jax.losses import count_valid, cross_entropy_sum
 from pspnet_jax.models.network import Network
-from pspnet_jax.train_step import SAMPLING, TrainMetrics, TrainState, make_train_step
+from pspnet_jax.train_step import (
+  SAMPLING,
+  TrainMetrics,
+  TrainState,
+  jit_options,
+  make_train_step,
+)
 
 CLASSES, SEED = 4, 3
 PIXELS = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
@@ -181,6 +187,16 @@ def test_dropout_is_a_function_of_the_step(noisy):
     for n in (0, 0, 1)
   ]
   assert losses[0] == losses[1] != losses[2]
+
+
+def test_what_is_to_be_computed_again_is():
+  network, _, state, metrics = setup({'remat': True})
+  options = jit_options(network)
+  options['compiler_options'] |= COMPILE_FAST
+  tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10))
+  step = jax.jit(make_train_step(network, tx, seed=SEED, **PIXELS), **options)
+  program = step.lower(state, metrics, make_batch()).compile().as_text()
+  assert 'opt-barrier' in program
 
 
 def test_loss_falls_and_metrics_add_up(noisy):

@@ -107,7 +107,7 @@ class Stem(nnx.Module):
 
 @nnx.remat
 def _computed_again(block: nnx.Module, x: jax.Array) -> jax.Array:
-  return block(x, train=True)  # type: ignore[operator]
+  return block(x, train=True)
 
 
 class ResNet(nnx.Module):
