@@ -13,21 +13,24 @@ from benchmarks.work import Case, pixels
 from pspnet_jax import optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.models.network import Network, fold
-from pspnet_jax.train_step import TrainMetrics, TrainState, make_train_step
+from pspnet_jax.train_step import TrainMetrics, TrainState, jit_options, make_train_step
 
 
-def train_step(case: Case, **network_options: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-  """Our jitted step and the shapes of its arguments."""
+def train_step(
+  case: Case, *, chunk_rows: int = 0, **network_options: Any
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+  """Our jitted step, and what makes each of its arguments."""
   network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
   tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 100_000))
-  step = make_train_step(network, tx, seed=0, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+  options = {'seed': 0, 'mean': IMAGENET_MEAN, 'std': IMAGENET_STD, 'chunk_rows': chunk_rows}
+  step = make_train_step(network, tx, **options)
   image, label = pixels(case)
   arguments = (
     lambda: TrainState.create(network, tx, seed=0),
     lambda: TrainMetrics.zeros(case.num_classes),
     lambda: jax.device_put({'image': image, 'label': label}),
   )
-  return jax.jit(step, donate_argnums=(0, 1)), arguments
+  return jax.jit(step, **jit_options(network)), arguments
 
 
 def program(case: Case, **network_options: Any) -> Program:

@@ -4,7 +4,8 @@
 
 'training' and 'inference' are timed in turns with PyTorch's ways of running the same network and
 compared with the largest matrix product's FLOP/s measured here; 'starts' are of whole processes;
-'compiling' is ours alone. Without options the sizes fit the device: minutes on a CPU as on a GPU.
+'compiling' and 'memory' are ours alone. Without options the sizes fit the device: minutes on a CPU
+as on a GPU.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 import jax
 
-from benchmarks import compiling, device, speed, starts, work
+from benchmarks import compiling, device, memory, speed, starts, work
 
-PARTS = ('training', 'inference', 'starts', 'compiling')
+PARTS = ('training', 'inference', 'starts', 'compiling', 'memory')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     'inference': lambda c: speed.measure(c, flags.peers, flags.rounds, ceiling(c.dtype)),
     'starts': lambda c: starts.measure(c, flags.peers),
     'compiling': compiling.measure,
+    'memory': memory.measure,
   }
   modules = {'training': speed, 'inference': speed, 'starts': starts, 'compiling': compiling}
+  modules['memory'] = memory
   for part in flags.only:
     for case in cases(part, flags):
       try:
@@ -100,7 +103,9 @@ def cases(part: str, flags: argparse.Namespace) -> Iterator[work.Case]:
   sizes = flags.sizes or ([473, 713] if on_gpu else [233 if train else 473])
   batches = flags.batches or (([8] if train else [1, 8]) if on_gpu else [2 if train else 1])
   depths, dtypes = flags.depths, flags.dtypes
-  if part == 'starts':  # whole processes: one of them tells enough
+  if part == 'memory':
+    sizes = flags.sizes or [473]
+  if part in ('starts', 'memory'):  # whole processes: one of them tells enough
     depths, sizes, batches, dtypes = depths[:1], sizes[:1], batches[:1], dtypes[:1]
   elif part == 'compiling':
     depths = depths if 269 in depths or flags.sizes else [*depths, 269]

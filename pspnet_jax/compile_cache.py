@@ -17,8 +17,8 @@ def enable() -> None:
   be deleted at any time. Of several processes that train together one writes. JAX runs what it
   finds there: the folder is the user's alone.
   """
-  known = jax.config.values
-  if known['jax_compilation_cache_dir'] or not known['jax_enable_compilation_cache']:
+  values = jax.config.values
+  if values['jax_compilation_cache_dir'] or not values['jax_enable_compilation_cache']:
     return
   try:
     folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'pspnet_jax'

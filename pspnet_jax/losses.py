@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from pspnet_jax import ops
 from pspnet_jax.data.spec import IGNORE_LABEL
 
 
@@ -28,15 +31,8 @@ def denominator(label: jax.Array, class_weights: Sequence[float] = ()) -> jax.Ar
   return jnp.where(total > 0, total, 1)
 
 
-def cross_entropy_sum(
-  logits: jax.Array,
-  label: jax.Array,
-  *,
-  class_weights: Sequence[float] = (),
-  ohem_threshold: float = 0.7,
-  ohem_min_kept: int = 0,
-) -> jax.Array:
-  """Sum of -log softmax(logits)[label] over the pixels that are not ignored.
+def pixel_losses(logits: jax.Array, label: jax.Array) -> jax.Array:
+  """-log softmax(logits)[label] of every pixel, 0 where it is ignored.
 
   Log-sum-exp and a gather: no one-hot of the label and no array of log-probabilities, which at 150
   classes would be the largest arrays of a training step.
@@ -45,23 +41,72 @@ def cross_entropy_sum(
     logits: float [N, H, W, C].
     label: integer [N, H, W], class ids below C and `IGNORE_LABEL`. An id between would be gathered
       from the last class; data sources refuse such labels.
+
+  Returns:
+    [N, H, W] of the dtype of `logits`.
+  """
+  valid = label != IGNORE_LABEL
+  index = jnp.where(valid, label, 0).astype(jnp.int32)
+  picked = jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]  # [N, H, W]
+  return jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0)
+
+
+def pixel_losses_of_upsampled(
+  logits: jax.Array, label: jax.Array, rows: int, *, align_corners: bool
+) -> jax.Array:
+  """`pixel_losses` of logits [N, h, w, C] resized to a label's size, `rows` rows at a time.
+
+  The logits of all pixels are never there at once, nor for the gradient, which computes them again.
+  """
+  height, width = label.shape[1:]
+  x = ops.resize(logits, (logits.shape[1], width), align_corners=align_corners)  # [N, h, W, C]
+  count = -(-height // rows)
+  padding = count * rows - height  # rows of ignored pixels
+  matrix = ops.bilinear_matrix(x.shape[1], height, align_corners).astype(x.dtype)
+  matrix = np.pad(matrix, ((0, padding), (0, 0))).reshape(count, rows, -1)
+  padded = jnp.pad(label, ((0, 0), (0, padding), (0, 0)), constant_values=IGNORE_LABEL)
+  labels = padded.reshape(-1, count, rows, width).swapaxes(0, 1)  # [count, N, rows, W]
+
+  @jax.checkpoint
+  def chunk(x: jax.Array, matrix: jax.Array, label: jax.Array) -> jax.Array:
+    return pixel_losses(ops.times_rows(matrix, x), label)
+
+  losses = jax.lax.map(lambda inputs: chunk(x, *inputs), (jnp.asarray(matrix), labels))
+  return losses.swapaxes(0, 1).reshape(-1, count * rows, width)[:, :height]
+
+
+def sum_losses(
+  loss: jax.Array,
+  label: jax.Array,
+  *,
+  class_weights: Sequence[float] = (),
+  ohem_threshold: float = 0.7,
+  ohem_min_kept: int = 0,
+) -> jax.Array:
+  """Sums the losses [N, H, W] of the pixels of `label`, weighted and mined if asked for.
+
+  Args:
+    loss: of `pixel_losses`.
+    label: integer [N, H, W].
     class_weights: by which a pixel of each class counts; none: 1 for all. Divided by `denominator`
       this is the mean of torch's `CrossEntropyLoss(weight)`: sum(w_i l_i) / sum(w_i).
     ohem_threshold: see `hard_pixels`.
     ohem_min_kept: see `hard_pixels`; 0 takes every pixel.
 
   Returns:
-    A scalar of the dtype of `logits`.
+    A scalar of the dtype of `loss`.
   """
-  valid = label != IGNORE_LABEL
-  index = jnp.where(valid, label, 0).astype(jnp.int32)
-  picked = jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]  # [N, H, W]
-  loss = jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0)  # [N, H, W]
   if ohem_min_kept:
+    valid = label != IGNORE_LABEL
     loss = jnp.where(hard_pixels(loss, valid, ohem_threshold, ohem_min_kept), loss, 0)
   if class_weights:
     loss = loss * _weights(label, class_weights, loss.dtype)
   return loss.sum()
+
+
+def cross_entropy_sum(logits: jax.Array, label: jax.Array, **options: Any) -> jax.Array:
+  """`sum_losses` of the `pixel_losses`, with the options of the former."""
+  return sum_losses(pixel_losses(logits, label), label, **options)
 
 
 def hard_pixels(loss: jax.Array, valid: jax.Array, threshold: float, min_kept: int) -> jax.Array:

@@ -71,6 +71,7 @@ def defaults() -> ml_collections.ConfigDict:
   model.stem_channels = (64, 64, 128)
   model.width = 64
   model.stride_in_1x1 = model.contract_dilation = False
+  model.remat = False  # less memory, a third more time: see models/resnet.py
   model.bins = (1, 2, 3, 6)
   model.pooling = 'avg'
   model.reduce_dimension = True
@@ -93,6 +94,7 @@ def defaults() -> ml_collections.ConfigDict:
   loss.class_weights = ()  # one for each class; the data doctor suggests some
   loss.ohem_min_kept = 0  # online hard example mining: at least so many pixels an image; 0: off
   loss.ohem_threshold = 0.7  # and all whose class is given a lower probability
+  loss.chunk_rows = 0  # rows of logits at a time, to save memory; 0: all of them
 
   c.eval = evaluation = ml_collections.ConfigDict()
   evaluation.protocol = 'plain'  # or semseg, caffe, mmseg, mmseg_slide; see protocol.py
@@ -244,7 +246,8 @@ def check_values(config: ml_collections.ConfigDict) -> None:
   sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)
   remedy = 'give a number of 0 or more for each class, not 0 for all'
   need(sound and (not weights or any(weights)), 'loss.class_weights', weights, remedy)
-  need(c.loss.ohem_min_kept >= 0, 'loss.ohem_min_kept', c.loss.ohem_min_kept, 'make it 0 or more')
+  for key in ('ohem_min_kept', 'chunk_rows'):
+    need(c.loss[key] >= 0, f'loss.{key}', c.loss[key], 'make it 0 or more')
   for key, value in c.sampling.items():
     need(0 <= value < math.inf, f'sampling.{key}', value, 'make it 0 or more')
   threshold = c.loss.ohem_threshold

@@ -35,7 +35,7 @@ from pspnet_jax.metrics import Scores
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.reporting import Reporter
 from pspnet_jax.stop_signals import StopSignals
-from pspnet_jax.train_step import TrainMetrics, TrainState, make_train_step
+from pspnet_jax.train_step import TrainMetrics, TrainState, jit_options, make_train_step
 from pspnet_jax.weights.init_from import start_from
 
 
@@ -58,7 +58,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   network = Network(**card.network)
   schedule, tx = from_config.make_optimizer(c, network.param_shapes)
   train_step = make_train_step(network, tx, **from_config.step_options(c))
-  train_step = jax.jit(train_step, donate_argnums=(0, 1), out_shardings=on_mesh)
+  train_step = jax.jit(train_step, out_shardings=on_mesh, **jit_options(network))
   inference = from_config.make_inference(c, network, card)
 
   def new_state() -> TrainState:

@@ -14,7 +14,12 @@ import optax
 
 from pspnet_jax import ops, optim
 from pspnet_jax.errors import UserError
-from pspnet_jax.losses import cross_entropy_sum, denominator
+from pspnet_jax.losses import (
+  denominator,
+  pixel_losses,
+  pixel_losses_of_upsampled,
+  sum_losses,
+)
 from pspnet_jax.metrics import Average, Confusion
 from pspnet_jax.models.network import Arrays, Network
 
@@ -68,6 +73,16 @@ class TrainMetrics:
     return TrainMetrics(**{f: getattr(self, f).merge(getattr(other, f)) for f in fields})
 
 
+def jit_options(network: Network) -> dict[str, Any]:
+  """How to `jax.jit` the step: state and metrics are given away, and `remat` is not undone.
+
+  On CPU, XLA takes what is to be computed twice for a common computation, unless told not to.
+  """
+  undone = network.options.get('remat') and jax.default_backend() == 'cpu'
+  options = {'xla_disable_hlo_passes': 'cse_barrier_expander'} if undone else {}
+  return {'donate_argnums': (0, 1), 'compiler_options': options}
+
+
 def make_train_step(
   network: Network,
   tx: optax.GradientTransformation,
@@ -81,6 +96,7 @@ def make_train_step(
   class_weights: Sequence[float] = (),
   ohem_threshold: float = 0.7,
   ohem_min_kept: int = 0,
+  chunk_rows: int = 0,
 ) -> Callable[[TrainState, TrainMetrics, Batch], tuple[TrainState, TrainMetrics]]:
   """Builds the step; jit it over a mesh with the batch split along its first axis.
 
@@ -97,6 +113,8 @@ def make_train_step(
     ema_decay: decay of the parameters' moving average per step; 0 keeps none.
     class_weights: one for each class, or none; see `losses.cross_entropy_sum`.
     ohem_threshold, ohem_min_kept: hard example mining, of both losses; see `losses.hard_pixels`.
+    chunk_rows: rows of logits that are there at a time; 0 is all of them. Saves the memory of the
+      largest arrays where there are many classes, and costs time: they are computed twice.
 
   Raises:
     UserError: if there are weights for another number of classes.
@@ -108,23 +126,37 @@ def make_train_step(
       'classes: give one each, or none.'
     )
   loss_sum = functools.partial(
-    cross_entropy_sum,
+    sum_losses,
     class_weights=tuple(class_weights),
     ohem_threshold=ohem_threshold,
     ohem_min_kept=ohem_min_kept,
   )
 
+  align_corners = network.options.get('align_corners', True)
+
+  def of_pixels(logits: jax.Array, label: jax.Array) -> jax.Array:
+    if chunk_rows:
+      return pixel_losses_of_upsampled(logits, label, chunk_rows, align_corners=align_corners)
+    return pixel_losses(logits, label)
+
+  def sampled(logits: jax.Array, height: int, width: int) -> jax.Array:
+    if chunk_rows:
+      return ops.resize(logits, (height, width), align_corners=align_corners, every=SAMPLING)
+    return logits[:, ::SAMPLING, ::SAMPLING]
+
   def loss_fn(
     params: Arrays, batch_stats: Arrays, batch: Batch, divisor: jax.Array, key: jax.Array
   ) -> tuple[jax.Array, tuple[Arrays, Measured]]:
     image = ops.normalize(batch['image'], mean, std)  # [N, H, W, 3]
-    outputs, batch_stats = network.apply(params, batch_stats, image, train=True, key=key)
-    losses = {name: loss_sum(x, batch['label']) / divisor for name, x in outputs.items()}
+    outputs, batch_stats = network.apply(
+      params, batch_stats, image, train=True, key=key, upsample=not chunk_rows
+    )
+    label = batch['label']
+    losses = {name: loss_sum(of_pixels(x, label), label) / divisor for name, x in outputs.items()}
     main_loss, aux_loss = losses['logits'], losses.get('aux_logits', jnp.float32(0))
     loss = main_loss + aux_weight * aux_loss
-    prediction = outputs['logits'][:, ::SAMPLING, ::SAMPLING].argmax(-1)
-    sampled = batch['label'][:, ::SAMPLING, ::SAMPLING]
-    confusion = Confusion.count(sampled, prediction, outputs['logits'].shape[-1])
+    prediction = sampled(outputs['logits'], *label.shape[1:]).argmax(-1)
+    confusion = Confusion.count(label[:, ::SAMPLING, ::SAMPLING], prediction, num_classes)
     return loss, (
       batch_stats,
       ({'loss': loss, 'main_loss': main_loss, 'aux_loss': aux_loss}, confusion),

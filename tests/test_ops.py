@@ -103,6 +103,21 @@ def test_max_pool_matches_torch(size, dtype):
   np.testing.assert_array_equal(np.asarray(ops.max_pool(x), np.float32), nhwc(theirs))
 
 
+def test_max_pool_gradient_goes_to_the_first_maximum(x64):
+  x = np.round(draw(2, 9, 7, 3))  # many ties
+  leaf = nchw(x).requires_grad_()
+  (F.max_pool2d(leaf, 3, 2, 1) ** 2).sum().backward()
+  gradient = jax.grad(lambda x: (ops.max_pool(x) ** 2).sum())(x)
+  np.testing.assert_array_equal(gradient, nhwc(leaf.grad))
+
+
+def test_max_pool_hides_no_nan():
+  x = draw(1, 9, 9, 1)
+  x[0, 4, 4] = np.nan
+  expected = np.isnan(nhwc(F.max_pool2d(nchw(x), 3, 2, 1)))
+  np.testing.assert_array_equal(np.isnan(ops.max_pool(jnp.asarray(x))), expected)
+
+
 @pytest.mark.parametrize(
   ('kernel_size', 'stride', 'dilation'),
   [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 1, 2), (3, 2, 2), (3, 1, 4), (7, 2, 1)],
@@ -120,6 +135,16 @@ def test_conv_matches_torch(kernel_size, stride, dilation, size, x64):
   ours = jax.jit(lambda x, k: ops.conv(x, k, stride=stride, dilation=dilation))(x, kernel)
   assert ours.shape[1:3] == tuple(-(-s // stride) for s in size)
   assert error(ours, nhwc(theirs)) < 1e-14
+
+
+def test_pointwise_gradients_match_torch(x64):
+  for ins, outs in ((3, 5), (5, 3)):
+    x, kernel, cotangent = draw(2, 4, 6, ins), draw(1, 1, ins, outs), draw(2, 4, 6, outs, seed=2)
+    leaves = nchw(x).requires_grad_(), torch.tensor(kernel.transpose(3, 2, 0, 1)).requires_grad_()
+    F.conv2d(*leaves).backward(nchw(cotangent))
+    gradients = jax.vjp(ops.conv, x, kernel)[1](cotangent)
+    assert error(gradients[0], nhwc(leaves[0].grad)) < 1e-14
+    assert error(gradients[1], leaves[1].grad.numpy().transpose(2, 3, 1, 0)) < 1e-14
 
 
 def test_normalize_is_float32_arithmetic_on_bytes():

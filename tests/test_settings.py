@@ -9,7 +9,7 @@ import pytest
 from pspnet_jax import from_config, settings
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.errors import UserError
-from pspnet_jax.losses import cross_entropy_sum
+from pspnet_jax.losses import sum_losses
 from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.optim import sgd
 from pspnet_jax.train_step import make_train_step
@@ -28,7 +28,8 @@ def test_defaults_name_every_argument_of_what_they_configure():
   assert set(c.model) == network
   assert set(c.augment) == set(inspect.signature(Augment).parameters) - {'crop_size', 'mean'}
   assert set(c.loss) <= set(inspect.signature(make_train_step).parameters)
-  assert set(c.loss) == set(inspect.signature(cross_entropy_sum).parameters) - {'logits', 'label'}
+  of_losses = set(inspect.signature(sum_losses).parameters) - {'loss', 'label'}
+  assert set(c.loss) == of_losses | {'chunk_rows'}
   schedule = {'base_lr', 'power', 'min_lr'}
   assert set(c.optimizer) - schedule == set(inspect.signature(sgd).parameters) - {
     'params',

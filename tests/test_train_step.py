@@ -11,7 +11,13 @@ from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
 from pspnet_jax.losses import count_valid, cross_entropy_sum
 from pspnet_jax.models.network import Network
-from pspnet_jax.train_step import SAMPLING, TrainMetrics, TrainState, make_train_step
+from pspnet_jax.train_step import (
+  SAMPLING,
+  TrainMetrics,
+  TrainState,
+  jit_options,
+  make_train_step,
+)
 
 CLASSES, SEED = 4, 3
 PIXELS = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
@@ -107,6 +113,21 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(x64, loss):
   )
 
 
+@pytest.mark.parametrize('loss', [{}, MINED], ids=['plain', 'weighted and mined'])
+def test_logits_in_chunks_of_rows_change_nothing(x64, loss):
+  """Among them chunks that do not divide the 25 rows."""
+  results = []
+  for rows in (0, 7):
+    _, step, state, metrics = setup(dtype='float64', chunk_rows=rows, **loss)
+    results.append(step(state, metrics, make_batch(n=2)))
+  (whole, whole_metrics), (chunks, chunks_metrics) = results
+  assert error(chunks.opt_state[1].trace, whole.opt_state[1].trace) < 1e-11  # the gradients
+  np.testing.assert_allclose(chunks_metrics.loss.compute(), whole_metrics.loss.compute(), rtol=1e-6)
+  np.testing.assert_array_equal(
+    chunks_metrics.confusion.compute(), whole_metrics.confusion.compute()
+  )
+
+
 @pytest.mark.slow
 def test_accumulation_matches_a_loop_by_hand(x64):
   """Parts take every other row, a dropout key each, and statistics one after the other."""
@@ -166,6 +187,16 @@ def test_dropout_is_a_function_of_the_step(noisy):
     for n in (0, 0, 1)
   ]
   assert losses[0] == losses[1] != losses[2]
+
+
+def test_what_is_to_be_computed_again_is():
+  network, _, state, metrics = setup({'remat': True})
+  options = jit_options(network)
+  options['compiler_options'] |= COMPILE_FAST
+  tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10))
+  step = jax.jit(make_train_step(network, tx, seed=SEED, **PIXELS), **options)
+  program = step.lower(state, metrics, make_batch()).compile().as_text()
+  assert 'opt-barrier' in program
 
 
 def test_loss_falls_and_metrics_add_up(noisy):

@@ -84,6 +84,7 @@ class Network:
     *,
     train: bool = False,
     key: jax.Array | None = None,
+    upsample: bool = True,
   ) -> tuple[Arrays, Arrays]:
     """Runs the network; see `PSPNet.__call__`. Returns its outputs and the new batch statistics."""
     leaves: list[tuple[Any, nnx.Variable[Any]]] = [
@@ -91,7 +92,7 @@ class Network:
     ]
     leaves += [(p, nnx.BatchStat(batch_stats[name])) for name, p in self._batch_stat_paths.items()]
     model = nnx.merge(self._graphdef, nnx.from_flat_state(leaves))
-    outputs = model(image, train=train, key=key)
+    outputs = model(image, train=train, key=key, upsample=upsample)
     return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
 
 

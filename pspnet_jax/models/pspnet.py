@@ -142,7 +142,7 @@ class PSPNet(nnx.Module):
   Args:
     num_classes: logits a pixel.
     depth, output_stride, dilations, stem_channels, width: see `ResNet`.
-    stride_in_1x1, contract_dilation: see `ResNet`.
+    stride_in_1x1, contract_dilation, remat: see `ResNet`.
     bins: sides of the pyramid's grids; () is the paper's baseline without a pyramid.
     pooling: 'avg' or 'max' (table 1).
     reduce_dimension: whether pyramid levels pass a 1×1 convolution ("DR" of table 1).
@@ -170,6 +170,7 @@ class PSPNet(nnx.Module):
     width: int = 64,
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
+    remat: bool = False,
     bins: Sequence[int] = (1, 2, 3, 6),
     pooling: Literal['avg', 'max'] = 'avg',
     reduce_dimension: bool = True,
@@ -200,6 +201,7 @@ class PSPNet(nnx.Module):
       width=width,
       stride_in_1x1=stride_in_1x1,
       contract_dilation=contract_dilation,
+      remat=remat,
       rngs=rngs,
     )
     features = self.backbone.channels
@@ -224,12 +226,18 @@ class PSPNet(nnx.Module):
     self.aux_head = AuxHead(features // 2, aux_channels, *classify, rngs=rngs) if aux_head else None
 
   def __call__(
-    self, image: jax.Array, *, train: bool = False, key: jax.Array | None = None
+    self,
+    image: jax.Array,
+    *,
+    train: bool = False,
+    key: jax.Array | None = None,
+    upsample: bool = True,
   ) -> dict[str, jax.Array]:
     """Normalised image [N, H, W, 3] to {'logits': [N, H, W, num_classes]}, float32 or wider.
 
     In training 'aux_logits' of the same shape joins it where there is an auxiliary head, `key`
-    drives dropout, and batch statistics are updated in place.
+    drives dropout, and batch statistics are updated in place. Without `upsample` both are left at
+    the size of the feature map, for who resizes them in parts.
     """
     _, height, width, _ = image.shape
     main_key, aux_key = (None, None) if key is None else jax.random.split(key)
@@ -240,7 +248,10 @@ class PSPNet(nnx.Module):
     if train and self.aux_head is not None:
       logits['aux_logits'] = self.aux_head(stage3, key=aux_key)
     wide = jnp.promote_types(self.dtype, jnp.float32)
+    logits = {name: x.astype(wide) for name, x in logits.items()}
+    if not upsample:
+      return logits
     return {
-      name: ops.resize(x.astype(wide), (height, width), align_corners=self.align_corners)
+      name: ops.resize(x, (height, width), align_corners=self.align_corners)
       for name, x in logits.items()
     }

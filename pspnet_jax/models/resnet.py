@@ -105,6 +105,11 @@ class Stem(nnx.Module):
     return ops.max_pool(x)  # [N, H/4, W/4, channels[-1]]
 
 
+@nnx.remat
+def _computed_again(block: nnx.Module, x: jax.Array) -> jax.Array:
+  return block(x, train=True)
+
+
 class ResNet(nnx.Module):
   """Feature extractor whose last stages trade stride for dilation.
 
@@ -120,6 +125,8 @@ class ResNet(nnx.Module):
     stride_in_1x1: stride on the bottleneck's first 1×1 (Caffe's ResNet-50) instead of its 3×3.
     contract_dilation: the first block of a dilated stage keeps the previous stage's dilation
       (mmseg, timm) instead of the stage's own (Caffe, semseg).
+    remat: of each block only the output is kept for the gradient; what is within is computed a
+      second time. Nothing else changes.
     rngs: source of initial values.
 
   Raises:
@@ -136,8 +143,10 @@ class ResNet(nnx.Module):
     width: int = 64,
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
+    remat: bool = False,
     rngs: nnx.Rngs,
   ):
+    self.remat = remat
     if depth not in DEPTHS:
       raise UserError(f'depth {depth} is not one of {sorted(DEPTHS)}: change model.depth.')
     if output_stride not in (8, 16, 32):
@@ -194,5 +203,5 @@ class ResNet(nnx.Module):
     for stage in (self.stage1, self.stage2, self.stage3, self.stage4):
       stage3 = x
       for block in stage:
-        x = block(x, train=train)
+        x = _computed_again(block, x) if self.remat and train else block(x, train=train)
     return stage3, x

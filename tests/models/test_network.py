@@ -164,3 +164,26 @@ def test_a_missing_parameter_is_named(tiny):
   del params['classifier/conv/bias']
   with pytest.raises(KeyError, match='classifier/conv/bias'):
     network.apply(params, random_arrays(network.batch_stat_shapes), np.ones((1, 8, 8, 3), 'f'))
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+def test_computing_activations_again_changes_no_gradient(depth, tiny, x64):
+  results = []
+  for remat in (False, True):
+    network = Network(5, dtype='float64', remat=remat, **dict(tiny, depth=depth))
+    params = random_arrays(network.param_shapes, 0, np.float64)
+    stats = random_arrays(network.batch_stat_shapes, 1, np.float64)
+    image = np.random.default_rng(0).normal(size=(2, 33, 25, 3))
+
+    def loss(params, network=network, stats=stats, image=image):
+      outputs, new = network.apply(params, stats, image, train=True, key=jax.random.key(0))
+      return sum((x**2).sum() for x in outputs.values()), new
+
+    grad = jax.grad(loss, has_aux=True)
+    assert ('remat' in str(jax.make_jaxpr(grad)(params))) == remat
+    results.append(jax.jit(grad, compiler_options=FAST)(params))
+  (plain, plain_stats), (again, again_stats) = results
+  for arrays, expected in ((again, plain), (again_stats, plain_stats)):
+    for name, value in expected.items():
+      error = np.abs(arrays[name] - value).max() / np.abs(value).max()
+      assert error < 1e-11, name
