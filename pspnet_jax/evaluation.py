@@ -92,7 +92,7 @@ def confusion_matrix(
       label[:height, :width] = example['label']
       count.add(done, index, label, prediction)
       if on_label is not None and index in wanted:
-        on_label(index, example, np.asarray(prediction, np.uint8)[:height, :width])
+        on_label(index, example, np.asarray(prediction)[:height, :width])
       if on_progress is not None:
         on_progress(done)
   finally:
@@ -162,7 +162,7 @@ def label_examples(
   examples = ((example, example['image']) for example in map(source.__getitem__, indices))
   for example, label in inference.labels(params, batch_stats, examples):
     height, width = example['label'].shape
-    yield example, np.asarray(label)[:height, :width].astype(np.uint8)
+    yield example, np.asarray(label)[:height, :width]
 
 
 COLUMNS = ('class', 'IoU %', 'accuracy %', 'pixels %')

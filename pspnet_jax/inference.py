@@ -100,7 +100,7 @@ class Inference:
     """Labels a stream of (tag, image uint8 [H, W, 3]).
 
     Yields:
-      (tag, label), in the order of the images. The label, int32 and on the device as a rule, has
+      (tag, label), in the order of the images. The label, uint8 and on the device as a rule, has
       one of few shapes, whatever the images': [:H, :W] of it is the image's.
     """
     return self._stream(params, batch_stats, images, lambda tile: _argmax(tile.scores))
@@ -254,4 +254,4 @@ def _add_softmax(total: jax.Array, logits: jax.Array) -> jax.Array:
 
 @jax.jit
 def _argmax(scores: jax.Array) -> jax.Array:
-  return scores.argmax(-1).astype(jnp.int32)
+  return scores.argmax(-1).astype(jnp.uint8)  # as many classes as a label file holds

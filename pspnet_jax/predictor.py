@@ -66,7 +66,7 @@ class Predictor:
     """Labels (tag, image) pairs in order, keeping the accelerator busy across images."""
     pairs = (((tag, image.shape), image) for tag, image in images)
     for (tag, (height, width, _)), label in self._inference.labels(*self._weights, pairs):
-      yield tag, np.asarray(label)[:height, :width].astype(np.uint8)
+      yield tag, np.asarray(label)[:height, :width]
 
 
 def _read(image: np.ndarray | str | Path) -> np.ndarray:
