@@ -59,7 +59,7 @@ def defaults() -> ml_collections.ConfigDict:
   model.output_stride = 8
   model.stem_channels = (64, 64, 128)
   model.width = 64
-  model.stride_in_1x1 = model.contract_dilation = False
+  model.stride_in_1x1 = model.contract_dilation = model.dilate_conv2 = False
   model.bins = (1, 2, 3, 6)
   model.pooling = 'avg'
   model.reduce_dimension = True

@@ -141,7 +141,8 @@ class PSPNet(nnx.Module):
 
   Args:
     num_classes: logits a pixel.
-    depth, output_stride, stem_channels, width, stride_in_1x1, contract_dilation: see `ResNet`.
+    depth, output_stride, stem_channels, width: see `ResNet`.
+    stride_in_1x1, contract_dilation, dilate_conv2: see `ResNet`.
     bins: sides of the pyramid's grids; () is the paper's baseline without a pyramid.
     pooling: 'avg' or 'max' (table 1).
     reduce_dimension: whether pyramid levels pass a 1×1 convolution ("DR" of table 1).
@@ -168,6 +169,7 @@ class PSPNet(nnx.Module):
     width: int = 64,
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
+    dilate_conv2: bool = False,
     bins: Sequence[int] = (1, 2, 3, 6),
     pooling: Literal['avg', 'max'] = 'avg',
     reduce_dimension: bool = True,
@@ -197,6 +199,7 @@ class PSPNet(nnx.Module):
       width=width,
       stride_in_1x1=stride_in_1x1,
       contract_dilation=contract_dilation,
+      dilate_conv2=dilate_conv2,
       rngs=rngs,
     )
     features = self.backbone.channels

@@ -25,7 +25,7 @@ DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
 
 
 class BasicBlock(nnx.Module):
-  """Two 3×3 convolutions. Only the first is strided or dilated with the stage (as mmseg's)."""
+  """Two 3×3 convolutions, the first strided."""
 
   expansion = 1
 
@@ -35,13 +35,14 @@ class BasicBlock(nnx.Module):
     width: int,
     *,
     stride: int,
-    dilation: int,
+    dilations: tuple[int, int],
     stride_in_1x1: bool,
     rngs: nnx.Rngs,
   ):
     del stride_in_1x1  # no 1×1 convolution to carry it
-    self.conv1 = ConvBN(in_channels, width, 3, stride=stride, dilation=dilation, rngs=rngs)
-    self.conv2 = ConvBN(width, width, 3, relu=False, rngs=rngs)
+    dilation1, dilation2 = dilations
+    self.conv1 = ConvBN(in_channels, width, 3, stride=stride, dilation=dilation1, rngs=rngs)
+    self.conv2 = ConvBN(width, width, 3, dilation=dilation2, relu=False, rngs=rngs)
     self.projection = (
       ConvBN(in_channels, width, 1, stride=stride, relu=False, rngs=rngs)
       if stride != 1 or in_channels != width
@@ -65,10 +66,11 @@ class Bottleneck(nnx.Module):
     width: int,
     *,
     stride: int,
-    dilation: int,
+    dilations: tuple[int, int],
     stride_in_1x1: bool,
     rngs: nnx.Rngs,
   ):
+    dilation, _ = dilations  # it has one 3×3 convolution
     out_channels = self.expansion * width
     stride1, stride2 = (stride, 1) if stride_in_1x1 else (1, stride)
     self.conv1 = ConvBN(in_channels, width, 1, stride=stride1, rngs=rngs)
@@ -117,7 +119,9 @@ class ResNet(nnx.Module):
     width: channels of stage 1 before expansion; 64 in all published networks.
     stride_in_1x1: stride on the bottleneck's first 1×1 (Caffe's ResNet-50) instead of its 3×3.
     contract_dilation: the first block of a dilated stage keeps the previous stage's dilation
-      (mmseg, timm) instead of the stage's own (Caffe, semseg).
+      (mmseg, MIT, timm) instead of the stage's own (Caffe, semseg).
+    dilate_conv2: a basic block's second convolution has the stage's dilation (MIT, timm) instead
+      of 1 (mmseg). Bottlenecks have one 3×3 convolution, and it is always dilated.
     rngs: source of initial values.
 
   Raises:
@@ -133,6 +137,7 @@ class ResNet(nnx.Module):
     width: int = 64,
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
+    dilate_conv2: bool = False,
     rngs: nnx.Rngs,
   ):
     if depth not in DEPTHS:
@@ -164,7 +169,7 @@ class ResNet(nnx.Module):
             channels,
             stage_width,
             stride=stride if b == 0 else 1,
-            dilation=first_dilation if b == 0 else dilation,
+            dilations=(first_dilation if b == 0 else dilation, dilation if dilate_conv2 else 1),
             stride_in_1x1=stride_in_1x1,
             rngs=rngs,
           )

@@ -60,6 +60,7 @@ _CONVENTIONS = (
   'output_stride',
   'align_corners',
   'contract_dilation',
+  'dilate_conv2',
   'stride_in_1x1',
   'dropout_kind',
 )

@@ -19,7 +19,13 @@ from pspnet_jax.weights.recognise import depth_of
 # What depends on the number of classes, and nothing else does.
 _CLASSIFIERS = ('classifier/conv/', 'aux_head/classifier/conv/')
 # Settings that change what the same weights compute.
-_CONVENTIONS = ('align_corners', 'contract_dilation', 'stride_in_1x1', 'output_stride')
+_CONVENTIONS = (
+  'align_corners',
+  'contract_dilation',
+  'dilate_conv2',
+  'stride_in_1x1',
+  'output_stride',
+)
 
 
 def start_from(

@@ -34,20 +34,19 @@ class Source:
     table: its names.
     conventions: from depth, number of classes and the wish for align_corners (None: its own);
       None for ImageNet classifiers, of which only the backbone is of use.
-    basic_blocks: whether its ResNet-18 and -34 compute what ours do.
   """
 
   name: str
   marks: tuple[str, ...]
   table: Table
   conventions: Callable[[int, int, bool | None], Conventions] | None = None
-  basic_blocks: bool = True
 
 
 def network_conventions(
   *,
   align_corners: bool,
   contract_dilation: bool = False,
+  dilate_conv2: bool = False,
   stride_in_1x1: bool = False,
   dropout_kind: str = 'channel',
 ) -> dict[str, Any]:
@@ -55,6 +54,7 @@ def network_conventions(
   return {
     'align_corners': align_corners,
     'contract_dilation': contract_dilation,
+    'dilate_conv2': dilate_conv2,
     'stride_in_1x1': stride_in_1x1,
     'dropout_kind': dropout_kind,
   }

@@ -48,6 +48,7 @@ def test_every_depth_builds(depth):
   [
     ({}, (1, 1, 2, 4), (1, 1, 2, 4)),
     ({'contract_dilation': True}, (1, 1, 1, 2), (1, 1, 2, 4)),
+    ({'contract_dilation': True, 'dilate_conv2': True}, (1, 1, 1, 2), (1, 1, 2, 4)),
     ({'output_stride': 16}, (1, 1, 1, 2), (1, 1, 1, 2)),
     ({'output_stride': 16, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 2)),
     ({'output_stride': 32, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 1)),
@@ -60,7 +61,8 @@ def test_dilation_follows_the_published_tables(depth, options, first, others):
     dilations = [(b.conv2 if bottleneck else b.conv1).conv.dilation for b in stage]
     assert dilations == [first[i]] + [others[i]] * (len(stage) - 1)
     if not bottleneck:
-      assert {b.conv2.conv.dilation for b in stage} == {1}  # as mmseg's
+      second = others[i] if options.get('dilate_conv2') else 1
+      assert {b.conv2.conv.dilation for b in stage} == {second}
 
 
 @pytest.mark.parametrize('stride_in_1x1', [True, False])

@@ -135,9 +135,5 @@ def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_caffemodels_that_do_not_hold_together(tmp_path):
-  blobs = {'conv6': [np.ones((2, 3, 1, 1), np.float32)]}
-  old = foreign_caffe.caffemodel(tmp_path / 'old.caffemodel', blobs, old_layers=True)
-  with pytest.raises(UserError, match='upgrade_net_proto_binary'):
-    files.read(old)
   with pytest.raises(UserError, match='holds no layer with weights'):
     files.read(foreign_caffe.caffemodel(tmp_path / 'none.caffemodel', {}))

@@ -1,0 +1,335 @@
+"""The networks of semseg, mmsegmentation and MIT as their authors' code puts them together.
+
+Each begins as the usual ResNet, which strides in every stage but the first, and is dilated by that
+source's own rule; modules have its names, so that `state_dict()` is what its files hold. Written
+from hszhao/semseg (model/), mmsegmentation 1.2.2 (models/backbones/resnet.py, decode_heads/) and
+CSAILVision/semantic-segmentation-pytorch (mit_semseg/models/), apart from ours and from
+torch_pspnet.py; upstream.py compares with that code itself. `width` is 64 in all published
+networks, and other widths go with it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+BLOCKS = {
+  18: (2, 2, 2, 2),
+  50: (3, 4, 6, 3),
+  101: (3, 4, 23, 3),
+  152: (3, 8, 36, 3),
+  269: (3, 30, 48, 8),
+}
+BINS = (1, 2, 3, 6)
+
+
+class Block(nn.Module):
+  """Basic or bottleneck, stride in the first 3×3 convolution."""
+
+  def __init__(self, c_in: int, width: int, stride: int, bottleneck: bool):
+    super().__init__()
+    c_out = 4 * width if bottleneck else width
+    kernels, strides = ((1, 3, 1), (1, stride, 1)) if bottleneck else ((3, 3), (stride, 1))
+    widths = (c_in, *(width,) * (len(kernels) - 1), c_out)
+    for i, (k, s) in enumerate(zip(kernels, strides, strict=True)):
+      conv = nn.Conv2d(widths[i], widths[i + 1], k, s, k // 2, bias=False)
+      self.add_module(f'conv{i + 1}', conv)
+      self.add_module(f'bn{i + 1}', nn.BatchNorm2d(widths[i + 1]))
+    self.downsample = None
+    if stride != 1 or c_in != c_out:
+      shortcut = nn.Conv2d(c_in, c_out, 1, stride, bias=False)
+      self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(c_out))
+
+  def forward(self, x):
+    y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+    if hasattr(self, 'conv3'):
+      y = self.bn3(self.conv3(F.relu(y)))
+    return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+def add_stages(module: nn.Module, depth: int, c: int, width: int) -> int:
+  """layer1 to layer4 from `c` channels, down to 1/32; returns the channels of the last."""
+  bottleneck = depth >= 50
+  for s, count in enumerate(BLOCKS[depth]):
+    blocks = []
+    for b in range(count):
+      stride = 2 if s > 0 and b == 0 else 1
+      blocks.append(Block(c, width * 2**s, stride, bottleneck))
+      c = width * 2**s * (4 if bottleneck else 1)
+    module.add_module(f'layer{s + 1}', nn.Sequential(*blocks))
+  return c
+
+
+def conv_bn_relu(c_in: int, c_out: int, k: int, stride: int = 1) -> list[nn.Module]:
+  conv = nn.Conv2d(c_in, c_out, k, stride, k // 2, bias=False)
+  return [conv, nn.BatchNorm2d(c_out), nn.ReLU()]
+
+
+def dilate(conv: nn.Conv2d, dilation: int) -> None:
+  conv.stride, conv.dilation, conv.padding = (1, 1), (dilation,) * 2, (dilation,) * 2
+
+
+def near_statistics(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+  """Mean and variance near those of the channels of `x` [N, C, H, W]; none is 0 or 1.
+
+  So activations neither fade nor explode, whatever the depth.
+  """
+  mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+  floor = 0.1 * x.square().mean()  # a level of one cell has no variance
+  moved = mean + 0.1 * var.sqrt() * torch.randn(mean.shape, generator=generator)
+  return moved, (var + floor) * (0.8 + 0.45 * torch.rand(var.shape, generator=generator))
+
+
+# Weight of a residual branch beside what it is added to, about as in trained networks. With equal
+# weights a random ResNet amplifies rounding: torch in float32 is then 1e-4 off torch in float64.
+BRANCH = 0.25
+
+
+class Author(nn.Module):
+  """What the comparisons need of a network; `forward` takes a normalised NCHW image."""
+
+  align_corners = False
+
+  @property
+  def classifier(self) -> nn.Conv2d:
+    raise NotImplementedError
+
+  def files(self) -> dict[str, Any]:
+    """Names and contents of its files, as its training code saves them."""
+    raise NotImplementedError
+
+  def resized(self, x, like):
+    size = like.shape[2:]
+    return F.interpolate(x, size, mode='bilinear', align_corners=self.align_corners)
+
+  def pyramid(self, levels, x):
+    return torch.cat([x, *(self.resized(level(x), x) for level in levels)], 1)
+
+  @torch.no_grad()
+  def logits(self, image: np.ndarray, dtype: torch.dtype = torch.float32) -> np.ndarray:
+    """[H, W, classes] of an RGB image uint8 [H, W, 3]; all three take ImageNet's statistics off."""
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    x = torch.tensor((image - mean) / std, dtype=dtype).permute(2, 0, 1)
+    return self.eval().to(dtype)(x[None])[0].permute(1, 2, 0).numpy()
+
+  def fill(self, image: np.ndarray, seed: int = 0) -> Author:
+    """Random weights with which every class wins somewhere."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(x):
+      return torch.randn(x.shape, generator=generator)
+
+    def settle(layer, inputs):
+      layer.running_mean, layer.running_var = near_statistics(inputs[0], generator)
+      layer.num_batches_tracked.fill_(7)
+
+    hooks = []
+    for name, layer in self.named_modules():
+      if isinstance(layer, nn.Conv2d):
+        layer.weight.data = normal(layer.weight) / layer.weight[0].numel() ** 0.5
+        if layer.bias is not None:
+          layer.bias.data = 0.2 * normal(layer.bias)
+      elif isinstance(layer, nn.BatchNorm2d):
+        branch = re.search(r'layer\d\.\d+\.bn3', name) is not None
+        scale = 0.4 + 0.8 * torch.rand(layer.weight.shape, generator=generator)
+        layer.weight.data = scale * (BRANCH if branch else 1)
+        layer.bias.data = 0.2 * normal(layer.bias)
+        hooks.append(layer.register_forward_pre_hook(settle))
+    mean = self.logits(image).mean((0, 1))
+    for hook in hooks:
+      hook.remove()
+    self.classifier.bias.data -= torch.tensor(mean)
+    return self
+
+  def write(self, folder: Path) -> list[Path]:
+    files = self.files()
+    for name, content in files.items():
+      torch.save(content, folder / name)
+    return [folder / name for name in files]
+
+
+class Semseg(Author):
+  """Align corners; every middle convolution of stages 3 and 4 is dilated, the first one too."""
+
+  align_corners = True
+
+  def __init__(self, depth: int, num_classes: int, *, width: int = 64):
+    super().__init__()
+    stem = ((3, width, 2), (width, width, 1), (width, 2 * width, 1))
+    layers = [layer for a, b, s in stem for layer in conv_bn_relu(a, b, 3, s)]
+    self.layer0 = nn.Sequential(*layers, nn.MaxPool2d(3, 2, 1))
+    c = add_stages(self, depth, 2 * width, width)
+    for stage, dilation in ((self.layer3, 2), (self.layer4, 4)):
+      for block in stage:
+        dilate(block.conv2, dilation)
+        if block.downsample is not None:
+          block.downsample[0].stride = (1, 1)
+    self.ppm = nn.Module()
+    self.ppm.features = nn.ModuleList(
+      nn.Sequential(nn.AdaptiveAvgPool2d(b), *conv_bn_relu(c, c // 4, 1)) for b in BINS
+    )
+    self.cls = self.head(2 * c, 8 * width, num_classes)
+    self.aux = self.head(c // 2, 4 * width, num_classes)
+
+  @staticmethod
+  def head(c_in, c, num_classes):
+    return nn.Sequential(*conv_bn_relu(c_in, c, 3), nn.Dropout2d(0.1), nn.Conv2d(c, num_classes, 1))
+
+  @property
+  def classifier(self):
+    return self.cls[4]
+
+  def forward(self, image):
+    x = self.layer4(self.layer3(self.layer2(self.layer1(self.layer0(image)))))
+    return self.resized(self.cls(self.pyramid(self.ppm.features, x)), image)
+
+  def files(self):
+    return semseg_files(self)
+
+
+def with_optimizer(content: dict[str, Any], network: nn.Module) -> dict[str, Any]:
+  """A training checkpoint holds SGD's momentum too: as much again as the weights."""
+  momentum = {i: {'momentum_buffer': x.data} for i, x in enumerate(network.parameters())}
+  groups = [{'lr': 0.01, 'momentum': 0.9, 'params': list(momentum)}]
+  return {**content, 'optimizer': {'state': momentum, 'param_groups': groups}}
+
+
+def semseg_files(network: nn.Module) -> dict[str, Any]:
+  """tool/train.py saves the network that DataParallel wraps."""
+  wrapped = {f'module.{name}': x for name, x in network.state_dict().items()}
+  content = with_optimizer({'epoch': 100, 'state_dict': wrapped}, network)
+  return {'train_epoch_100.pth': content}
+
+
+class ConvModule(nn.Module):
+  """mmcv's: `conv`, `bn`, ReLU."""
+
+  def __init__(self, c_in: int, c_out: int, k: int):
+    super().__init__()
+    self.conv, self.bn, _ = conv_bn_relu(c_in, c_out, k)
+
+  def forward(self, x):
+    return F.relu(self.bn(self.conv(x)))
+
+
+class Mmseg(Author):
+  """One convolution a block is dilated, contracted in a stage's first; all levels like the head.
+
+  ResNet-18's heads are a quarter as wide (configs/pspnet/pspnet_r18-*.py).
+  """
+
+  def __init__(
+    self,
+    depth: int,
+    num_classes: int,
+    *,
+    width: int = 64,
+    stem: str = 'v1c',
+    align_corners: bool = False,
+    output_stride: int = 8,
+  ):
+    super().__init__()
+    self.align_corners = align_corners
+    backbone = self.backbone = nn.Module()
+    if stem == 'v1c':
+      widths = ((3, width // 2, 2), (width // 2, width // 2, 1), (width // 2, width, 1))
+      layers = [layer for a, b, s in widths for layer in conv_bn_relu(a, b, 3, s)]
+      backbone.stem = nn.Sequential(*layers)
+    else:
+      backbone.conv1, backbone.bn1, _ = conv_bn_relu(3, width, 7, 2)
+    c = add_stages(backbone, depth, width, width)
+    dilations = ((backbone.layer3, 2), (backbone.layer4, 4)) if output_stride == 8 else ()
+    for stage, dilation in dilations:
+      for i, block in enumerate(stage):
+        dilate(block.conv2 if depth >= 50 else block.conv1, dilation // 2 if i == 0 else dilation)
+        if block.downsample is not None:
+          block.downsample[0].stride = (1, 1)
+    head, aux = (8 * width, 4 * width) if depth >= 50 else (2 * width, width)
+    decode, auxiliary = nn.Module(), nn.Module()
+    decode.psp_modules = nn.ModuleList(
+      nn.Sequential(nn.AdaptiveAvgPool2d(b), ConvModule(c, head, 1)) for b in BINS
+    )
+    decode.bottleneck = ConvModule(c + 4 * head, head, 3)
+    decode.conv_seg = nn.Conv2d(head, num_classes, 1)
+    auxiliary.convs = nn.Sequential(ConvModule(c // 2, aux, 3))
+    auxiliary.conv_seg = nn.Conv2d(aux, num_classes, 1)
+    self.decode_head, self.auxiliary_head = decode, auxiliary
+
+  @property
+  def classifier(self):
+    return self.decode_head.conv_seg
+
+  def forward(self, image):
+    body, head = self.backbone, self.decode_head
+    stem = body.stem(image) if hasattr(body, 'stem') else F.relu(body.bn1(body.conv1(image)))
+    x = body.layer2(body.layer1(F.max_pool2d(stem, 3, 2, 1)))
+    x = self.pyramid(head.psp_modules, body.layer4(body.layer3(x)))
+    return self.resized(head.conv_seg(head.bottleneck(x)), image)
+
+  def files(self):
+    return mmseg_files(self, self.classifier.out_channels)
+
+
+def mmseg_files(network: nn.Module, num_classes: int) -> dict[str, Any]:
+  """What its runner saves, with the classes of the data set beside the weights."""
+  names = tuple(f'thing {i}' for i in range(num_classes))
+  palette = [[i, i, i] for i in range(num_classes)]
+  meta = {'epoch': 1, 'iter': 80000, 'CLASSES': names, 'PALETTE': palette, 'seed': None}
+  return {'iter_80000.pth': {'meta': meta, 'state_dict': network.state_dict()}}
+
+
+class Mit(Author):
+  """By its stride: what was strided loses it and is half dilated, every other 3×3 dilated fully."""
+
+  def __init__(self, depth: int, num_classes: int, *, width: int = 64):
+    super().__init__()
+    encoder, decoder = nn.Module(), nn.Module()
+    stem = ((3, width, 2), (width, width, 1), (width, 2 * width, 1))
+    for i, (c_in, c_out, stride) in enumerate(stem, 1):
+      conv, bn, _ = conv_bn_relu(c_in, c_out, 3, stride)
+      encoder.add_module(f'conv{i}', conv)
+      encoder.add_module(f'bn{i}', bn)
+    c = add_stages(encoder, depth, 2 * width, width)
+    for stage, dilation in ((encoder.layer3, 2), (encoder.layer4, 4)):
+      for conv in (m for m in stage.modules() if isinstance(m, nn.Conv2d)):
+        strided = conv.stride == (2, 2)
+        conv.stride = (1, 1)
+        if conv.kernel_size == (3, 3):
+          dilate(conv, dilation // 2 if strided else dilation)
+    level = head = 8 * width
+    decoder.ppm = nn.ModuleList(
+      nn.Sequential(nn.AdaptiveAvgPool2d(b), *conv_bn_relu(c, level, 1)) for b in BINS
+    )
+    decoder.cbr_deepsup = nn.Sequential(*conv_bn_relu(c // 2, c // 4, 3))
+    decoder.conv_last = nn.Sequential(
+      *conv_bn_relu(c + 4 * level, head, 3), nn.Dropout2d(0.1), nn.Conv2d(head, num_classes, 1)
+    )
+    decoder.conv_last_deepsup = nn.Conv2d(c // 4, num_classes, 1)
+    self.encoder, self.decoder = encoder, decoder
+
+  @property
+  def classifier(self):
+    return self.decoder.conv_last[4]
+
+  def forward(self, image):
+    e, x = self.encoder, image
+    for conv, bn in ((e.conv1, e.bn1), (e.conv2, e.bn2), (e.conv3, e.bn3)):
+      x = F.relu(bn(conv(x)))
+    x = e.layer4(e.layer3(e.layer2(e.layer1(F.max_pool2d(x, 3, 2, 1)))))
+    return self.resized(self.decoder.conv_last(self.pyramid(self.decoder.ppm, x)), image)
+
+  def files(self):
+    """Its batch normalisation keeps counters of its own beside the statistics."""
+    encoder, decoder = self.encoder.state_dict(), self.decoder.state_dict()
+    for state in (encoder, decoder):
+      for name in [n for n in state if n.endswith('running_mean')]:
+        layer = name.removesuffix('running_mean')
+        state[f'{layer}_tmp_running_mean'] = state[f'{layer}_tmp_running_var'] = state[name]
+        state[f'{layer}_running_iter'] = torch.ones(1)
+    return {'encoder_epoch_20.pth': encoder, 'decoder_epoch_20.pth': decoder}
