@@ -60,6 +60,7 @@ def defaults() -> ml_collections.ConfigDict:
   model.stem_channels = (64, 64, 128)
   model.width = 64
   model.stride_in_1x1 = model.contract_dilation = model.dilate_conv2 = False
+  model.dilations = config_dict.placeholder(tuple)
   model.bins = (1, 2, 3, 6)
   model.pooling = 'avg'
   model.reduce_dimension = True

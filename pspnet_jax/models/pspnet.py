@@ -142,7 +142,7 @@ class PSPNet(nnx.Module):
   Args:
     num_classes: logits a pixel.
     depth, output_stride, stem_channels, width: see `ResNet`.
-    stride_in_1x1, contract_dilation, dilate_conv2: see `ResNet`.
+    stride_in_1x1, contract_dilation, dilate_conv2, dilations: see `ResNet`.
     bins: sides of the pyramid's grids; () is the paper's baseline without a pyramid.
     pooling: 'avg' or 'max' (table 1).
     reduce_dimension: whether pyramid levels pass a 1×1 convolution ("DR" of table 1).
@@ -170,6 +170,7 @@ class PSPNet(nnx.Module):
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
     dilate_conv2: bool = False,
+    dilations: Sequence[int] | None = None,
     bins: Sequence[int] = (1, 2, 3, 6),
     pooling: Literal['avg', 'max'] = 'avg',
     reduce_dimension: bool = True,
@@ -200,6 +201,7 @@ class PSPNet(nnx.Module):
       stride_in_1x1=stride_in_1x1,
       contract_dilation=contract_dilation,
       dilate_conv2=dilate_conv2,
+      dilations=dilations,
       rngs=rngs,
     )
     features = self.backbone.channels

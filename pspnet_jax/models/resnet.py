@@ -122,10 +122,12 @@ class ResNet(nnx.Module):
       (mmseg, MIT, timm) instead of the stage's own (Caffe, semseg).
     dilate_conv2: a basic block's second convolution has the stage's dilation (MIT, timm) instead
       of 1 (mmseg). Bottlenecks have one 3×3 convolution, and it is always dilated.
+    dilations: of the four stages; None is what the output stride asks for: a stage that does not
+      stride doubles it. mmseg's -d32 networks stride as well as dilate: (1, 1, 2, 4).
     rngs: source of initial values.
 
   Raises:
-    UserError: for an unknown depth, output stride or stem.
+    UserError: for an unknown depth, output stride or stem, or dilations that are not four.
   """
 
   def __init__(
@@ -138,6 +140,7 @@ class ResNet(nnx.Module):
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
     dilate_conv2: bool = False,
+    dilations: Sequence[int] | None = None,
     rngs: nnx.Rngs,
   ):
     if depth not in DEPTHS:
@@ -148,21 +151,20 @@ class ResNet(nnx.Module):
       raise UserError(
         f'stem_channels {tuple(stem_channels)}: give three widths (3×3 convolutions) or one (7×7).'
       )
+    if dilations is not None and (len(dilations) != 4 or min(dilations) < 1):
+      raise UserError(
+        f'dilations {tuple(dilations)}: give four, one a stage, of at least 1, or none.'
+      )
     bottleneck, blocks = DEPTHS[depth]
     block = Bottleneck if bottleneck else BasicBlock
     self.stem = Stem(stem_channels, rngs=rngs)
-    channels, stride_so_far, dilation = stem_channels[-1], 4, 1
-    stages = []
-    for i, count in enumerate(blocks):
-      stage_width, stage, stride = width * 2**i, [], 1
-      first_dilation = dilation
-      if i > 0:
-        if stride_so_far < output_stride:
-          stride, stride_so_far = 2, stride_so_far * 2
-        else:
-          dilation *= 2
-      if not contract_dilation:
-        first_dilation = dilation
+    strides = [2 if 2**i * 4 <= output_stride and i > 0 else 1 for i in range(4)]
+    if dilations is None:  # what is not strided is dilated
+      dilations = [max(2**i * 4 // output_stride, 1) for i in range(4)]
+    channels, previous_dilation, stages = stem_channels[-1], 1, []
+    for i, (count, stride, dilation) in enumerate(zip(blocks, strides, dilations, strict=True)):
+      stage_width, stage = width * 2**i, []
+      first_dilation = previous_dilation if contract_dilation else dilation
       for b in range(count):
         stage.append(
           block(
@@ -176,6 +178,7 @@ class ResNet(nnx.Module):
         )
         channels = stage_width * block.expansion
       stages.append(nnx.List(stage))
+      previous_dilation = dilation
     self.stage1, self.stage2, self.stage3, self.stage4 = stages
     self.channels = channels  # of stage 4; stage 3 has half as many
 

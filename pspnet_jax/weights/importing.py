@@ -46,7 +46,8 @@ class Converted:
     aux = 'an auxiliary head' if network['aux_head'] else 'no auxiliary head'
     stem, names = network['stem_channels'], card.spec.class_names
     source = card.source or {}
-    conventions = ', '.join(f'{name}={network[name]}' for name in _CONVENTIONS)
+    known = (name for name in _CONVENTIONS if network.get(name) is not None)
+    conventions = ', '.join(f'{name}={network[name]}' for name in known)
     return (
       f'{source.get("name")}: PSPNet-{network["depth"]}, {count:,} parameters with {aux}.\n'
       f'Stem {"-".join(map(str, stem))} ({"3×3" if len(stem) > 1 else "7×7"}), width '
@@ -61,6 +62,7 @@ _CONVENTIONS = (
   'align_corners',
   'contract_dilation',
   'dilate_conv2',
+  'dilations',
   'stride_in_1x1',
   'dropout_kind',
 )
@@ -116,7 +118,7 @@ def convert(
     )
   network = recognise.network_of(weights.arrays, weights.source, weights.where)
   num_classes = network['num_classes']
-  known = conventions(network['depth'], num_classes, align_corners)
+  known = conventions(network['depth'], num_classes, align_corners, output_stride)
   spec = classes or _own_classes(weights.meta, num_classes)
   if spec.num_classes != num_classes:
     raise UserError(

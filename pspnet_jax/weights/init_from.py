@@ -102,7 +102,7 @@ def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   if conventions is None or classifier is None:
     return weights.arrays, {}
   depth = depth_of(weights.arrays, weights.where)
-  known = conventions(depth, classifier.shape[-1], None)
+  known = conventions(depth, classifier.shape[-1], None, 8)
   made_with = {key: value for key, value in known.network.items() if key in _CONVENTIONS}
   return weights.arrays, {**made_with, 'mean': known.mean, 'std': known.std}
 

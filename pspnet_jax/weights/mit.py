@@ -21,14 +21,16 @@ TABLE = Table(
 )
 
 
-def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
+def conventions(
+  depth: int, num_classes: int, align_corners: bool | None, output_stride: int
+) -> Conventions:
   """Half-pixel resizing.
 
   Dilation goes by stride (mit_semseg/models/models.py, `_nostride_dilate`): 3×3 convolutions that
   were strided get the previous stage's, all others the stage's, a basic block's second one too.
   It trains on whole images of several sizes; the crop is ours, for the windows of large images.
   """
-  del num_classes
+  del num_classes, output_stride
   bottleneck, _ = DEPTHS[depth]
   network = network_conventions(
     align_corners=bool(align_corners), contract_dilation=True, dilate_conv2=not bottleneck

@@ -21,9 +21,11 @@ TABLE = Table(
 )
 
 
-def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
+def conventions(
+  depth: int, num_classes: int, align_corners: bool | None, output_stride: int
+) -> Conventions:
   """Crops and protocol of its configs (config/*.yaml) and tool/test.py: always flipped."""
-  del depth
+  del depth, output_stride
   crop = (713, 713) if num_classes == CITYSCAPES else (473, 473)
   return Conventions(
     network_conventions(align_corners=True if align_corners is None else align_corners),

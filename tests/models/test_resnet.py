@@ -51,6 +51,11 @@ def test_every_depth_builds(depth):
     ({'contract_dilation': True, 'dilate_conv2': True}, (1, 1, 1, 2), (1, 1, 2, 4)),
     ({'output_stride': 16}, (1, 1, 1, 2), (1, 1, 1, 2)),
     ({'output_stride': 16, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 2)),
+    (
+      {'output_stride': 32, 'contract_dilation': True, 'dilations': (1, 1, 2, 4)},
+      (1, 1, 1, 2),
+      (1, 1, 2, 4),
+    ),
     ({'output_stride': 32, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 1)),
   ],
 )

@@ -221,7 +221,8 @@ class ConvModule(nn.Module):
 class Mmseg(Author):
   """One convolution a block is dilated, contracted in a stage's first; all levels like the head.
 
-  ResNet-18's heads are a quarter as wide (configs/pspnet/pspnet_r18-*.py).
+  At output stride 32 it is dilated and strided (configs/pspnet/pspnet_r50-d32_*.py). ResNet-18's
+  heads are a quarter as wide (pspnet_r18-*.py).
   """
 
   def __init__(
@@ -244,12 +245,14 @@ class Mmseg(Author):
     else:
       backbone.conv1, backbone.bn1, _ = conv_bn_relu(3, width, 7, 2)
     c = add_stages(backbone, depth, width, width)
-    dilations = ((backbone.layer3, 2), (backbone.layer4, 4)) if output_stride == 8 else ()
-    for stage, dilation in dilations:
+    for stage, dilation in ((backbone.layer3, 2), (backbone.layer4, 4)):
       for i, block in enumerate(stage):
-        dilate(block.conv2 if depth >= 50 else block.conv1, dilation // 2 if i == 0 else dilation)
+        conv = block.conv2 if depth >= 50 else block.conv1
+        stride = conv.stride if output_stride == 32 else (1, 1)
+        dilate(conv, dilation // 2 if i == 0 else dilation)
+        conv.stride = stride
         if block.downsample is not None:
-          block.downsample[0].stride = (1, 1)
+          block.downsample[0].stride = stride
     head, aux = (8 * width, 4 * width) if depth >= 50 else (2 * width, width)
     decode, auxiliary = nn.Module(), nn.Module()
     decode.psp_modules = nn.ModuleList(

@@ -119,9 +119,7 @@ def compare(
     return result
 
   theirs = kinds[case.source](case.depth, case.num_classes, **case.options)
-  height, width = case.size
-  theirs.fill(draw(*(8 * (n // 16) + n % 8 for n in (height, width))))
-  paths = theirs.write(folder)
+  paths = theirs.fill(image).write(folder)
   converted = timed('convert', lambda: importing.convert(paths, **case.flags))
   card, dtype = converted.card, 'float64' if float64 else 'float32'
   assert (card.source['name'], card.network['depth']) == (case.source, case.depth)

@@ -108,7 +108,7 @@ def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
   [(101, 21, 65_708_501), (101, 19, 65_707_475), (50, 150, 46_782_550)],
 )
 def test_parameter_counts_are_those_of_the_prototxts(depth, classes, count):
-  options = caffe.conventions(depth, classes, None).network
+  options = caffe.conventions(depth, classes, None, 8).network
   network = Network(classes, depth=depth, aux_head=False, **options)
   assert sum(math.prod(x.shape) for x in network.param_shapes.values()) == count
 
