@@ -88,7 +88,7 @@ def near_statistics(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.
 
 # Weight of a residual branch beside what it is added to, about as in trained networks. With equal
 # weights a random ResNet amplifies rounding: torch in float32 is then 1e-4 off torch in float64.
-BRANCH = 0.25
+BRANCH = 0.15
 
 
 class Author(nn.Module):
@@ -129,14 +129,15 @@ class Author(nn.Module):
       layer.running_mean, layer.running_var = near_statistics(inputs[0], generator)
       layer.num_batches_tracked.fill_(7)
 
-    hooks = []
-    for name, layer in self.named_modules():
+    hooks, modules = [], dict(self.named_modules())
+    for name, layer in modules.items():
       if isinstance(layer, nn.Conv2d):
         layer.weight.data = normal(layer.weight) / layer.weight[0].numel() ** 0.5
         if layer.bias is not None:
           layer.bias.data = 0.2 * normal(layer.bias)
       elif isinstance(layer, nn.BatchNorm2d):
-        branch = re.search(r'layer\d\.\d+\.bn3', name) is not None
+        number = re.search(r'layer\d\.\d+\.bn(\d)$', name)  # the last of a block ends its branch
+        branch = number and f'{name[:-1]}{int(number[1]) + 1}' not in modules
         scale = 0.4 + 0.8 * torch.rand(layer.weight.shape, generator=generator)
         layer.weight.data = scale * (BRANCH if branch else 1)
         layer.bias.data = 0.2 * normal(layer.bias)

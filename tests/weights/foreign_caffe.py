@@ -179,9 +179,7 @@ def _net_parameter():
   message('BlobProto', *legacy, ('data', 5, kinds.TYPE_FLOAT, many), ('shape', 7, 'BlobShape', one))
   name_and_type = (('name', 1, kinds.TYPE_STRING, one), ('type', 2, kinds.TYPE_STRING, one))
   message('LayerParameter', *name_and_type, ('blobs', 7, 'BlobProto', many))
-  message(
-    'V1LayerParameter', ('name', 4, kinds.TYPE_STRING, one), ('blobs', 6, 'BlobProto', many)
-  )
+  message('V1LayerParameter', ('name', 4, kinds.TYPE_STRING, one), ('blobs', 6, 'BlobProto', many))
   message(
     'NetParameter',
     ('name', 1, kinds.TYPE_STRING, one),

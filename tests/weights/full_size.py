@@ -2,9 +2,9 @@
 
   python -m tests.weights.full_size [CASE ...]
 
-prints a Markdown table. PSPNET_FLOAT64=1 has both compute in float64, where a difference is no
-rounding. With PSPNET_UPSTREAM=DIR the networks are those of the authors' own code
-instead of ours after it; upstream.py says what has to lie in DIR.
+prints a Markdown table. In float64 a difference is no rounding. With PSPNET_UPSTREAM=DIR the
+networks are those of the authors' own code instead of ours after it; upstream.py says what has to
+lie in DIR.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,6 @@ class Result:
     pixels: of the image.
     winners: classes that are the first somewhere.
     largest: share of the most frequent one.
-    seconds: what converting, compiling, our network and theirs took.
   """
 
   error: float
@@ -94,7 +93,6 @@ class Result:
   pixels: int
   winners: int
   largest: float
-  seconds: Mapping[str, float]
 
 
 def draw(height: int, width: int) -> np.ndarray:
@@ -107,9 +105,15 @@ def draw(height: int, width: int) -> np.ndarray:
 
 
 def compare(
-  case: Case, folder: Path, kinds: Mapping[str, Any] = AUTHORS, *, float64: bool = False
-) -> Result:
-  """Writes the author's files, reads them, and runs both networks; exporting is checked too."""
+  case: Case,
+  folder: Path,
+  dtypes: Sequence[str] = ('float32',),
+  kinds: Mapping[str, Any] = AUTHORS,
+) -> tuple[list[Result], dict[str, float]]:
+  """Writes the author's files, reads them, and runs both networks; exporting is checked too.
+
+  Returns a result for each dtype, and the seconds that each thing took.
+  """
   image, seconds = draw(*case.size), {}
 
   def timed(what, function):
@@ -121,23 +125,25 @@ def compare(
   theirs = kinds[case.source](case.depth, case.num_classes, **case.options)
   paths = theirs.fill(image).write(folder)
   converted = timed('convert', lambda: importing.convert(paths, **case.flags))
-  card, dtype = converted.card, 'float64' if float64 else 'float32'
+  card = converted.card
   assert (card.source['name'], card.network['depth']) == (case.source, case.depth)
-  with jax.enable_x64(float64):
-    network = Network(**card.network, dtype=dtype)
-    params, batch_stats = (
-      {name: x.astype(dtype) for name, x in part.items()}
-      for part in (converted.params, converted.batch_stats)
-    )
-    x = ops.normalize(image[None], card.mean, card.std)
-    if float64:  # normalising is in float32
-      x = ((image[None] - np.array(card.mean)) / np.array(card.std)).astype(dtype)
-    run = timed('compile', jax.jit(network.apply).lower(params, batch_stats, x).compile)
-    ours = timed('ours', lambda: np.asarray(run(params, batch_stats, x)[0]['logits'][0]))
   if case.source in exporting.FORMATS:
     check_export(converted, theirs, case.source)
-  theirs_logits = timed('theirs', lambda: theirs.logits(image, getattr(torch, dtype)))
-  return measure(ours, theirs_logits, seconds)
+  results = []
+  for dtype in dtypes:
+    with jax.enable_x64(dtype == 'float64'):
+      network = Network(**card.network, dtype=dtype)
+      params, batch_stats = (
+        {name: x.astype(dtype) for name, x in part.items()}
+        for part in (converted.params, converted.batch_stats)
+      )
+      x = ops.normalize(image[None].astype(dtype), card.mean, card.std, dtype)
+      run = timed(f'compile {dtype}', jax.jit(network.apply).lower(params, batch_stats, x).compile)
+      outputs = timed(f'ours {dtype}', lambda: jax.block_until_ready(run(params, batch_stats, x)))
+      ours = np.asarray(outputs[0]['logits'][0])
+    their_logits = timed(f'theirs {dtype}', lambda: theirs.logits(image, getattr(torch, dtype)))
+    results.append(measure(ours, their_logits))
+  return results, seconds
 
 
 def check_export(converted, theirs, source) -> None:
@@ -150,7 +156,7 @@ def check_export(converted, theirs, source) -> None:
     assert x.tobytes() == state[key].numpy().tobytes() and x.shape == tuple(state[key].shape), key
 
 
-def measure(ours: np.ndarray, theirs: np.ndarray, seconds: Mapping[str, float]) -> Result:
+def measure(ours: np.ndarray, theirs: np.ndarray) -> Result:
   assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
   scale = np.abs(theirs).max()
   label, their_label = ours.argmax(-1), theirs.argmax(-1)
@@ -166,7 +172,6 @@ def measure(ours: np.ndarray, theirs: np.ndarray, seconds: Mapping[str, float]) 
     pixels=label.size,
     winners=int((counts > 0).sum()),
     largest=float(counts.max() / label.size),
-    seconds=seconds,
   )
 
 
@@ -176,19 +181,24 @@ def main(names: list[str]) -> None:
     from tests.weights import upstream
 
     kinds = upstream.authors(Path(folder))
-  print('| network | classes | input | largest error | argmax differs | winners | seconds |')
-  print('|---|---|---|---|---|---|---|')
+  print(
+    '| network | classes | input | error, float32 | argmax differs | error, float64 | argmax '
+    'differs | classes that win | seconds |'
+  )
+  print('|---|---|---|---|---|---|---|---|---|')
   for name in names or CASES:
     case = CASES[name]
     if case.source not in kinds or (kinds is not AUTHORS and case.depth == 269):
       continue  # 269 is not in semseg's code
     with tempfile.TemporaryDirectory() as files:
-      r = compare(case, Path(files), kinds, float64='PSPNET_FLOAT64' in os.environ)
-    differs = f'{r.differing} of {r.pixels:,}' + (f', {r.gap:.0e} apart' if r.differing else '')
-    times = ', '.join(f'{what} {s:.1f}' for what, s in r.seconds.items())
+      (single, double), seconds = compare(case, Path(files), ('float32', 'float64'), kinds)
+    ties = f', {single.gap:.0e} apart' if single.differing else ''
     print(
-      f'| {name} | {case.num_classes} | {case.size[0]}×{case.size[1]} | {r.error:.1e} | {differs} '
-      f'| {r.winners}, {r.largest:.0%} at most | {times} |',
+      f'| {name} | {case.num_classes} | {case.size[0]}×{case.size[1]} '
+      f'| {single.error:.1e} | {single.differing} of {single.pixels:,}{ties} '
+      f'| {double.error:.1e} | {double.differing} '
+      f'| {double.winners}, {double.largest:.0%} at most '
+      f'| {", ".join(f"{what} {s:.1f}" for what, s in seconds.items())} |',
       flush=True,
     )
 
