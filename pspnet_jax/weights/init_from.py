@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
@@ -79,8 +80,11 @@ def start_from(
     layers = sorted({name.rsplit('/', 1)[0] for name in fresh})
     what = 'all but the backbone' if backbone_only else ', '.join(layers)
     notes.append(f'Not taken from there, but fresh: {what}.')
-  # Copies: the training step gives away the buffers of its state.
-  filled: Arrays = {n: x if n in fresh else jnp.array(given[n]) for n, x in ours.items()}
+  # Copies: the training step gives away the buffers of its state. By way of NumPy: arrays that
+  # were restored onto a device of this process cannot move onto a mesh of several processes.
+  filled: Arrays = {
+    n: x if n in fresh else jnp.array(np.asarray(given[n])) for n, x in ours.items()
+  }
   new_params = {name: filled[name] for name in params}
   return new_params, {name: filled[name] for name in batch_stats}, notes
 

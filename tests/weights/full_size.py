@@ -116,9 +116,9 @@ def compare(
   """
   image, seconds = draw(*case.size), {}
 
-  def timed(what, function):
+  def timed(what, function, *arguments):
     start = time.perf_counter()
-    result = function()
+    result = jax.block_until_ready(function(*arguments))
     seconds[what] = time.perf_counter() - start
     return result
 
@@ -139,9 +139,9 @@ def compare(
       )
       x = ops.normalize(image[None].astype(dtype), card.mean, card.std, dtype)
       run = timed(f'compile {dtype}', jax.jit(network.apply).lower(params, batch_stats, x).compile)
-      outputs = timed(f'ours {dtype}', lambda: jax.block_until_ready(run(params, batch_stats, x)))
-      ours = np.asarray(outputs[0]['logits'][0])
-    their_logits = timed(f'theirs {dtype}', lambda: theirs.logits(image, getattr(torch, dtype)))
+      outputs, _ = timed(f'ours {dtype}', run, params, batch_stats, x)
+      ours = np.asarray(outputs['logits'][0])
+    their_logits = timed(f'theirs {dtype}', theirs.logits, image, getattr(torch, dtype))
     results.append(measure(ours, their_logits))
   return results, seconds
 

@@ -35,12 +35,18 @@ def semseg_file(tmp_path, **changes):
   return save(tmp_path / 's.pth', {f'module.{k}': x for k, x in model.state_dict().items()})
 
 
-def logits(converted, image):
-  """Of an image uint8 [H, W, 3], through the card's normalisation."""
-  network, card = converted.card.build_network(), converted.card
-  x = ops.normalize(image[None], card.mean, card.std)
-  run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
-  return np.asarray(run(converted.params, converted.batch_stats, x)[0]['logits'][0])
+def logits(converted, image, dtype='float32', **changes):
+  """Of an image uint8 [H, W, 3]; `changes` are of the network's arguments."""
+  card = converted.card
+  with jax.enable_x64(dtype == 'float64'):
+    network = Network(**{**card.network, **changes}, dtype=dtype)
+    params, batch_stats = (
+      {name: x.astype(dtype) for name, x in part.items()}
+      for part in (converted.params, converted.batch_stats)
+    )
+    x = ops.normalize(image[None].astype(dtype), card.mean, card.std, dtype)
+    run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
+    return np.asarray(run(params, batch_stats, x)[0]['logits'][0])
 
 
 def torch_logits(model, image):
@@ -63,20 +69,6 @@ CASES = {
 FLAGS = {'mmseg-769': {'align_corners': True}, 'mmseg-d32': {'output_stride': 32}}
 
 
-def in_float64(converted, image, **changes):
-  """Logits; `changes` are of the network's arguments."""
-  card = converted.card
-  with jax.enable_x64(True):
-    network = Network(**{**card.network, **changes}, dtype='float64')
-    params, stats = (
-      {name: x.astype('float64') for name, x in part.items()}
-      for part in (converted.params, converted.batch_stats)
-    )
-    run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
-    x = (image[None] - np.array(card.mean)) / np.array(card.std)
-    return np.asarray(run(params, stats, x)[0]['logits'][0])
-
-
 def error(ours, theirs):
   assert ours.shape == theirs.shape
   return np.abs(ours - theirs).max() / np.abs(theirs).max()
@@ -90,7 +82,7 @@ def test_logits_are_those_of_the_source(name, tmp_path):
   converted = importing.convert(author.write(tmp_path), **FLAGS.get(name, {}))
   assert converted.card.source['name'] == name.split('-')[0]
   assert error(logits(converted, image), author.logits(image)) < 2e-5
-  ours, theirs = in_float64(converted, image), author.logits(image, torch.float64)
+  ours, theirs = logits(converted, image, 'float64'), author.logits(image, torch.float64)
   assert error(ours, theirs) < 1e-12 and len(np.unique(theirs.argmax(-1))) == CLASSES
   np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
 
@@ -110,7 +102,7 @@ def test_another_convention_would_show(name, changes, tmp_path):
   image = draw(*size)
   author = kind(num_classes=CLASSES, width=8, **options).fill(image)
   converted = importing.convert(author.write(tmp_path), **FLAGS.get(name, {}))
-  assert error(in_float64(converted, image, **changes), author.logits(image)) > 1e-2
+  assert error(logits(converted, image, 'float64', **changes), author.logits(image)) > 1e-2
 
 
 @pytest.mark.parametrize(('depth', 'legacy', 'aux'), [(50, False, 6), (101, True, 0)])
@@ -124,10 +116,10 @@ def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
   assert network['aux_head'] == bool(aux) and network['dropout_kind'] == 'element'
   assert error(logits(converted, image), foreign_caffe.logits_of(blobs, image, depth)) < 2e-5
   theirs = foreign_caffe.logits_of(blobs, image, depth, torch.float64)
-  ours = in_float64(converted, image)
+  ours = logits(converted, image, 'float64')
   assert error(ours, theirs) < 1e-12 and len(np.unique(theirs.argmax(-1))) == CLASSES
   np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
-  other = in_float64(converted, image, stride_in_1x1=depth != 50)
+  other = logits(converted, image, 'float64', stride_in_1x1=depth != 50)
   assert error(other, theirs) > 1e-3
 
 

@@ -121,6 +121,7 @@ class Mmseg(Author):
     for part in (model.backbone, model.decode_head, model.auxiliary_head):
       part.norm_cfg.type = 'BN'  # SyncBN is for several GPUs
     model.data_preprocessor.test_cfg = None
+    self.pixels = model.data_preprocessor
     init_default_scope('mmseg')
     self.network = mmseg.registry.MODELS.build(model)
 
@@ -135,9 +136,11 @@ class Mmseg(Author):
     x = torch.tensor(image[:, :, ::-1].copy()).permute(2, 0, 1)
     if dtype == torch.float32:
       x = network.data_preprocessor({'inputs': [x], 'data_samples': None})['inputs']
-    else:  # it works in float32
-      p = network.data_preprocessor
-      x = ((x[[2, 1, 0]].to(dtype) - p.mean.to(dtype)) / p.std.to(dtype))[None]
+    else:  # it works in float32, so by hand from the config's values
+      mean, std = (
+        torch.tensor(self.pixels[k], dtype=dtype)[:, None, None] for k in ('mean', 'std')
+      )
+      x = ((x[[2, 1, 0]] - mean) / std)[None]
     return network.encode_decode(x, [{'img_shape': x.shape[2:]}])[0].permute(1, 2, 0).numpy()
 
   def files(self):
