@@ -91,6 +91,7 @@ def test_stage3_is_returned_beside_stage4():
   [
     ({'depth': 20}, r'depth 20 is not one of \[10, 18'),
     ({'depth': 50, 'output_stride': 4}, 'output stride 4'),
+    ({'depth': 50, 'dilations': (1, 2)}, r'dilations \(1, 2\): give four'),
     ({'depth': 50, 'stem_channels': (1, 2, 3, 4)}, r'stem_channels \(1, 2, 3, 4\)'),
   ],
 )

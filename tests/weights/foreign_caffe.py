@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from tests.weights.authors import BLOCKS, BRANCH, near_statistics
+from tests.weights.author import BRANCH, near_statistics
+from tests.weights.authors import BLOCKS
 
 
 def blobs_of(depth=50, *, stem=(4, 4, 8), width=4, head=12, aux=6, classes=5, seed=0):
@@ -101,7 +102,7 @@ def logits_of(
 
 
 class Caffe:
-  """At full size, with what the comparisons need (see authors.Author)."""
+  """At full size, with what the comparisons need (see author.py)."""
 
   def __init__(self, depth: int, num_classes: int):
     self.depth = depth
@@ -149,9 +150,15 @@ def caffemodel(path: Path, blobs, *, legacy: bool = False, old_layers: bool = Fa
         blob.num, blob.channels, blob.height, blob.width = shape
       else:
         blob.shape.dim.extend(array.shape)
-      blob.data.extend(array.ravel())
+      # All floats at once: field 5, packed, and how many bytes.
+      blob.MergeFromString(b'\x2a' + _varint(array.nbytes) + array.astype('<f4').tobytes())
   path.write_bytes(net.SerializeToString())
   return path
+
+
+def _varint(n: int) -> bytes:
+  """Seven bits a byte, the lowest first; the eighth says that more follow."""
+  return bytes([n]) if n < 128 else bytes([128 | n & 127]) + _varint(n >> 7)
 
 
 def _net_parameter():

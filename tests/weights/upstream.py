@@ -1,4 +1,4 @@
-"""The authors' own code behind the interface of authors.py, for comparisons outside the test suite.
+"""The authors' own code behind the interface of author.py, for comparisons outside the test suite.
 
 Nothing of it is here. PSPNET_UPSTREAM names a folder with checkouts of
 
@@ -26,7 +26,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from tests.weights import foreign_caffe
-from tests.weights.authors import Author, mmseg_files, semseg_files
+from tests.weights.author import Author
+from tests.weights.authors import mmseg_files, semseg_files
 
 
 def authors(folder: Path) -> dict[str, Callable[..., Any]]:
@@ -176,8 +177,8 @@ class Caffe(foreign_caffe.Caffe):
   def logits(self, image: np.ndarray, dtype: torch.dtype = torch.float32, settle=None):
     """evaluation/scale_process.m hands over blue first, the mean taken off."""
     blobs = {n: [torch.from_numpy(x).to(dtype) for x in xs] for n, xs in self.blobs.items()}
-    x = torch.tensor(image[:, :, ::-1].copy()) - torch.tensor([103.939, 116.779, 123.68]).to(dtype)
-    tops = {'data': x.to(dtype).permute(2, 0, 1)[None]}
+    mean = torch.tensor([103.939, 116.779, 123.68], dtype=dtype)
+    tops = {'data': (torch.tensor(image[:, :, ::-1].copy()) - mean).permute(2, 0, 1)[None]}
     for layer in self.layers:
       (name,), (kind,), (top,) = layer['name'], layer['type'], layer['top']
       bottoms = [tops[b] for b in layer['bottom']]
