@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.semseg_evaluation import Evaluation
-from benchmarks.timing import Program, alternate, summary
+from benchmarks.timing import Program, summary
 from pspnet_jax.card import Card
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, default_palette
 from pspnet_jax.inference import Inference
@@ -21,6 +21,7 @@ from pspnet_jax.weights import exporting
 from tests.torch_pspnet import TorchPSPNet
 
 CAMVID = (360, 480)  # height and width of its images
+FORMATS = {'eager': torch.contiguous_format, 'channels_last': torch.channels_last}
 COLUMNS = ('program', 's an image', 'middle half', 'images/s', 'ours / this', 'labels differ')
 
 
@@ -41,7 +42,7 @@ class Case:
   num_classes: int = 11
   times: int = 1
   multi_scale: bool = False
-  images: int = 2
+  images: int = 1
   batch: int = 4
 
   def __str__(self) -> str:
@@ -53,8 +54,11 @@ class Case:
     )
 
 
-def measure(case: Case, rounds: int) -> dict[str, Any]:
-  """Ours and PyTorch's loop in turn, with the same weights on the same images."""
+def measure(case: Case, ways: Sequence[str], rounds: int) -> dict[str, Any]:
+  """Ours and PyTorch's loop in turn, with the same weights on the same images.
+
+  The loop runs eagerly: of `ways`, memory formats count.
+  """
   height, width = (case.times * side for side in CAMVID)
   scales = MULTI_SCALE if case.multi_scale else (1.0,)
   network = Network(case.num_classes, depth=case.depth, aux_head=False)
@@ -83,10 +87,8 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     'std': IMAGENET_STD,
   }
   programs = {'pspnet_jax': Program(ours, lambda: None)}
-  for name, memory_format in (
-    ('torch eager', torch.contiguous_format),
-    ('torch channels_last', torch.channels_last),
-  ):
+  for way in (way for way in ways if way in FORMATS):
+    name, memory_format = f'torch {way}', FORMATS[way]
     model = TorchPSPNet(case.num_classes, depth=case.depth, aux_head=False).eval()
     tensors = exporting.state_dict(params | batch_stats, 'semseg')
     model.load_state_dict({k: torch.from_numpy(x.copy()) for k, x in tensors.items()}, strict=False)
@@ -99,15 +101,18 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
 
     programs[name] = Program(theirs, lambda: None)
 
-  seconds = alternate(programs, rounds)
+  for program in programs.values():
+    program.seconds()  # compiles
+  turns = [{name: program.seconds() for name, program in programs.items()} for _ in range(rounds)]
+  seconds = {name: [turn[name] for turn in turns] for name in programs}
   results = {}
   for name, times in seconds.items():
     found = summary([x / case.images for x in times])
     pairs = zip(labels[name], labels['pspnet_jax'], strict=True)
     differ = float(np.mean([(a != b).mean() for a, b in pairs]))
     results[name] = found | {'images_per_s': 1 / found['seconds'], 'labels_differ': differ}
-  best = min(v['seconds'] for name, v in results.items() if name != 'pspnet_jax')
-  ratio = results['pspnet_jax']['seconds'] / best
+  theirs = [v['seconds'] for name, v in results.items() if name != 'pspnet_jax']
+  ratio = results['pspnet_jax']['seconds'] / min(theirs) if theirs else None
   return {'case': str(case), 'results': results, 'ratio_to_best_peer': ratio}
 
 
@@ -133,12 +138,10 @@ def _scene(height: int, width: int, seed: int) -> np.ndarray:
   return (127 + 90 * waves + rng.integers(-30, 30, (height, width, 3))).astype(np.uint8)
 
 
-def cases() -> Iterator[Case]:
-  """CamVid's size and twice it, one scale and six; on a GPU 150 classes and larger batches."""
+def cases(depth: int, crop: int, num_classes: int) -> Iterator[Case]:
+  """CamVid's size and twice it, one scale and six; on a GPU more at a time."""
   on_gpu = jax.default_backend() == 'gpu'
-  for times in (1, 2):
-    for multi_scale in (False, True):
-      case = Case(times=times, multi_scale=multi_scale, images=1 if multi_scale else 2)
-      if on_gpu:
-        case = dataclasses.replace(case, num_classes=150, images=8, batch=16)
-      yield case
+  many = {'images': 8, 'batch': 16} if on_gpu else {}
+  for multi_scale in (False, True):
+    for times in (1, 2):
+      yield Case(depth, crop, num_classes, times, multi_scale, **many)

@@ -4,8 +4,8 @@
 
 'training' and 'inference' are timed in turns with PyTorch's ways of running the same network and
 compared with the largest matrix product's FLOP/s measured here; 'starts' are of whole processes;
-'compiling' and 'memory' are ours alone. Without options the sizes fit the device: minutes on a CPU
-as on a GPU.
+'evaluation' is that of semseg's loop; 'compiling' and 'memory' are ours alone. Without options the
+sizes fit the device: minutes on a CPU as on a GPU, evaluation on a CPU half an hour.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 import jax
 
-from benchmarks import compiling, device, memory, speed, starts, work
+from benchmarks import compiling, device, evaluation, memory, speed, starts, work
 
-PARTS = ('training', 'inference', 'starts', 'compiling', 'memory')
+PARTS = ('training', 'inference', 'starts', 'compiling', 'memory', 'evaluation')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,15 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
       print(f'Matrix product in {dtype}: {figures} TFLOP/s.', flush=True)
     return max(known[dtype].values())
 
-  measures: dict[str, Callable[[work.Case], dict[str, Any]]] = {
+  measures: dict[str, Callable[[Any], dict[str, Any]]] = {
     'training': lambda c: speed.measure(c, flags.peers, flags.rounds, ceiling(c.dtype)),
     'inference': lambda c: speed.measure(c, flags.peers, flags.rounds, ceiling(c.dtype)),
     'starts': lambda c: starts.measure(c, flags.peers),
     'compiling': compiling.measure,
     'memory': memory.measure,
+    'evaluation': lambda c: evaluation.measure(c, flags.peers, flags.rounds),
   }
   modules = {'training': speed, 'inference': speed, 'starts': starts, 'compiling': compiling}
-  modules['memory'] = memory
+  modules |= {'memory': memory, 'evaluation': evaluation}
   for part in flags.only:
     for case in cases(part, flags):
       try:
@@ -97,8 +98,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
   return flags
 
 
-def cases(part: str, flags: argparse.Namespace) -> Iterator[work.Case]:
+def cases(part: str, flags: argparse.Namespace) -> Iterator[Any]:
   """What a part measures."""
+  if part == 'evaluation':
+    crop = (flags.sizes or [473])[0]
+    yield from evaluation.cases(flags.depths[0], crop, flags.num_classes)
+    return
   on_gpu, train = jax.default_backend() == 'gpu', part != 'inference'
   sizes = flags.sizes or ([473, 713] if on_gpu else [233 if train else 473])
   batches = flags.batches or (([8] if train else [1, 8]) if on_gpu else [2 if train else 1])

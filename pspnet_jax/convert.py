@@ -30,7 +30,6 @@ def convert(
   source: str | None = None,
   align_corners: bool | None = None,
   output_stride: int = 8,
-  dilations: tuple[int, ...] | None = None,
   class_names: Path | None = None,
 ) -> None:
   """Writes the network in `paths` as checkpoint 0 of `output`; see `importing.convert`.
@@ -44,7 +43,6 @@ def convert(
     source=source,
     align_corners=align_corners,
     output_stride=output_stride,
-    dilations=dilations,
     classes=None if class_names is None else _classes(class_names),
   )
   write(converted, output)
@@ -72,12 +70,6 @@ def _classes(path: Path) -> DatasetSpec:
   return DatasetSpec(classes.names, classes.palette or default_palette(len(classes.names)))
 
 
-def _numbers(values: Sequence[str] | None) -> tuple[int, ...] | None:
-  if values is not None and not all(value.isdecimal() for value in values):
-    raise UserError(f'--dilations={",".join(values)}: give four numbers, as 1,1,2,4.')
-  return None if values is None else tuple(map(int, values))
-
-
 def main() -> None:
   convert(
     [Path(path) for path in FLAGS.input],
@@ -85,7 +77,6 @@ def main() -> None:
     source=FLAGS.source,
     align_corners=FLAGS.align_corners,
     output_stride=FLAGS.output_stride,
-    dilations=_numbers(FLAGS.dilations),
     class_names=None if FLAGS.class_names is None else Path(FLAGS.class_names),
   )
 
@@ -98,6 +89,5 @@ if __name__ == '__main__':
   flags.DEFINE_string('source', None, f'One of {", ".join(recognise.NAMES)}; else recognised.')
   flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
   flags.DEFINE_integer('output_stride', 8, '8, 16 or 32: no file tells it.')
-  flags.DEFINE_list('dilations', None, "Of the four stages; mmseg's D32 networks: 1,1,2,4.")
   flags.DEFINE_string('class_names', None, 'A class file; see data/classes.py.')
   cli.run_without_config(main)

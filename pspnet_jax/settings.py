@@ -70,7 +70,7 @@ def defaults() -> ml_collections.ConfigDict:
   model.dilations = config_dict.placeholder(tuple)  # of the stages; None: from output_stride
   model.stem_channels = (64, 64, 128)
   model.width = 64
-  model.stride_in_1x1 = model.contract_dilation = False
+  model.stride_in_1x1 = model.contract_dilation = model.dilate_conv2 = False
   model.remat = False  # less memory, a third more time: see models/resnet.py
   model.bins = (1, 2, 3, 6)
   model.pooling = 'avg'

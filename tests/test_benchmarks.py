@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import flops, run, timing
+from benchmarks import evaluation, flops, run, timing
 from pspnet_jax.models.network import Network
 from tests import tiny
 
@@ -94,3 +94,11 @@ def test_programs_take_turns(monkeypatch):
   seconds = timing.alternate(programs, rounds=3)
   assert ''.join(order) == 'aabb' + 'ab' * 3 and len(seconds['a']) == 3
   assert timing.summary([4.0, 1, 2, 3, 100]) == {'seconds': 3, 'from': 2, 'to': 4}
+
+
+def test_evaluation_labels_as_the_loop_it_is_compared_with():
+  case = evaluation.Case(depth=10, crop=89, num_classes=5, times=1, multi_scale=False)
+  measured = evaluation.measure(case, ['eager', 'compile'], rounds=1)
+  assert set(measured['results']) == {'pspnet_jax', 'torch eager'}
+  assert measured['results']['torch eager']['labels_differ'] < 1e-4
+  assert measured['ratio_to_best_peer'] > 0

@@ -184,12 +184,14 @@ def test_eight_devices_train_one_network(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path):
+def test_two_processes_train_one_network(finished, tmp_path):
+  """From the weights of another run, which both have to read."""
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
+  run = (f'--config={tiny.config_file(tmp_path)}', f'--config.init_from={finished[0]}')
   arguments = [
-    f'--config={tiny.config_file(tmp_path)}',
+    *run,
     f'--coordinator=127.0.0.1:{port}',
     '--num_processes=2',
     '--config.threads=1',
@@ -208,7 +210,8 @@ def test_two_processes_train_one_network(tmp_path):
   outs = [process.communicate(timeout=240)[0] for process in processes]
   assert [process.returncode for process in processes] == [0, 0], outs
   assert 'on 2 × cpu' in outs[0] and 'step' not in outs[1]
-  one = tiny.run('train', arguments[0], f'--workdir={tmp_path / "one"}', devices=2)
+  assert f'Starting from {finished[0]}.' in outs[0] and 'Starting' not in outs[1]
+  one = tiny.run('train', *run, f'--workdir={tmp_path / "one"}', devices=2)
   assert one.returncode == 0, one.stderr
   # Sums over devices are taken in another order: float32 rounding, six steps of it.
   for a, b in zip(weights(tmp_path / 'two')[1], weights(tmp_path / 'one')[1], strict=True):

@@ -42,10 +42,10 @@ def downsample(c_in, c_out, stride):
 class BasicBlock(nn.Module):
   expansion = 1
 
-  def __init__(self, c_in, width, stride, dilation, stride_in_1x1):
+  def __init__(self, c_in, width, stride, dilation, dilation2, stride_in_1x1):
     super().__init__()
     self.conv1, self.bn1 = conv(c_in, width, 3, stride, dilation), nn.BatchNorm2d(width)
-    self.conv2, self.bn2 = conv(width, width, 3), nn.BatchNorm2d(width)
+    self.conv2, self.bn2 = conv(width, width, 3, 1, dilation2), nn.BatchNorm2d(width)
     self.downsample = downsample(c_in, width, stride)
 
   def forward(self, x):
@@ -57,7 +57,7 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
   expansion = 4
 
-  def __init__(self, c_in, width, stride, dilation, stride_in_1x1):
+  def __init__(self, c_in, width, stride, dilation, dilation2, stride_in_1x1):
     super().__init__()
     s1, s2 = (stride, 1) if stride_in_1x1 else (1, stride)
     self.conv1, self.bn1 = conv(c_in, width, 1, s1), nn.BatchNorm2d(width)
@@ -104,6 +104,7 @@ class TorchPSPNet(nn.Module):
     width=64,
     stride_in_1x1=False,
     contract_dilation=False,
+    dilate_conv2=False,
     bins=(1, 2, 3, 6),
     pooling='avg',
     reduce_dimension=True,
@@ -129,7 +130,8 @@ class TorchPSPNet(nn.Module):
       for b in range(BLOCKS[depth][s]):
         first = contracted if contract_dilation else dilation
         stride = STRIDES[output_stride][s] if b == 0 else 1
-        stage.append(block(c, width * 2**s, stride, first if b == 0 else dilation, stride_in_1x1))
+        of_block = (first if b == 0 else dilation, dilation if dilate_conv2 else 1)
+        stage.append(block(c, width * 2**s, stride, *of_block, stride_in_1x1))
         c = width * 2**s * block.expansion
       setattr(self, f'layer{s + 1}', nn.Sequential(*stage))
     level = (pyramid_channels or c // max(len(bins), 1)) if reduce_dimension else None

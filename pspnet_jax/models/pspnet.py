@@ -141,8 +141,8 @@ class PSPNet(nnx.Module):
 
   Args:
     num_classes: logits a pixel.
-    depth, output_stride, dilations, stem_channels, width: see `ResNet`.
-    stride_in_1x1, contract_dilation, remat: see `ResNet`.
+    depth, output_stride, dilations, stem_channels, width, remat: see `ResNet`.
+    stride_in_1x1, contract_dilation, dilate_conv2: see `ResNet`.
     bins: sides of the pyramid's grids; () is the paper's baseline without a pyramid.
     pooling: 'avg' or 'max' (table 1).
     reduce_dimension: whether pyramid levels pass a 1×1 convolution ("DR" of table 1).
@@ -170,6 +170,7 @@ class PSPNet(nnx.Module):
     width: int = 64,
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
+    dilate_conv2: bool = False,
     remat: bool = False,
     bins: Sequence[int] = (1, 2, 3, 6),
     pooling: Literal['avg', 'max'] = 'avg',
@@ -201,6 +202,7 @@ class PSPNet(nnx.Module):
       width=width,
       stride_in_1x1=stride_in_1x1,
       contract_dilation=contract_dilation,
+      dilate_conv2=dilate_conv2,
       remat=remat,
       rngs=rngs,
     )

@@ -25,7 +25,7 @@ DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
 
 
 class BasicBlock(nnx.Module):
-  """Two 3×3 convolutions. Only the first is strided or dilated with the stage (as mmseg's)."""
+  """Two 3×3 convolutions, the first strided."""
 
   expansion = 1
 
@@ -35,13 +35,14 @@ class BasicBlock(nnx.Module):
     width: int,
     *,
     stride: int,
-    dilation: int,
+    dilations: tuple[int, int],
     stride_in_1x1: bool,
     rngs: nnx.Rngs,
   ):
     del stride_in_1x1  # no 1×1 convolution to carry it
-    self.conv1 = ConvBN(in_channels, width, 3, stride=stride, dilation=dilation, rngs=rngs)
-    self.conv2 = ConvBN(width, width, 3, relu=False, rngs=rngs)
+    dilation1, dilation2 = dilations
+    self.conv1 = ConvBN(in_channels, width, 3, stride=stride, dilation=dilation1, rngs=rngs)
+    self.conv2 = ConvBN(width, width, 3, dilation=dilation2, relu=False, rngs=rngs)
     self.projection = (
       ConvBN(in_channels, width, 1, stride=stride, relu=False, rngs=rngs)
       if stride != 1 or in_channels != width
@@ -65,10 +66,11 @@ class Bottleneck(nnx.Module):
     width: int,
     *,
     stride: int,
-    dilation: int,
+    dilations: tuple[int, int],
     stride_in_1x1: bool,
     rngs: nnx.Rngs,
   ):
+    dilation, _ = dilations  # it has one 3×3 convolution
     out_channels = self.expansion * width
     stride1, stride2 = (stride, 1) if stride_in_1x1 else (1, stride)
     self.conv1 = ConvBN(in_channels, width, 1, stride=stride1, rngs=rngs)
@@ -124,13 +126,15 @@ class ResNet(nnx.Module):
     width: channels of stage 1 before expansion; 64 in all published networks.
     stride_in_1x1: stride on the bottleneck's first 1×1 (Caffe's ResNet-50) instead of its 3×3.
     contract_dilation: the first block of a dilated stage keeps the previous stage's dilation
-      (mmseg, timm) instead of the stage's own (Caffe, semseg).
+      (mmseg, MIT, timm) instead of the stage's own (Caffe, semseg).
+    dilate_conv2: a basic block's second convolution has the stage's dilation (MIT, timm) instead
+      of 1 (mmseg). Bottlenecks have one 3×3 convolution, and it is always dilated.
     remat: of each block only the output is kept for the gradient; what is within is computed a
       second time. Nothing else changes.
     rngs: source of initial values.
 
   Raises:
-    UserError: for an unknown depth, output stride or stem.
+    UserError: for an unknown depth, output stride or stem, or dilations that are not four.
   """
 
   def __init__(
@@ -143,6 +147,7 @@ class ResNet(nnx.Module):
     width: int = 64,
     stride_in_1x1: bool = False,
     contract_dilation: bool = False,
+    dilate_conv2: bool = False,
     remat: bool = False,
     rngs: nnx.Rngs,
   ):
@@ -163,33 +168,27 @@ class ResNet(nnx.Module):
     bottleneck, blocks = DEPTHS[depth]
     block = Bottleneck if bottleneck else BasicBlock
     self.stem = Stem(stem_channels, rngs=rngs)
-    channels, stride_so_far, dilation = stem_channels[-1], 4, 1
-    stages = []
-    for i, count in enumerate(blocks):
-      stage_width, stage, stride = width * 2**i, [], 1
-      first_dilation = dilation
-      if i > 0:
-        if stride_so_far < output_stride:
-          stride, stride_so_far = 2, stride_so_far * 2
-        else:
-          dilation *= 2
-      if dilations is not None:
-        dilation = dilations[i]
-      if not contract_dilation:
-        first_dilation = dilation
+    strides = [2 if 2**i * 4 <= output_stride and i > 0 else 1 for i in range(4)]
+    if dilations is None:  # what is not strided is dilated
+      dilations = [max(2**i * 4 // output_stride, 1) for i in range(4)]
+    channels, previous_dilation, stages = stem_channels[-1], 1, []
+    for i, (count, stride, dilation) in enumerate(zip(blocks, strides, dilations, strict=True)):
+      stage_width, stage = width * 2**i, []
+      first_dilation = previous_dilation if contract_dilation else dilation
       for b in range(count):
         stage.append(
           block(
             channels,
             stage_width,
             stride=stride if b == 0 else 1,
-            dilation=first_dilation if b == 0 else dilation,
+            dilations=(first_dilation if b == 0 else dilation, dilation if dilate_conv2 else 1),
             stride_in_1x1=stride_in_1x1,
             rngs=rngs,
           )
         )
         channels = stage_width * block.expansion
       stages.append(nnx.List(stage))
+      previous_dilation = dilation
     self.stage1, self.stage2, self.stage3, self.stage4 = stages
     self.channels = channels  # of stage 4; stage 3 has half as many
 

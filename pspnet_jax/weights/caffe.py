@@ -46,12 +46,15 @@ TABLE = Table(
 )
 
 
-def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
+def conventions(
+  depth: int, num_classes: int, align_corners: bool | None, output_stride: int
+) -> Conventions:
   """The prototxts': ResNet-50 strides in its 1×1 convolutions; the mean is taken off, no more.
 
   The network takes blue first there. Its first kernel is turned round when it is read, and here
   the mean is in the order red, green, blue: the same numbers come out.
   """
+  del output_stride
   cityscapes = num_classes == CITYSCAPES
   network = network_conventions(
     align_corners=True if align_corners is None else align_corners,

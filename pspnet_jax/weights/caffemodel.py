@@ -25,7 +25,8 @@ _MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
     'double_data': (8, 'BYTES', False),
   },
   'LayerParameter': {'name': (1, 'STRING', False), 'blobs': (7, 'BlobProto', True)},
-  'V1LayerParameter': {'name': (4, 'STRING', False)},
+  # As Caffe wrote layers before 2014, and some forks after.
+  'V1LayerParameter': {'name': (4, 'STRING', False), 'blobs': (6, 'BlobProto', True)},
   'NetParameter': {
     'layers': (2, 'V1LayerParameter', True),
     'layer': (100, 'LayerParameter', True),
@@ -73,17 +74,12 @@ def parse(data: bytes, where: str) -> dict[str, np.ndarray]:
       f'{where} is not a .caffemodel or is cut short (protobuf cannot parse it): download it again.'
     ) from e
   arrays = {}
-  for layer in net.layer:
+  for layer in (*net.layers, *net.layer):
     for i, blob in enumerate(layer.blobs):
       key = f'{layer.name}[{i}]'
       if key in arrays:
         raise UserError(f'{where} has two layers {layer.name}: give an unchanged file.')
       arrays[key] = _array(blob, f'{where}: {key}')
-  if net.layers and not arrays:
-    raise UserError(
-      f"{where} is of the layout before 2014 (V1): pass it through Caffe's "
-      'upgrade_net_proto_binary first.'
-    )
   if not arrays:
     raise UserError(f'{where} holds no layer with weights: give a trained .caffemodel.')
   return arrays

@@ -64,6 +64,9 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
 
 def conventions(card: Card) -> str:
   """What whoever loads the file has to set: names and shapes do not tell it."""
-  names = ('output_stride', 'dilations', 'align_corners', 'contract_dilation', 'stride_in_1x1')
+  names = (
+    *('output_stride', 'dilations', 'align_corners', 'contract_dilation', 'dilate_conv2'),
+    'stride_in_1x1',
+  )
   known = [f'{name}={card.network[name]}' for name in names if card.network.get(name) is not None]
   return f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}.'

@@ -46,7 +46,8 @@ class Converted:
     aux = 'an auxiliary head' if network['aux_head'] else 'no auxiliary head'
     stem, names = network['stem_channels'], card.spec.class_names
     source = card.source or {}
-    conventions = ', '.join(f'{name}={network[name]}' for name in _CONVENTIONS)
+    known = (name for name in _CONVENTIONS if network.get(name) is not None)
+    conventions = ', '.join(f'{name}={network[name]}' for name in known)
     return (
       f'{source.get("name")}: PSPNet-{network["depth"]}, {count:,} parameters with {aux}.\n'
       f'Stem {"-".join(map(str, stem))} ({"3×3" if len(stem) > 1 else "7×7"}), width '
@@ -60,6 +61,8 @@ _CONVENTIONS = (
   'output_stride',
   'align_corners',
   'contract_dilation',
+  'dilate_conv2',
+  'dilations',
   'stride_in_1x1',
   'dropout_kind',
 )
@@ -92,7 +95,6 @@ def convert(
   source: str | None = None,
   align_corners: bool | None = None,
   output_stride: int = 8,
-  dilations: tuple[int, ...] | None = None,
   classes: DatasetSpec | None = None,
 ) -> Converted:
   """The network that files of another implementation hold.
@@ -102,8 +104,6 @@ def convert(
     source: a name of `recognise.NAMES`; None looks at the keys.
     align_corners: None is the source's own; mmseg's 769×769 configs need True.
     output_stride: no shape tells it; 8 in almost all published networks.
-    dilations: nor this; see `models.resnet.ResNet`. Of published networks only mmseg's D32 ones
-      have others than follow from the output stride.
     classes: None takes the file's, those of the data set with as many, or numbers them.
 
   Raises:
@@ -118,18 +118,15 @@ def convert(
     )
   network = recognise.network_of(weights.arrays, weights.source, weights.where)
   num_classes = network['num_classes']
-  known = conventions(network['depth'], num_classes, align_corners)
+  known = conventions(network['depth'], num_classes, align_corners, output_stride)
   spec = classes or _own_classes(weights.meta, num_classes)
   if spec.num_classes != num_classes:
     raise UserError(
       f'{weights.where} has {num_classes} classes, and {spec.num_classes} names were given: give '
       'one name a class.'
     )
-  strides: dict[str, Any] = {'output_stride': output_stride}
-  if dilations is not None:
-    strides['dilations'] = dilations
   card = Card(
-    network={**network, **known.network, **strides},
+    network={**network, **known.network, 'output_stride': output_stride},
     spec=spec,
     crop_size=known.crop_size,
     protocol=known.protocol,

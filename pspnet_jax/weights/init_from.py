@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
@@ -23,6 +24,7 @@ _CLASSIFIERS = ('classifier/conv/', 'aux_head/classifier/conv/')
 _CONVENTIONS = (
   'align_corners',
   'contract_dilation',
+  'dilate_conv2',
   'stride_in_1x1',
   'output_stride',
   'dilations',
@@ -80,8 +82,11 @@ def start_from(
     layers = sorted({name.rsplit('/', 1)[0] for name in fresh})
     what = 'all but the backbone' if backbone_only else ', '.join(layers)
     notes.append(f'Not taken from there, but fresh: {what}.')
-  # Copies: the training step gives away the buffers of its state.
-  filled: Arrays = {n: x if n in fresh else jnp.array(given[n]) for n, x in ours.items()}
+  # Copies: the training step gives away the buffers of its state. By way of NumPy: arrays that
+  # were restored onto a device of this process cannot move onto a mesh of several processes.
+  filled: Arrays = {
+    n: x if n in fresh else jnp.array(np.asarray(given[n])) for n, x in ours.items()
+  }
   new_params = {name: filled[name] for name in params}
   return new_params, {name: filled[name] for name in batch_stats}, notes
 
@@ -115,7 +120,7 @@ def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   if conventions is None or classifier is None:
     return weights.arrays, {}
   depth = depth_of(weights.arrays, weights.where)
-  known = conventions(depth, classifier.shape[-1], None)
+  known = conventions(depth, classifier.shape[-1], None, 8)
   made_with = {key: value for key, value in known.network.items() if key in _CONVENTIONS}
   return weights.arrays, {**made_with, 'mean': known.mean, 'std': known.std}
 

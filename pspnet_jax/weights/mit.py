@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pspnet_jax.models.resnet import DEPTHS
 from pspnet_jax.protocol import Protocol
 from pspnet_jax.weights.source import Conventions, Source, network_conventions
 from pspnet_jax.weights.table import Table, conv_bn, torch_stages
@@ -21,17 +22,21 @@ TABLE = Table(
 )
 
 
-def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
+def conventions(
+  depth: int, num_classes: int, align_corners: bool | None, output_stride: int
+) -> Conventions:
   """Half-pixel resizing.
 
-  The first block of a dilated stage has the previous stage's dilation (mit_semseg/models/models.py,
-  `_nostride_dilate`: dilate // 2 on what was strided). It trains on whole images of several sizes;
-  the crop is ours, for the windows of large images.
+  Dilation goes by stride (mit_semseg/models/models.py, `_nostride_dilate`): 3×3 convolutions that
+  were strided get the previous stage's, all others the stage's, a basic block's second one too.
+  It trains on whole images of several sizes; the crop is ours, for the windows of large images.
   """
-  del depth, num_classes
-  network = network_conventions(align_corners=bool(align_corners), contract_dilation=True)
+  del num_classes, output_stride
+  bottleneck, _ = DEPTHS[depth]
+  network = network_conventions(
+    align_corners=bool(align_corners), contract_dilation=True, dilate_conv2=not bottleneck
+  )
   return Conventions(network, (473, 473), Protocol(window='image'))
 
 
-# Its ResNet-18 dilates both convolutions of a basic block, ours only the first.
-SOURCE = Source('mit', ('conv_last.0.weight',), TABLE, conventions, basic_blocks=False)
+SOURCE = Source('mit', ('conv_last.0.weight',), TABLE, conventions)

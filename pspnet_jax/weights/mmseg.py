@@ -37,13 +37,20 @@ TABLE_7X7 = Table(
 )
 
 
-def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
+def conventions(
+  depth: int, num_classes: int, align_corners: bool | None, output_stride: int
+) -> Conventions:
   """Whole images, half-pixel resizing; the 769×769 configs align corners and slide windows.
 
-  Theirs is a box one pixel larger each way (configs/_base_/datasets/cityscapes_769x769.py).
+  Theirs is a box one pixel larger each way (configs/_base_/datasets/cityscapes_769x769.py). The
+  -d32 configs (configs/pspnet/pspnet_r50-d32_*.py) take back the strides, not the dilations.
   """
   del depth
-  network = network_conventions(align_corners=bool(align_corners), contract_dilation=True)
+  network = network_conventions(
+    align_corners=bool(align_corners),
+    contract_dilation=True,
+    dilations=(1, 1, 2, 4) if output_stride == 32 else None,
+  )
   if num_classes != CITYSCAPES:
     return Conventions(network, (512, 512), MMSEG)
   if align_corners:

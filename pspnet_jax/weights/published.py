@@ -38,7 +38,6 @@ def load(entry: Entry) -> Converted:
     [fetch(entry)],
     align_corners=entry.align_corners,
     output_stride=entry.output_stride,
-    dilations=entry.dilations,
   )
   card = converted.card
   card = dataclasses.replace(

@@ -87,11 +87,6 @@ def network_of(arrays: Mapping[str, np.ndarray], source: Source, where: str) -> 
     options['pyramid_channels'] = level
   if options['aux_head']:
     options['aux_channels'] = out_channels('aux_head/bottleneck/conv/kernel')
-  if expansion == 1 and not source.basic_blocks:
-    raise UserError(
-      f'{where} is a ResNet-{depth} of {source.name}, whose basic blocks are dilated '
-      'otherwise than ours: convert a ResNet-50 or deeper.'
-    )
   return options
 
 

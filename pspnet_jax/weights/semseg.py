@@ -23,9 +23,11 @@ TABLE = Table(
 )
 
 
-def conventions(depth: int, num_classes: int, align_corners: bool | None) -> Conventions:
+def conventions(
+  depth: int, num_classes: int, align_corners: bool | None, output_stride: int
+) -> Conventions:
   """Crops and base sizes of its configs (config/*.yaml)."""
-  del depth
+  del depth, output_stride
   cityscapes = num_classes == CITYSCAPES
   return Conventions(
     network_conventions(align_corners=True if align_corners is None else align_corners),

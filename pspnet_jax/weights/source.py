@@ -32,22 +32,22 @@ class Source:
     name: of `--source`; variants share it.
     marks: keys that tell its files from those of the sources after it in recognise.SOURCES.
     table: its names.
-    conventions: from depth, number of classes and the wish for align_corners (None: its own);
-      None for ImageNet classifiers, of which only the backbone is of use.
-    basic_blocks: whether its ResNet-18 and -34 compute what ours do.
+    conventions: from depth, number of classes, the wish for align_corners (None: its own) and
+      output stride; None for ImageNet classifiers, of which only the backbone is of use.
   """
 
   name: str
   marks: tuple[str, ...]
   table: Table
-  conventions: Callable[[int, int, bool | None], Conventions] | None = None
-  basic_blocks: bool = True
+  conventions: Callable[[int, int, bool | None, int], Conventions] | None = None
 
 
 def network_conventions(
   *,
   align_corners: bool,
   contract_dilation: bool = False,
+  dilate_conv2: bool = False,
+  dilations: tuple[int, int, int, int] | None = None,
   stride_in_1x1: bool = False,
   dropout_kind: str = 'channel',
 ) -> dict[str, Any]:
@@ -55,6 +55,8 @@ def network_conventions(
   return {
     'align_corners': align_corners,
     'contract_dilation': contract_dilation,
+    'dilate_conv2': dilate_conv2,
+    'dilations': dilations,
     'stride_in_1x1': stride_in_1x1,
     'dropout_kind': dropout_kind,
   }

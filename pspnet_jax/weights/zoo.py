@@ -48,7 +48,7 @@ class Entry:
     name: of mmsegmentation's config (v1), of timm's model, or of our making.
     source: a key of `PAGES`.
     data: a key of `DATASETS`: what it was trained and scored on; 'imagenet' for a backbone.
-    depth, stem_channels, output_stride, dilations, align_corners: see `models.pspnet.PSPNet`.
+    depth, stem_channels, output_stride, align_corners: see `models.pspnet.PSPNet`.
     crop_size: height and width in training.
     window, stride: of the windows that are evaluated, in pixels; no window is the whole image.
     test_scale: long and short side of the box that an image is scaled to fit into.
@@ -65,7 +65,6 @@ class Entry:
   depth: int
   stem_channels: tuple[int, ...]
   output_stride: int
-  dilations: tuple[int, ...] | None
   align_corners: bool
   crop_size: tuple[int, int] | None
   window: tuple[int, int] | None
@@ -141,7 +140,6 @@ def _entry(row: Mapping[str, str]) -> Entry:
     depth=int(row['depth']),
     stem_channels=sizes('stem') or (),
     output_stride=int(row['output_stride'] or 8),
-    dilations=sizes('dilations'),
     align_corners=row['align_corners'] == 'true',
     crop_size=pair('crop_size'),
     window=pair('window'),

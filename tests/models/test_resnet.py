@@ -48,8 +48,14 @@ def test_every_depth_builds(depth):
   [
     ({}, (1, 1, 2, 4), (1, 1, 2, 4)),
     ({'contract_dilation': True}, (1, 1, 1, 2), (1, 1, 2, 4)),
+    ({'contract_dilation': True, 'dilate_conv2': True}, (1, 1, 1, 2), (1, 1, 2, 4)),
     ({'output_stride': 16}, (1, 1, 1, 2), (1, 1, 1, 2)),
     ({'output_stride': 16, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 2)),
+    (
+      {'output_stride': 32, 'contract_dilation': True, 'dilations': (1, 1, 2, 4)},
+      (1, 1, 1, 2),
+      (1, 1, 2, 4),
+    ),
     ({'output_stride': 32, 'contract_dilation': True}, (1, 1, 1, 1), (1, 1, 1, 1)),
     (  # mmseg's pspnet_r50-d32
       {'output_stride': 32, 'contract_dilation': True, 'dilations': (1, 1, 2, 4)},
@@ -65,7 +71,8 @@ def test_dilation_follows_the_published_tables(depth, options, first, others):
     dilations = [(b.conv2 if bottleneck else b.conv1).conv.dilation for b in stage]
     assert dilations == [first[i]] + [others[i]] * (len(stage) - 1)
     if not bottleneck:
-      assert {b.conv2.conv.dilation for b in stage} == {1}  # as mmseg's
+      second = others[i] if options.get('dilate_conv2') else 1
+      assert {b.conv2.conv.dilation for b in stage} == {second}
 
 
 @pytest.mark.parametrize('stride_in_1x1', [True, False])
@@ -89,6 +96,7 @@ def test_stage3_is_returned_beside_stage4():
   [
     ({'depth': 20}, r'depth 20 is not one of \[10, 18'),
     ({'depth': 50, 'output_stride': 4}, 'output stride 4'),
+    ({'depth': 50, 'dilations': (1, 2)}, r'dilations \(1, 2\): give four'),
     ({'depth': 50, 'stem_channels': (1, 2, 3, 4)}, r'stem_channels \(1, 2, 3, 4\)'),
   ],
 )

@@ -16,7 +16,6 @@ from torch_pspnet import TorchPSPNet
 CLASSES = 5
 NARROW = dict(TINY, depth=50)
 MMSEG = dict(NARROW, stem_channels=(2, 2, 4), contract_dilation=True, align_corners=False)
-MIT = dict(NARROW, contract_dilation=True, align_corners=False)
 
 
 def model(num_classes: int = CLASSES, seed: int = 0, **options) -> TorchPSPNet:

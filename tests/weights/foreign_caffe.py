@@ -8,12 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from torch_pspnet import BLOCKS
 
-from tests.weights.foreign import CLASSES
+from tests.weights.author import BRANCH, near_statistics
+from tests.weights.authors import BLOCKS
 
 
-def blobs_of(depth=50, *, stem=(4, 4, 8), width=4, head=12, aux=6, classes=CLASSES, seed=0):
+def blobs_of(depth=50, *, stem=(4, 4, 8), width=4, head=12, aux=6, classes=5, seed=0):
   """Layer -> its blobs, with the shapes and in the order of a .caffemodel."""
   rng = np.random.default_rng(seed)
   blobs: dict[str, list[np.ndarray]] = {}
@@ -53,17 +53,24 @@ def blobs_of(depth=50, *, stem=(4, 4, 8), width=4, head=12, aux=6, classes=CLASS
   return {name: [x.astype(np.float32) for x in xs] for name, xs in blobs.items()}
 
 
-def logits_of(blobs, image: np.ndarray, depth: int = 50) -> np.ndarray:
-  """Caffe's [H, W, classes] of an RGB image uint8 [H, W, 3] whose sides are 48k - 7."""
-  blobs = {name: [torch.tensor(x) for x in xs] for name, xs in blobs.items()}
-  mean = torch.tensor([103.939, 116.779, 123.68]).reshape(3, 1, 1)  # blue, green, red
-  x = torch.tensor(image[:, :, ::-1].copy(), dtype=torch.float32).permute(2, 0, 1) - mean
+def logits_of(
+  blobs, image: np.ndarray, depth: int = 50, dtype: torch.dtype = torch.float32, settle=None
+) -> np.ndarray:
+  """Caffe's [H, W, classes] of an RGB image uint8 [H, W, 3] whose sides are 48k - 7.
+
+  `settle(x, mean, variance)` is shown what each batch normalisation gets, and may fill its blobs.
+  """
+  blobs = {name: [torch.from_numpy(x).to(dtype) for x in xs] for name, xs in blobs.items()}
+  blue_green_red = torch.tensor([103.939, 116.779, 123.68], dtype=dtype)
+  x = (torch.tensor(image[:, :, ::-1].copy()) - blue_green_red).permute(2, 0, 1)
 
   def conv_bn(x, name, stride=1, dilation=1, relu=True):
     kernel = blobs[name][0]
     pad = dilation * (kernel.shape[2] // 2)
     x = F.conv2d(x, kernel, stride=stride, padding=pad, dilation=dilation)
     slope, bias, mean, variance = blobs[f'{name}/bn']
+    if settle is not None:
+      settle(x, mean, variance)
     x = (x - mean) / torch.sqrt(variance + 1e-5) * slope + bias
     return F.relu(x) if relu else x
 
@@ -94,16 +101,48 @@ def logits_of(blobs, image: np.ndarray, depth: int = 50) -> np.ndarray:
   return x[0].permute(1, 2, 0).numpy()
 
 
+class Caffe:
+  """At full size, with what the comparisons need (see author.py)."""
+
+  def __init__(self, depth: int, num_classes: int):
+    self.depth = depth
+    sizes = {'stem': (64, 64, 128), 'width': 64, 'head': 512, 'aux': 256, 'classes': num_classes}
+    self.blobs = blobs_of(depth, **sizes)
+
+  def logits(self, image: np.ndarray, dtype: torch.dtype = torch.float32, settle=None):
+    return logits_of(self.blobs, image, self.depth, dtype, settle)
+
+  def fill(self, image: np.ndarray, seed: int = 0) -> Caffe:
+    generator = torch.Generator().manual_seed(seed)
+
+    def settle(x, mean, variance):
+      for blob, value in zip((mean, variance), near_statistics(x, generator), strict=True):
+        blob.view(-1).copy_(value)
+
+    for name, blobs in self.blobs.items():
+      if name.endswith('_1x1_increase/bn'):
+        blobs[0] *= BRANCH
+    self.blobs['conv6'][1] -= self.logits(image, settle=settle).mean((0, 1))
+    return self
+
+  def write(self, folder: Path) -> list[Path]:
+    return [caffemodel(folder / 'pspnet.caffemodel', self.blobs)]
+
+
 def caffemodel(path: Path, blobs, *, legacy: bool = False, old_layers: bool = False) -> Path:
-  """A NetParameter as Caffe writes it; `legacy` blobs have four fields instead of a shape."""
+  """A NetParameter as Caffe writes it.
+
+  `legacy` blobs have four fields instead of a shape; `old_layers` are those from before 2014.
+  """
   net = _net_parameter()()
   net.name = 'pspnet'
   net.layer.add(name='data', type='Input')
   for name, arrays in blobs.items():
     if old_layers:
-      net.layers.add(name=name)
-      continue
-    layer = net.layer.add(name=name, type='BNData' if name.endswith('/bn') else 'ConvolutionData')
+      layer = net.layers.add(name=name)
+    else:
+      kind = 'BNData' if name.endswith('/bn') else 'ConvolutionData'
+      layer = net.layer.add(name=name, type=kind)
     for array in arrays:
       blob = layer.blobs.add()
       if legacy:
@@ -111,9 +150,15 @@ def caffemodel(path: Path, blobs, *, legacy: bool = False, old_layers: bool = Fa
         blob.num, blob.channels, blob.height, blob.width = shape
       else:
         blob.shape.dim.extend(array.shape)
-      blob.data.extend(array.ravel().tolist())
+      # All floats at once: field 5, packed, and how many bytes.
+      blob.MergeFromString(b'\x2a' + _varint(array.nbytes) + array.astype('<f4').tobytes())
   path.write_bytes(net.SerializeToString())
   return path
+
+
+def _varint(n: int) -> bytes:
+  """Seven bits a byte, the lowest first; the eighth says that more follow."""
+  return bytes([n]) if n < 128 else bytes([128 | n & 127]) + _varint(n >> 7)
 
 
 def _net_parameter():
@@ -141,7 +186,7 @@ def _net_parameter():
   message('BlobProto', *legacy, ('data', 5, kinds.TYPE_FLOAT, many), ('shape', 7, 'BlobShape', one))
   name_and_type = (('name', 1, kinds.TYPE_STRING, one), ('type', 2, kinds.TYPE_STRING, one))
   message('LayerParameter', *name_and_type, ('blobs', 7, 'BlobProto', many))
-  message('V1LayerParameter', ('name', 4, kinds.TYPE_STRING, one))
+  message('V1LayerParameter', ('name', 4, kinds.TYPE_STRING, one), ('blobs', 6, 'BlobProto', many))
   message(
     'NetParameter',
     ('name', 1, kinds.TYPE_STRING, one),

@@ -1,7 +1,5 @@
 """The commands convert and export, from a file to a label and back to a file."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,6 @@ from conftest import TINY
 from PIL import Image
 
 import pspnet_jax
-from pspnet_jax import convert as convert_command
-from pspnet_jax.card import Card
 from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.convert import convert
 from pspnet_jax.errors import UserError
@@ -100,33 +96,3 @@ def test_a_file_that_does_not_convert_leaves_no_folder(tmp_path):
   result = tiny.run('convert', f'--input={tmp_path / "gone.pth"}', f'--output={tmp_path / "c"}')
   assert result.returncode == 1 and not (tmp_path / 'c').exists()
   assert result.stderr.startswith('Error: cannot read') and result.stderr.count('\n') == 1
-
-
-@pytest.mark.parametrize('dilations', [['1', '1', '2', '4'], ['1', '1', 'two', '4'], ['1', '2']])
-def test_dilations_are_a_flag(dilations, file, tmp_path, monkeypatch):
-  flags = {'input': [file], 'output': tmp_path / 'c', 'output_stride': 32, 'dilations': dilations}
-  others = dict.fromkeys(('source', 'align_corners', 'class_names'))
-  monkeypatch.setattr(convert_command, 'FLAGS', SimpleNamespace(**flags, **others))
-  if dilations[2:3] == ['2']:
-    convert_command.main()
-    card = Checkpoints(tmp_path / 'c', read_only=True).card()
-    assert card.network['dilations'] == (1, 1, 2, 4) and card.network['output_stride'] == 32
-  else:
-    with pytest.raises(UserError, match='give four'):
-      convert_command.main()
-
-
-def test_a_wrong_flag_is_one_sentence():
-  result = tiny.run('convert', '--inptu=x')
-  assert result.returncode == 1 and result.stderr.startswith('Error: ')
-  assert 'Did you mean: input' in result.stderr and result.stderr.count('\n') == 1
-
-
-def test_cards_without_source_still_load(file, tmp_path):
-  convert([file], tmp_path / 'c')
-  card = Checkpoints(tmp_path / 'c', read_only=True).card()
-  values = card.to_json()
-  assert Card.from_json(values) == card
-  assert card.source['name'] == 'semseg' and card.published is None
-  del values['source'], values['published']
-  assert Card.from_json(values).source is None

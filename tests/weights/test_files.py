@@ -55,7 +55,7 @@ def test_a_whole_module_is_refused(tmp_path):
 STATE = {'a': torch.arange(20000.0).reshape(2, 100, 100), 'n': torch.tensor(3)}
 
 
-@pytest.fixture(params=['zip.pth', 'legacy.pth', 'x.safetensors', 'x.caffemodel'])
+@pytest.fixture(params=['zip.pth', 'legacy.pth', 'x.safetensors', 'x.caffemodel', 'old.caffemodel'])
 def whole(request, tmp_path):
   path = tmp_path / request.param
   if path.suffix == '.pth':
@@ -63,7 +63,8 @@ def whole(request, tmp_path):
   elif path.suffix == '.safetensors':
     foreign.safetensors(path, STATE)
   else:
-    foreign_caffe.caffemodel(path, {'a': [STATE['a'].numpy()], 'n': [np.float32([3])]})
+    blobs = {'a': [STATE['a'].numpy()], 'n': [np.float32([3])]}
+    foreign_caffe.caffemodel(path, blobs, old_layers=path.stem == 'old')
   return path
 
 
@@ -134,10 +135,6 @@ def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
     files.read(tmp_path / 't.pth')
 
 
-def test_caffemodels_that_do_not_hold_together(tmp_path):
-  blobs = {'conv6': [np.ones((2, 3, 1, 1), np.float32)]}
-  old = foreign_caffe.caffemodel(tmp_path / 'old.caffemodel', blobs, old_layers=True)
-  with pytest.raises(UserError, match='upgrade_net_proto_binary'):
-    files.read(old)
+def test_caffemodels_without_weights(tmp_path):
   with pytest.raises(UserError, match='holds no layer with weights'):
     files.read(foreign_caffe.caffemodel(tmp_path / 'none.caffemodel', {}))

@@ -15,8 +15,8 @@ from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.weights import caffe, exporting, importing
-from tests.weights import foreign, foreign_caffe
-from tests.weights.foreign import CLASSES, MIT, MMSEG, NARROW
+from tests.weights import authors, foreign, foreign_caffe
+from tests.weights.foreign import CLASSES, MMSEG, NARROW
 
 
 def draw(height: int, width: int) -> np.ndarray:
@@ -35,12 +35,18 @@ def semseg_file(tmp_path, **changes):
   return save(tmp_path / 's.pth', {f'module.{k}': x for k, x in model.state_dict().items()})
 
 
-def logits(converted, image):
-  """Of an image uint8 [H, W, 3], through the card's normalisation."""
-  network, card = converted.card.build_network(), converted.card
-  x = ops.normalize(image[None], card.mean, card.std)
-  run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
-  return np.asarray(run(converted.params, converted.batch_stats, x)[0]['logits'][0])
+def logits(converted, image, dtype='float32', **changes):
+  """Of an image uint8 [H, W, 3]; `changes` are of the network's arguments."""
+  card = converted.card
+  with jax.enable_x64(dtype == 'float64'):
+    network = Network(**{**card.network, **changes}, dtype=dtype)
+    params, batch_stats = (
+      {name: x.astype(dtype) for name, x in part.items()}
+      for part in (converted.params, converted.batch_stats)
+    )
+    x = ops.normalize(image[None].astype(dtype), card.mean, card.std, dtype)
+    run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
+    return np.asarray(run(params, batch_stats, x)[0]['logits'][0])
 
 
 def torch_logits(model, image):
@@ -50,45 +56,53 @@ def torch_logits(model, image):
     return nhwc(model(nchw(((image - mean) / std).astype(np.float32)[None]))['logits'])[0]
 
 
-def assert_same(ours, theirs):
-  error = np.abs(ours - theirs).max() / np.abs(theirs).max()
-  print(f'largest error {error:.1e}')
-  assert ours.shape == theirs.shape and error < 2e-5
-  # Where two classes are nearer to each other than the tolerance, either may be first.
-  first, second = np.sort(theirs, -1)[..., :-3:-1].transpose(2, 0, 1)
-  clear = first - second > 4e-5 * np.abs(theirs).max()
-  assert clear.mean() > 0.99 and len(np.unique(theirs.argmax(-1))) == CLASSES
-  np.testing.assert_array_equal(ours.argmax(-1)[clear], theirs.argmax(-1)[clear])
-
-
+# Case -> the author's network, and the size of an image.
 CASES = {
-  'semseg': (NARROW, 'semseg', (57, 73)),
-  'mmseg-v1c': (MMSEG, 'mmseg', (56, 72)),
-  'mmseg-18-7x7': (dict(MMSEG, depth=18, stem_channels=(8,)), 'mmseg', (64, 40)),
-  'mit': (MIT, 'mit', (57, 73)),
+  'semseg': (authors.Semseg, {'depth': 50}, (57, 73)),
+  'mmseg-v1c': (authors.Mmseg, {'depth': 50}, (56, 72)),
+  'mmseg-769': (authors.Mmseg, {'depth': 50, 'align_corners': True}, (57, 73)),
+  'mmseg-d32': (authors.Mmseg, {'depth': 50, 'output_stride': 32}, (64, 96)),
+  'mmseg-18b': (authors.Mmseg, {'depth': 18, 'stem': '7x7'}, (64, 40)),
+  'mit': (authors.Mit, {'depth': 50}, (56, 72)),
+  'mit-18': (authors.Mit, {'depth': 18}, (56, 72)),
 }
+FLAGS = {'mmseg-769': {'align_corners': True}, 'mmseg-d32': {'output_stride': 32}}
+
+
+def error(ours, theirs):
+  assert ours.shape == theirs.shape
+  return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
 @pytest.mark.parametrize('name', CASES)
 def test_logits_are_those_of_the_source(name, tmp_path):
-  options, source, size = CASES[name]
-  model, image = foreign.model(**options), draw(*size)
-  # Every class is the first somewhere.
-  model.cls[4].bias.data -= torch.tensor(torch_logits(model, image).mean((0, 1)))
-  state = model.state_dict()
-  if source == 'mit':
-    paths = [tmp_path / 'encoder.pth', tmp_path / 'decoder.pth']
-    for path, part in zip(paths, foreign.mit(state), strict=True):
-      torch.save(part, path)
-  elif source == 'mmseg':
-    paths = [save(tmp_path / 'm.pth', foreign.mmseg(state))]
-  else:
-    paths = [save(tmp_path / 's.pth', {f'module.{k}': x for k, x in state.items()})]
-  converted = importing.convert(paths)
-  assert converted.card.source['name'] == source
-  for key, value in options.items():
-    assert converted.card.network[key] == value, key
-  assert_same(logits(converted, image), torch_logits(model, image))
+  kind, options, size = CASES[name]
+  image = draw(*size)
+  author = kind(num_classes=CLASSES, width=8, **options).fill(image)
+  converted = importing.convert(author.write(tmp_path), **FLAGS.get(name, {}))
+  assert converted.card.source['name'] == name.split('-')[0]
+  assert error(logits(converted, image), author.logits(image)) < 2e-5
+  ours, theirs = logits(converted, image, 'float64'), author.logits(image, torch.float64)
+  assert error(ours, theirs) < 1e-12 and len(np.unique(theirs.argmax(-1))) == CLASSES
+  np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
+
+
+@pytest.mark.parametrize(
+  ('name', 'changes'),
+  [
+    ('semseg', {'contract_dilation': True}),
+    ('mmseg-v1c', {'contract_dilation': False}),
+    ('mmseg-v1c', {'align_corners': True}),
+    ('mmseg-d32', {'dilations': None}),
+    ('mit-18', {'dilate_conv2': False}),
+  ],
+)
+def test_another_convention_would_show(name, changes, tmp_path):
+  kind, options, size = CASES[name]
+  image = draw(*size)
+  author = kind(num_classes=CLASSES, width=8, **options).fill(image)
+  converted = importing.convert(author.write(tmp_path), **FLAGS.get(name, {}))
+  assert error(logits(converted, image, 'float64', **changes), author.logits(image)) > 1e-2
 
 
 @pytest.mark.parametrize(('depth', 'legacy', 'aux'), [(50, False, 6), (101, True, 0)])
@@ -100,7 +114,13 @@ def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
   network = converted.card.network
   assert (network['depth'], network['stride_in_1x1']) == (depth, depth == 50)
   assert network['aux_head'] == bool(aux) and network['dropout_kind'] == 'element'
-  assert_same(logits(converted, image), foreign_caffe.logits_of(blobs, image, depth))
+  assert error(logits(converted, image), foreign_caffe.logits_of(blobs, image, depth)) < 2e-5
+  theirs = foreign_caffe.logits_of(blobs, image, depth, torch.float64)
+  ours = logits(converted, image, 'float64')
+  assert error(ours, theirs) < 1e-12 and len(np.unique(theirs.argmax(-1))) == CLASSES
+  np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
+  other = logits(converted, image, 'float64', stride_in_1x1=depth != 50)
+  assert error(other, theirs) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -108,7 +128,8 @@ def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
   [(101, 21, 65_708_501), (101, 19, 65_707_475), (50, 150, 46_782_550)],
 )
 def test_parameter_counts_are_those_of_the_prototxts(depth, classes, count):
-  options = caffe.conventions(depth, classes, None).network
+  """At full size, the auxiliary head left out."""
+  options = caffe.conventions(depth, classes, None, 8).network
   network = Network(classes, depth=depth, aux_head=False, **options)
   assert sum(math.prod(x.shape) for x in network.param_shapes.values()) == count
 
@@ -142,9 +163,17 @@ def test_bfloat16_is_read(tmp_path):
   assert kernel.dtype == np.float32 and kernel.ravel().tolist() == [1.5, -2.0]
 
 
-@pytest.mark.parametrize('case', ['semseg', 'mmseg-v1c', 'mmseg-18-7x7'])
+EXPORTED = {
+  'semseg': (NARROW, 'semseg'),
+  'semseg-269': (dict(NARROW, depth=269), 'semseg'),
+  'mmseg-v1c': (MMSEG, 'mmseg'),
+  'mmseg-18-7x7': (dict(MMSEG, depth=18, stem_channels=(8,)), 'mmseg'),
+}
+
+
+@pytest.mark.parametrize('case', EXPORTED)
 def test_export_gives_back_every_bit(case, tmp_path):
-  options, source, _ = CASES[case]
+  options, source = EXPORTED[case]
   state = foreign.model(**options).state_dict()
   state = foreign.mmseg(state) if source == 'mmseg' else state
   state = {k: x for k, x in state.items() if not k.endswith('num_batches_tracked')}

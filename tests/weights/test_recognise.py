@@ -57,7 +57,7 @@ def test_sources_that_do_not_fit(tmp_path):
     importing.convert([path, path])
 
 
-def test_mit_needs_both_files_and_bottlenecks(tmp_path):
+def test_mit_needs_both_files(tmp_path):
   encoder, decoder = foreign.mit(foreign.model(**TINY).state_dict())
   for name, state in (('e.pth', encoder), ('d.pth', decoder)):
     torch.save(state, tmp_path / name)
@@ -65,5 +65,3 @@ def test_mit_needs_both_files_and_bottlenecks(tmp_path):
     importing.convert([tmp_path / 'd.pth'])
   with pytest.raises(UserError, match='ImageNet backbone without a head'):
     importing.convert([tmp_path / 'e.pth'])
-  with pytest.raises(UserError, match='basic blocks are dilated otherwise'):
-    importing.convert([tmp_path / 'e.pth', tmp_path / 'd.pth'])
