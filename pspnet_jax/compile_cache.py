@@ -21,7 +21,8 @@ def enable() -> None:
   if values['jax_compilation_cache_dir'] or not values['jax_enable_compilation_cache']:
     return
   try:
-    folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'pspnet_jax'
+    caches = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    folder = caches / 'pspnet_jax' / 'compiled'
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
   except (OSError, RuntimeError):  # no home, or one that cannot be written to: as without a cache
     return

@@ -40,7 +40,7 @@ def test_the_second_start_compiles_nothing(tmp_path):
   hits, misses = start(tmp_path)
   assert hits == 0 and misses > 0
   assert start(tmp_path) == (misses, 0)
-  folder = tmp_path / '.cache' / 'pspnet_jax'
+  folder = tmp_path / '.cache' / 'pspnet_jax' / 'compiled'
   assert list(folder.iterdir()) and folder.stat().st_mode & 0o77 == 0
 
 
