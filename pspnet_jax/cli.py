@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -60,6 +61,8 @@ def _run(
   main: Callable[[Sequence[str]], None], parse: Callable[[Sequence[str]], Sequence[str]]
 ) -> None:
   sys.unraisablehook = _unraisable
+  # What a failed write of a checkpoint leaves undone; the failure itself is reported.
+  warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)
   compile_cache.enable()
   try:
     app.run(lambda argv: main(argv[1:]), flags_parser=parse)
