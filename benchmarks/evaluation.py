@@ -34,7 +34,7 @@ class Case:
     times: size of the images, in CamVid's.
     multi_scale: six scales; else the image at its own size.
     images: in a run.
-    batch: windows that ours runs together.
+    batch: windows that ours runs together; None: its default.
   """
 
   depth: int = 50
@@ -43,7 +43,7 @@ class Case:
   times: int = 1
   multi_scale: bool = False
   images: int = 1
-  batch: int = 4
+  batch: int | None = None
 
   def __str__(self) -> str:
     height, width = (self.times * side for side in CAMVID)

@@ -33,7 +33,7 @@ def run_ours(side: int) -> None:
   network = {'num_classes': CLASSES, 'depth': 10, 'width': 8, 'head_channels': 64}
   network |= {'stem_channels': (8, 8, 16), 'aux_head': False}
   card = Card(network=network, spec=CITYSCAPES, crop_size=(CROP, CROP))
-  model = Predictor(card, *Network(**network).init(0), batch_size=4, canvas_mb=1024)
+  model = Predictor(card, *Network(**network).init(0), canvas_mb=1024)
   label = model(np.zeros((side, side, 3), np.uint8))
   if label.shape != (side, side):
     raise RuntimeError(f'a label of {label.shape} for an image of {side}²')

@@ -56,43 +56,47 @@ class Inference:
   Args:
     network: the network.
     card: pixels' mean and std, crop size and the protocol.
-    batch_size: windows run together.
+    batch_size: windows run together; None: what suits the device.
     canvas_mb: megabytes of scores an image may take on the device.
   """
 
-  def __init__(self, network: Network, card: Card, *, batch_size: int = 8, canvas_mb: int = 1024):
+  def __init__(
+    self,
+    network: Network,
+    card: Card,
+    *,
+    batch_size: int | None = None,
+    canvas_mb: int = 1024,
+  ):
+    if not batch_size:  # XLA's convolutions on CPU take longer for an image the more there are
+      batch_size = 1 if jax.default_backend() == 'cpu' else 8
     self.card, self._protocol = card, card.protocol
     self._mesh = parallel.make_mesh(local=True)
     self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
     protocol, folded = self._protocol, network.folded()
-    mirror = protocol.flip and protocol.flip_rule != 'image'
-    views = len(protocol.scales) * (1 + (protocol.flip and not mirror))
+    self._mirror = protocol.flip and protocol.flip_rule != 'image'
+    self._views = len(protocol.scales) * (1 + (protocol.flip and not self._mirror))
     self._softmax_last = protocol.average == 'logits'
-    self._of_view = self._softmax_last and views > 1  # needs a canvas of its own
-    self._views = views
+    self._of_view = self._softmax_last and self._views > 1  # needs a canvas of its own
     pixel = 4 * card.spec.num_classes * (2 if self._of_view else 1)
     self._canvas_pixels = canvas_mb * 2**20 // pixel
+    sum_logits = self._mirror and protocol.flip_rule == 'logits'
 
     @jax.jit
     def run(params: Arrays, image: jax.Array) -> jax.Array:
       # float32 [N, h, w, 3] -> float32 [N, h, w, C]
-      if mirror:
-        image = jnp.concatenate([image, image[:, :, ::-1]])
       image = ops.normalize(image, card.mean, card.std)
       outputs, _ = folded.apply(params, {}, image)
-      scores = outputs['logits']
-      if protocol.flip_rule == 'logits' and mirror:
-        scores, mirrored = jnp.split(scores, 2)
-        return jax.nn.softmax(scores + mirrored[:, :, ::-1])
-      if protocol.average == 'softmax':
-        scores = jax.nn.softmax(scores)
-      if mirror:
-        scores, mirrored = jnp.split(scores, 2)
-        scores = (scores + mirrored[:, :, ::-1]) / 2
-      return scores
+      logits = outputs['logits']
+      return logits if self._softmax_last or sum_logits else jax.nn.softmax(logits)
 
-    self._run = run
+    @jax.jit
+    def join(scores: jax.Array, mirrored: jax.Array) -> jax.Array:
+      both = scores + mirrored[:, :, ::-1]
+      return jax.nn.softmax(both) if sum_logits else both / 2
+
+    self._run, self._join = run, join
 
   def labels(
     self, params: Arrays, batch_stats: Arrays, images: Iterable[tuple[Any, np.ndarray]]
@@ -201,6 +205,8 @@ class Inference:
       pixels += [pixels[0]] * (full - len(pixels))
       batch = jax.device_put(np.stack(pixels, dtype=np.float32), parallel.split_batch(self._mesh))
       scores = self._run(params, batch)  # [N, h, w, C]
+      if self._mirror:
+        scores = self._join(scores, self._run(params, batch[:, :, ::-1]))
       if self._mesh.size > 1:
         scores = jax.device_put(scores, first)
       for i, window in enumerate(windows):

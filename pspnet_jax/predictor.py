@@ -38,7 +38,7 @@ class Predictor:
     params: Arrays,
     batch_stats: Arrays,
     *,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     canvas_mb: int = 1024,
   ):
     self.card = card
@@ -77,7 +77,7 @@ def load(
   workdir: str | Path,
   *,
   which: Which = 'best',
-  batch_size: int = 4,
+  batch_size: int | None = None,
   canvas_mb: int = 1024,
   **changes: Any,
 ) -> Predictor:
@@ -105,7 +105,7 @@ def load_pretrained(
   *paths: str | Path,
   source: str | None = None,
   align_corners: bool | None = None,
-  batch_size: int = 4,
+  batch_size: int | None = None,
 ) -> Predictor:
   """The network in a checkpoint of another implementation, converted in memory.
 

@@ -106,7 +106,7 @@ def defaults() -> ml_collections.ConfigDict:
   evaluation.stride = config_dict.placeholder(float)  # of the window
   evaluation.flip = config_dict.placeholder(bool)
   evaluation.absent_classes = config_dict.placeholder(str)  # 'exclude' or 'zero'; see metrics.py
-  evaluation.batch_size = 8  # windows at a time
+  evaluation.batch_size = 0  # windows at a time; 0: what suits the device
   evaluation.canvas_mb = 1024  # of an image's scores on the device; larger images: in tiles
   return c
 
@@ -239,8 +239,8 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     need(c[key] >= 0, key, c[key], 'make it 0 or more')
   need(0 <= c.ema_decay < 1, 'ema_decay', c.ema_decay, 'give a number in [0, 1)')
   need(c.optimizer.base_lr > 0, 'optimizer.base_lr', c.optimizer.base_lr, 'make it positive')
-  for key in ('batch_size', 'canvas_mb'):
-    need(c.eval[key] >= 1, f'eval.{key}', c.eval[key], 'make it at least 1')
+  need(c.eval.batch_size >= 0, 'eval.batch_size', c.eval.batch_size, 'make it 0 or more')
+  need(c.eval.canvas_mb >= 1, 'eval.canvas_mb', c.eval.canvas_mb, 'make it at least 1')
   need(c.data_errors in ('raise', 'skip'), 'data_errors', c.data_errors, "give 'raise' or 'skip'")
   weights = c.loss.class_weights
   sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)

@@ -144,7 +144,7 @@ def test_configs_of_published_data_say_how_to_get_them(config, tmp_path):
     ('std', (1.0, 2.0, 0.0)),
     ('crop_size', (40,)),
     ('crop_size', (40.5, 40)),
-    ('eval.batch_size', 0),
+    ('eval.batch_size', -1),
     ('model.bins', ('a',)),
     ('optimizer.base_lr', -0.1),
     ('data_errors', 'ignore'),
