@@ -6,9 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.legends import PAPER, shorten
+from pspnet_jax.legends import INK, PAPER, shorten
 
-_INK = (24, 24, 24)
 _DARK = np.array((8, 48, 107))  # of 100 %
 _WITH_NUMBERS = 30  # classes at most: with more, cells are too small for numbers
 
@@ -34,24 +33,24 @@ def draw(confusion: np.ndarray, spec: DatasetSpec) -> np.ndarray:
   picture = Image.new('RGB', (left + side + 2 * pad, top + side + 2 * pad), PAPER)
   pen = ImageDraw.Draw(picture)
   caption = "Share of a label's pixels (row) predicted as a class (column), in %"
-  pen.text((pad, pad), caption, _INK, ImageFont.load_default(size + 2))
+  pen.text((pad, pad), caption, INK, ImageFont.load_default(size + 2))
 
   total = confusion.sum(1, keepdims=True)
   share = np.divide(confusion, total, out=np.zeros(confusion.shape), where=total > 0)
   for row in range(count):
     y = top + row * cell
-    pen.text((left - pad, y + cell / 2), names[row], _INK, font, anchor='rm')
+    pen.text((left - pad, y + cell / 2), names[row], INK, font, anchor='rm')
     for column in range(count):
       x, value = left + column * cell, float(share[row, column])
       # The root makes confusions of a few percent visible.
       colour = tuple(np.round(255 + (_DARK - 255) * np.sqrt(value)).astype(int).tolist())
       pen.rectangle((x, y, x + cell - 2, y + cell - 2), colour)
       if count <= _WITH_NUMBERS and value >= 0.005:
-        ink = PAPER if value > 0.2 else _INK
+        ink = PAPER if value > 0.2 else INK
         pen.text((x + cell / 2 - 1, y + cell / 2), f'{100 * value:.0f}', ink, font, anchor='mm')
   for column, name in enumerate(names):
     strip = Image.new('RGB', (longest + pad, size + 4), PAPER)
-    ImageDraw.Draw(strip).text((0, (size + 4) / 2), name, _INK, font, anchor='lm')
+    ImageDraw.Draw(strip).text((0, (size + 4) / 2), name, INK, font, anchor='lm')
     upright = strip.rotate(90, expand=True)
     x = left + column * cell + (cell - size - 4) // 2
     picture.paste(upright, (x, top - upright.height - 4))

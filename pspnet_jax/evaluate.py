@@ -97,8 +97,8 @@ def evaluate(
         stop.received or e.status - 128,
       ) from e
     scores = Scores(confusion, card.protocol.absent_classes)
-    rows, means = evaluation.table(scores, source.spec)
-    report.table(evaluation.COLUMNS, rows, footer=means)
+    [table] = evaluation.figures_of(scores, source.spec).tables
+    report.table(table.heading, table.cells, footer=table.footer)
     report.say(evaluation.summary(scores))
 
     def show(indices: list[int]) -> list[Shown]:
@@ -115,7 +115,8 @@ def evaluate(
       worst=show(partial.worst(config.pictures)),
     )
     partial.remove()
-    report.say(f'Scores, tables and pictures are in {folder}.')
+    pictures = 'predictions.png, worst.png and confusion.png'
+    report.say(f'Scores, tables and the pictures {pictures} are in {folder}.')
   return scores
 
 

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pspnet_jax import parallel
-from pspnet_jax.console import Cell
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
 from pspnet_jax.errors import UserError
+from pspnet_jax.figures import Figures, Table
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Confusion, Scores
 from pspnet_jax.models.network import Arrays
@@ -165,18 +165,18 @@ def label_examples(
     yield example, np.asarray(label)[:height, :width]
 
 
-COLUMNS = ('class', 'IoU %', 'accuracy %', 'pixels %')
-
-
-def table(scores: Scores, spec: DatasetSpec) -> tuple[list[list[Cell]], list[Cell]]:
-  """Rows of `COLUMNS` for every class, and the row of the means."""
+def figures_of(scores: Scores, spec: DatasetSpec) -> Figures:
+  """The scores as a table of classes; fractions."""
   share = scores.label_pixels / max(scores.label_pixels.sum(), 1)
-  columns = (spec.class_names, 100 * scores.iou, 100 * scores.accuracy, 100 * share)
-  rows: list[list[Cell]] = [
-    [name, float(iou), float(accuracy), float(pixels)]
-    for name, iou, accuracy, pixels in zip(*columns, strict=True)
-  ]
-  return rows, ['mean', 100 * scores.miou, 100 * scores.macc, None]
+  columns = zip(scores.iou, scores.accuracy, share, strict=True)
+  rows = {
+    name: (float(iou), float(accuracy), float(pixels))
+    for name, (iou, accuracy, pixels) in zip(spec.class_names, columns, strict=True)
+  }
+  means = (scores.miou, scores.macc, float('nan'))
+  table = Table('class', ('IoU', 'accuracy', 'pixels'), rows, means)
+  summary = {'mIoU': scores.miou, 'mAcc': scores.macc, 'aAcc': scores.aacc}
+  return Figures(summary, (table,))
 
 
 def summary(scores: Scores) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 from pspnet_jax import confusion_picture, visualize
 from pspnet_jax.data.spec import DatasetSpec, Example
 from pspnet_jax.errors import cannot_write
+from pspnet_jax.evaluation import figures_of
+from pspnet_jax.figures import as_csv, as_markdown
 from pspnet_jax.metrics import Scores
-from pspnet_jax.official.figures import Figures, Table, as_csv, as_markdown
 
 
 class Shown(NamedTuple):
@@ -22,20 +23,6 @@ class Shown(NamedTuple):
   example: Example
   prediction: np.ndarray  # uint8 [H, W]
   image_iou: float  # mean over the classes its label shows
-
-
-def figures(scores: Scores, spec: DatasetSpec) -> Figures:
-  """The scores as a table of classes; fractions."""
-  share = scores.label_pixels / max(scores.label_pixels.sum(), 1)
-  columns = zip(scores.iou, scores.accuracy, share, strict=True)
-  rows = {
-    name: (float(iou), float(accuracy), float(pixels))
-    for name, (iou, accuracy, pixels) in zip(spec.class_names, columns, strict=True)
-  }
-  means = (scores.miou, scores.macc, float('nan'))
-  table = Table('class', ('IoU', 'accuracy', 'pixels'), rows, means)
-  summary = {'mIoU': scores.miou, 'mAcc': scores.macc, 'aAcc': scores.aacc}
-  return Figures(summary, (table,))
 
 
 def write(
@@ -60,7 +47,7 @@ def write(
   Raises:
     UserError: if something cannot be written.
   """
-  found = figures(scores, spec)
+  found = figures_of(scores, spec)
   values = {
     **about,
     **found.summary,

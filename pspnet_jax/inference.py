@@ -70,11 +70,11 @@ class Inference:
   ):
     if not batch_size:  # XLA's convolutions on CPU take longer for an image the more there are
       batch_size = 1 if jax.default_backend() == 'cpu' else 8
-    self.card, self._protocol = card, card.protocol
+    self.card = card
     self._mesh = parallel.make_mesh(local=True)
     self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
-    protocol, folded = self._protocol, network.folded()
+    protocol, folded = card.protocol, network.folded()
     self._mirror = protocol.flip and protocol.flip_rule != 'image'
     self._views = len(protocol.scales) * (1 + (protocol.flip and not self._mirror))
     self._softmax_last = protocol.average == 'logits'

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 PAPER = (255, 255, 255)
-_INK, _GREY = (24, 24, 24), (140, 140, 140)
+INK, _GREY = (24, 24, 24), (140, 140, 140)
 _MIN_ROWS = 8
 _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -63,7 +63,7 @@ def draw(entries: Sequence[Entry], shape: tuple[int, ...], size: int) -> np.ndar
     x, y = pad + i // rows * column, pad + i % rows * step
     top = y + (step - size) // 2
     pen.rectangle((x, top, x + size - 1, top + size - 1), entries[i].colour, _GREY)
-    pen.text((x + swatch, y + step / 2), names[i], _INK, font, anchor='lm')
+    pen.text((x + swatch, y + step / 2), names[i], INK, font, anchor='lm')
     after = x + swatch + font.getlength(f'{names[i]} ')
     pen.text((after, y + step / 2), entries[i].share, _GREY, font, anchor='lm')
   if left_out > 0:
@@ -80,7 +80,7 @@ def headings(texts: Sequence[str], cell_width: int, gap: int, size: int) -> np.n
   pen = ImageDraw.Draw(picture)
   for i, text in enumerate(texts):
     middle = i * (cell_width + gap) + cell_width / 2
-    pen.text((middle, size), shorten(text, font, cell_width), _INK, font, anchor='mm')
+    pen.text((middle, size), shorten(text, font, cell_width), INK, font, anchor='mm')
   return np.asarray(picture)
 
 
@@ -89,7 +89,7 @@ def line(text: str, width: int, size: int) -> np.ndarray:
   font = ImageFont.load_default(size)
   picture = Image.new('RGB', (width, size * 7 // 4), PAPER)
   text = shorten(text, font, width - size)
-  ImageDraw.Draw(picture).text((size / 2, size * 7 / 8), text, _INK, font, anchor='lm')
+  ImageDraw.Draw(picture).text((size / 2, size * 7 / 8), text, INK, font, anchor='lm')
   return np.asarray(picture)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,11 +103,6 @@ def sum_losses(
   return loss.sum()
 
 
-def cross_entropy_sum(logits: jax.Array, label: jax.Array, **options: Any) -> jax.Array:
-  """`sum_losses` of the `pixel_losses`, with the options of the former."""
-  return sum_losses(pixel_losses(logits, label), label, **options)
-
-
 def hard_pixels(loss: jax.Array, valid: jax.Array, threshold: float, min_kept: int) -> jax.Array:
   """Online hard example mining (Shrivastava et al. 2016), as mmsegmentation's OHEMPixelSampler.
 
@@ -142,7 +136,7 @@ def cross_entropy(
 
   semseg averages so; mmsegmentation divides by all pixels, ignored ones included.
   """
-  total = cross_entropy_sum(logits, label, class_weights=class_weights)
+  total = sum_losses(pixel_losses(logits, label), label, class_weights=class_weights)
   return total / denominator(label, class_weights)
 
 

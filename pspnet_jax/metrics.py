@@ -17,7 +17,10 @@ AbsentClasses = Literal['exclude', 'zero']
 
 @flax.struct.dataclass
 class Average:
-  """The mean of the scalars merged into it."""
+  """The mean of the scalars merged into it.
+
+  clu has one too, but the train step and its benchmarks run where only JAX's own libraries are.
+  """
 
   total: jax.Array  # float32
   count: jax.Array  # int32

@@ -122,13 +122,12 @@ def resize(
 ) -> jax.Array:
   """Bilinear resize of [N, h, w, C] to [N, *size, C]; see `bilinear_matrix`.
 
-  Of the result only every so manieth row and column is computed.
+  With `every`=n, only each n-th row and column of the result is computed.
   """
   rows = bilinear_matrix(x.shape[1], size[0], align_corners)[::every]
   columns = bilinear_matrix(x.shape[2], size[1], align_corners)[::every]
-  if (
-    x.shape[2] != size[1] or every > 1
-  ):  # first, while there are few rows: its result has to be transposed
+  # Columns first, while there are few rows: the result of this product has to be transposed.
+  if x.shape[2] != size[1] or every > 1:
     x = jnp.einsum('Ww,nhwc->nhWc', columns.astype(x.dtype), x, precision=_EXACT)
   return times_rows(rows, x) if x.shape[1] != size[0] or every > 1 else x
 

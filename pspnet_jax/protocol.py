@@ -11,6 +11,7 @@ import difflib
 from typing import Any, Literal
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.resampling import fit_size
 
 Size = tuple[int, int]  # height, width
 
@@ -86,10 +87,8 @@ class Protocol:
     height, width = size
     if self.resize == 'none':
       return max(1, round(height * scale)), max(1, round(width * scale))
-    if self.resize == 'fit':  # mmcv's rescale_size: both sides rounded half up
-      base_long, base_short = (int(side * scale) for side in self.base_size or ())
-      factor = min(base_long / max(size), base_short / min(size))
-      return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+    if self.resize == 'fit':
+      return fit_size(size, [int(side * scale) for side in self.base_size or ()])
     [base] = self.base_size or ()
     long = round(scale * base) + self.extra
     if height > width:

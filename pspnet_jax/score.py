@@ -17,10 +17,10 @@ from absl import flags
 
 from pspnet_jax import cli
 from pspnet_jax.errors import cannot_write
+from pspnet_jax.figures import Figures, as_csv, as_markdown
 from pspnet_jax.official import ade20k, cityscapes, files, voc2012
 from pspnet_jax.official.benchmarks import BENCHMARKS, Benchmark, read_names
 from pspnet_jax.official.counts import Counts
-from pspnet_jax.official.figures import Figures, as_csv, as_markdown
 from pspnet_jax.reporting import Reporter
 
 FIGURES = {

@@ -260,8 +260,8 @@ def _conclude(
   workdir: Path,
 ) -> None:
   if scores is not None:
-    rows, means = evaluation.table(scores, source.spec)
-    report.table(evaluation.COLUMNS, rows, footer=means)
+    [table] = evaluation.figures_of(scores, source.spec).tables
+    report.table(table.heading, table.cells, footer=table.footer)
     report.say(evaluation.summary(scores))
   best = checkpoints.step('best')
   # The way this command was started is the way that works for the next.

@@ -111,7 +111,7 @@ def make_train_step(
       image), however these are spread over the parts; batch statistics are
       each part's own, applied one after the other.
     ema_decay: decay of the parameters' moving average per step; 0 keeps none.
-    class_weights: one for each class, or none; see `losses.cross_entropy_sum`.
+    class_weights: one for each class, or none; see `losses.sum_losses`.
     ohem_threshold, ohem_min_kept: hard example mining, of both losses; see `losses.hard_pixels`.
     chunk_rows: rows of logits that are there at a time; 0 is all of them. Saves the memory of the
       largest arrays where there are many classes, and costs time: they are computed twice.

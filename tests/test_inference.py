@@ -10,7 +10,7 @@ import pytest
 from pspnet_jax.card import Card
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
-from pspnet_jax.evaluation import confusion_matrix, summary, table
+from pspnet_jax.evaluation import confusion_matrix, figures_of, summary
 from pspnet_jax.inference import Inference
 from pspnet_jax.metrics import Scores
 from pspnet_jax.models.network import Network
@@ -187,8 +187,9 @@ def test_every_valid_pixel_is_counted_exactly_once(model, window):
 
 def test_table_and_summary_name_the_convention(model):
   scores = Scores(np.diag([3, 1, 0, 2, 4]).astype(np.int64), 'zero')
-  rows, means = table(scores, model[0].spec)
-  assert [row[0] for row in rows] == list('abcde') and means[1] == pytest.approx(80)
+  [table] = figures_of(scores, model[0].spec).tables
+  assert [row[0] for row in table.cells] == list('abcde')
+  assert table.footer[1] == pytest.approx(80)
   assert 'counted as 0: 1 here' in summary(scores)
   excluded = summary(dataclasses.replace(scores, absent_classes='exclude'))
   assert 'mIoU 1.0000' in excluded and 'left out of the means: 1 here' in excluded

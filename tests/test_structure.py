@@ -32,7 +32,7 @@ weights.download weights.source
 
 card confusion_picture console data.builders.ade20k data.builders.camvid
 data.builders.cityscapes data.builders.voc2012 data.diagnosis data.rare_classes data.sources
-data.tolerant legends official.ade20k official.cityscapes official.figures official.voc2012
+data.tolerant figures legends official.ade20k official.cityscapes official.voc2012
 parallel partial_scores run_files train_step views
 
 official.benchmarks official.counts

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 from pspnet_jax import ops, optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
-from pspnet_jax.losses import count_valid, cross_entropy_sum
+from pspnet_jax.losses import count_valid, pixel_losses, sum_losses
 from pspnet_jax.models.network import Network
 from pspnet_jax.train_step import (
   SAMPLING,
@@ -142,7 +142,9 @@ def test_accumulation_matches_a_loop_by_hand(x64):
   def part(stats, image, label, key):
     def loss_fn(params):
       outputs, new = network.apply(params, stats, image, train=True, key=key)
-      main, aux = (cross_entropy_sum(outputs[n], label) for n in ('logits', 'aux_logits'))
+      main, aux = (
+        sum_losses(pixel_losses(outputs[n], label), label) for n in ('logits', 'aux_logits')
+      )
       return (main + 0.4 * aux) / count_valid(batch['label']), new
 
     return jax.grad(loss_fn, has_aux=True)(state.params)

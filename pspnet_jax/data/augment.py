@@ -7,7 +7,6 @@ is drawn first, and only what the crop will show is made: see `warp`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from pspnet_jax.data.photometric import Distortion
 from pspnet_jax.data.spec import IGNORE_LABEL, IMAGENET_MEAN, Example
 from pspnet_jax.data.warp import Canvas, warp_image, warp_label
 from pspnet_jax.errors import UserError
+from pspnet_jax.resampling import fit_size
 
 MORE_CROPS = 10  # that mmseg's RandomCrop may draw after the first
 
@@ -107,7 +107,7 @@ class Augment:
       canvas = max(1, round(height * ratio)), max(1, round(width * ratio))
       scale = float(ratio), float(ratio)
     else:
-      canvas = _fit((height, width), [int(side * ratio) for side in self.base_size])
+      canvas = fit_size((height, width), [int(side * ratio) for side in self.base_size])
       scale = canvas[0] / height, canvas[1] / width
     top, left = self._crop_offset(canvas, top, left)
     return Draw(
@@ -164,10 +164,3 @@ class Augment:
       image = cv2.copyMakeBorder(image, *border, value=self.mean)
       label = cv2.copyMakeBorder(label, *border, value=IGNORE_LABEL)
     return {'image': image, 'label': label}
-
-
-def _fit(size: tuple[int, int], box: Sequence[int]) -> tuple[int, int]:
-  """The largest size of the same shape within a box, long side to long side (mmcv's imrescale)."""
-  factor = min(max(box) / max(size), min(box) / min(size))
-  height, width = (max(1, int(side * factor + 0.5)) for side in size)
-  return height, width

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pspnet_jax.data.known_classes import VOC2012
+from pspnet_jax.figures import Figures, Table
 from pspnet_jax.metrics import Scores
 from pspnet_jax.official.counts import Counts
-from pspnet_jax.official.figures import Figures, Table
 
 
 def figures(counts: Counts) -> Figures:

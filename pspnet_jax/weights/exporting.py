@@ -12,6 +12,7 @@ from pspnet_jax.card import Card
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.weights import mmseg, semseg
 from pspnet_jax.weights.recognise import stem_length
+from pspnet_jax.weights.source import CONVENTIONS
 from pspnet_jax.weights.table import NamedArrays
 
 FORMATS = ('semseg', 'mmseg')
@@ -64,9 +65,6 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
 
 def conventions(card: Card) -> str:
   """What whoever loads the file has to set: names and shapes do not tell it."""
-  names = (
-    *('output_stride', 'dilations', 'align_corners', 'contract_dilation', 'dilate_conv2'),
-    'stride_in_1x1',
-  )
-  known = [f'{name}={card.network[name]}' for name in names if card.network.get(name) is not None]
+  values = {name: card.network.get(name) for name in CONVENTIONS}
+  known = [f'{name}={value}' for name, value in values.items() if value is not None]
   return f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}.'

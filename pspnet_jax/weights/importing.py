@@ -17,7 +17,7 @@ from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.weights import files, recognise
-from pspnet_jax.weights.source import Source
+from pspnet_jax.weights.source import CONVENTIONS, Source
 from pspnet_jax.weights.table import NamedArrays
 
 
@@ -46,7 +46,7 @@ class Converted:
     aux = 'an auxiliary head' if network['aux_head'] else 'no auxiliary head'
     stem, names = network['stem_channels'], card.spec.class_names
     source = card.source or {}
-    known = (name for name in _CONVENTIONS if network.get(name) is not None)
+    known = (name for name in (*CONVENTIONS, 'dropout_kind') if network.get(name) is not None)
     conventions = ', '.join(f'{name}={network[name]}' for name in known)
     return (
       f'{source.get("name")}: PSPNet-{network["depth"]}, {count:,} parameters with {aux}.\n'
@@ -55,17 +55,6 @@ class Converted:
       f'{len(names)} classes: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}.\n'
       f'Conventions: {conventions}; RGB mean {card.mean}, std {card.std}.'
     )
-
-
-_CONVENTIONS = (
-  'output_stride',
-  'align_corners',
-  'contract_dilation',
-  'dilate_conv2',
-  'dilations',
-  'stride_in_1x1',
-  'dropout_kind',
-)
 
 
 def read_weights(paths: Sequence[Path], source_name: str | None = None) -> ForeignWeights:

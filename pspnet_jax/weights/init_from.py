@@ -17,18 +17,10 @@ from pspnet_jax.models.network import Arrays
 from pspnet_jax.weights import published, zoo
 from pspnet_jax.weights.importing import read_weights
 from pspnet_jax.weights.recognise import depth_of
+from pspnet_jax.weights.source import CONVENTIONS
 
 # What depends on the number of classes, and nothing else does.
 _CLASSIFIERS = ('classifier/conv/', 'aux_head/classifier/conv/')
-# Settings that change what the same weights compute.
-_CONVENTIONS = (
-  'align_corners',
-  'contract_dilation',
-  'dilate_conv2',
-  'stride_in_1x1',
-  'output_stride',
-  'dilations',
-)
 
 
 def start_from(
@@ -121,12 +113,12 @@ def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
     return weights.arrays, {}
   depth = depth_of(weights.arrays, weights.where)
   known = conventions(depth, classifier.shape[-1], None, 8)
-  made_with = {key: value for key, value in known.network.items() if key in _CONVENTIONS}
+  made_with = {key: value for key, value in known.network.items() if key in CONVENTIONS}
   return weights.arrays, {**made_with, 'mean': known.mean, 'std': known.std}
 
 
 def _made_with(card: Card) -> dict[str, Any]:
-  values = {key: _value(card, key) for key in (*_CONVENTIONS, 'mean', 'std')}
+  values = {key: _value(card, key) for key in (*CONVENTIONS, 'mean', 'std')}
   return {key: value for key, value in values.items() if value is not None}
 
 

@@ -10,6 +10,15 @@ from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.protocol import PLAIN, Protocol
 from pspnet_jax.weights.table import Table
 
+# Arguments of `Network` that change what the same weights compute, and that no shape tells.
+CONVENTIONS = (
+  'output_stride',
+  'dilations',
+  'align_corners',
+  'contract_dilation',
+  'dilate_conv2',
+  'stride_in_1x1',
+)
 CITYSCAPES = 19  # classes: by their number the data sets of the published networks are known
 
 

@@ -298,7 +298,7 @@ def run(names, tmp_path, monkeypatch):
 def test_the_command_makes_a_folder_that_goes_before_the_name(run, tmp_path, monkeypatch):
   got = run('get', 'net')
   assert got.returncode == 0, got.stderr
-  assert 'output_stride=32, align_corners=True' in got.stdout
+  assert 'output_stride=32, dilations=(1, 1, 2, 4), align_corners=True' in got.stdout
   last = (
     'Written to net: predict with --workdir=net, or train from it with\n--config.init_from=net.'
   )

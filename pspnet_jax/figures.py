@@ -1,4 +1,4 @@
-"""Official figures as values, as Markdown and as CSV."""
+"""Figures of an evaluation as values, as Markdown and as CSV."""
 
 from __future__ import annotations
 
