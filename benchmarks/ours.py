@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.timing import Program
 from benchmarks.work import Case, pixels
-from pspnet_jax import optim
+from pspnet_jax import ops, optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.models.network import Network, fold
 from pspnet_jax.train_step import TrainMetrics, TrainState, jit_options, make_train_step
@@ -30,7 +30,7 @@ def train_step(
     lambda: TrainMetrics.zeros(case.num_classes),
     lambda: jax.device_put({'image': image, 'label': label}),
   )
-  return jax.jit(step, **jit_options(network)), arguments
+  return jax.jit(step, **jit_options()), arguments
 
 
 def program(case: Case, **network_options: Any) -> Program:
@@ -46,7 +46,10 @@ def program(case: Case, **network_options: Any) -> Program:
   network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
   params = fold(*network.init(0))
   apply = network.folded().apply
-  forward = jax.jit(lambda params, image: apply(params, {}, image)[0]['logits'])
+  forward = jax.jit(
+    lambda params, image: apply(params, {}, image)[0]['logits'],
+    compiler_options=ops.compiler_options(),
+  )
   image = jax.device_put(pixels(case)[0].astype(np.float32) / 64 - 2)
   last: list[jax.Array] = []
 

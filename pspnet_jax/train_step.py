@@ -73,14 +73,9 @@ class TrainMetrics:
     return TrainMetrics(**{f: getattr(self, f).merge(getattr(other, f)) for f in fields})
 
 
-def jit_options(network: Network) -> dict[str, Any]:
-  """How to `jax.jit` the step: state and metrics are given away, and `remat` is not undone.
-
-  On CPU, XLA takes what is to be computed twice for a common computation, unless told not to.
-  """
-  undone = network.options.get('remat') and jax.default_backend() == 'cpu'
-  options = {'xla_disable_hlo_passes': 'cse_barrier_expander'} if undone else {}
-  return {'donate_argnums': (0, 1), 'compiler_options': options}
+def jit_options() -> dict[str, Any]:
+  """How to `jax.jit` the step: state and metrics are given away, not copied."""
+  return {'donate_argnums': (0, 1), 'compiler_options': ops.compiler_options()}
 
 
 def make_train_step(

@@ -67,9 +67,10 @@ def test_adaptive_pooling_matches_torch(kind, size, dtype):
   theirs = {'avg': F.adaptive_avg_pool2d, 'max': F.adaptive_max_pool2d}[kind]
   with precision(dtype):
     levels = jax.jit(lambda x: pool(x, BINS))(x)
+  exact = nchw(x.astype(np.float64))  # torch's own float32 sums are no closer to it than ours
   for b, level in zip(BINS, levels, strict=True):
     assert level.dtype == dtype and level.shape == (2, b, b, 5)
-    assert error(level, nhwc(theirs(nchw(x), b))) <= (EPS[dtype] if kind == 'avg' else 0)
+    assert error(level, nhwc(theirs(exact, b))) <= (EPS[dtype] if kind == 'avg' else 0)
 
 
 @pytest.mark.parametrize('kind', ['avg', 'max'])

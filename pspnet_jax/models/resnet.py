@@ -52,7 +52,7 @@ class BasicBlock(nnx.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     y = self.conv2(self.conv1(x, train=train), train=train)
     shortcut = x if self.projection is None else self.projection(x, train=train)
-    return jax.nn.relu(y + shortcut)
+    return ops.stored(jax.nn.relu(y + shortcut))
 
 
 class Bottleneck(nnx.Module):
@@ -86,7 +86,7 @@ class Bottleneck(nnx.Module):
     y = self.conv2(self.conv1(x, train=train), train=train)
     y = self.conv3(y, train=train)
     shortcut = x if self.projection is None else self.projection(x, train=train)
-    return jax.nn.relu(y + shortcut)
+    return ops.stored(jax.nn.relu(y + shortcut))
 
 
 class Stem(nnx.Module):

@@ -1,0 +1,154 @@
+"""3×3 convolutions by Winograd's F(2×2, 3×3): Lavin and Gray 2016, docs/design/0005-winograd.md.
+
+Of an image cut into overlapping tiles of 4×4 pixels, each gives 2×2 pixels of the result with 16
+multiplications instead of 36. Around the products stand the matrices Bᵀ, G and Aᵀ of the paper, one
+axis at a time:
+
+    Bᵀ = 1  0 -1  0      G =  1   0   0      Aᵀ = 1  1  1  0
+         0  1  1  0           ½   ½   ½           0  1 -1 -1
+         0 -1  1  0           ½  -½   ½
+         0  1  0 -1           0   0   1
+
+With dilation d a tile takes every d-th pixel, and d tiles are interlaced: row 2dt + dk + p of the
+result is row k (0 or 1) of tile t in phase p (0 to d-1).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Parts: TypeAlias = list[list[jax.Array]]  # by the row and the column of a tile
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv3x3(x: jax.Array, kernel: jax.Array, dilation: int = 1) -> jax.Array:
+  """Convolution of [N, H, W, I] with [3, 3, I, O], zero padding `dilation`: [N, H, W, O].
+
+  Computed in float32 or wider, gradients too, which take as few multiplications.
+  """
+  return _convolve(x, _kernel_parts(kernel), dilation)
+
+
+def worthwhile(image: Sequence[int], kernel: Sequence[int], dilation: int) -> bool:
+  """Whether that takes less time than a direct convolution of these shapes, on CPU.
+
+  It does not where channels are so few that adding takes longer than multiplying, nor where much of
+  the tiles is padding.
+  """
+  if kernel[:2] != (3, 3) or min(kernel[2:]) < 256:
+    return False
+  tiled = math.prod(2 * dilation * _tiles(side, dilation) for side in image[1:3])
+  return 4 * tiled <= 6 * image[1] * image[2]  # multiplications a channel; a direct one takes 9
+
+
+def _gradients(
+  dilation: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  x, kernel = residuals
+  # The kernel upside down has the same parts, the first and the last in turn.
+  parts, order = _kernel_parts(kernel), (3, 1, 2, 0)
+  gradient_x = _convolve(g, [[parts[i][j].T for j in order] for i in order], dilation)
+  tiles_x = _both(x, dilation, _input)
+  tiles_g = _both(g, dilation, _result_gradient)
+  products = [
+    [jnp.einsum('pi,po->io', _flat(a), _flat(b)) for a, b in zip(*rows, strict=True)]
+    for rows in zip(tiles_x, tiles_g, strict=True)
+  ]
+  columns = [_kernel_gradient(row) for row in products]  # [4][3]
+  rows = [_kernel_gradient(column) for column in zip(*columns, strict=True)]  # [3][3], transposed
+  gradient = jnp.stack([jnp.stack(row) for row in zip(*rows, strict=True)])
+  return gradient_x.astype(x.dtype), gradient.astype(kernel.dtype)
+
+
+conv3x3.defvjp(lambda x, kernel, dilation: (conv3x3(x, kernel, dilation), (x, kernel)), _gradients)
+
+
+def _convolve(x: jax.Array, kernel: Parts, dilation: int) -> jax.Array:
+  tiles = _both(x, dilation, _input)
+  products = [
+    [jnp.einsum('ntpuqi,io->ntpuqo', *factors) for factors in zip(*rows, strict=True)]
+    for rows in zip(tiles, kernel, strict=True)
+  ]
+  rows = [_result(row, 3, x.shape[2]) for row in products]
+  return _result(rows, 1, x.shape[1]).astype(x.dtype)
+
+
+def _widen(x: jax.Array) -> jax.Array:
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _flat(x: jax.Array) -> jax.Array:
+  return x.reshape(-1, x.shape[-1])
+
+
+def _tiles(side: int, dilation: int) -> int:
+  """How many of a phase lie along a side."""
+  return -(-side // (2 * dilation))
+
+
+def _both(
+  x: jax.Array, dilation: int, cut: Callable[[jax.Array, int, int], list[jax.Array]]
+) -> Parts:
+  """`cut` along both axes: [4][4] of [N, T, d, U, d, C], T and U tiles in d phases each."""
+  return [cut(row, 3, dilation) for row in cut(_widen(x), 1, dilation)]
+
+
+def _pairs(x: jax.Array, axis: int, dilation: int) -> tuple[jax.Array, jax.Array]:
+  """Pixels 0 and 1 of each pair along an axis of whole tiles, [..., T, d, ...] each."""
+  x = x.reshape(*x.shape[:axis], -1, 2, dilation, *x.shape[axis + 1 :])
+  first, second = (lax.index_in_dim(x, k, axis + 1, keepdims=False) for k in range(2))
+  return first, second
+
+
+def _padded(x: jax.Array, axis: int, before: int, length: int) -> jax.Array:
+  padding = [(0, 0)] * x.ndim
+  padding[axis] = (before, length - before - x.shape[axis])
+  return jnp.pad(x, padding)
+
+
+def _input(x: jax.Array, axis: int, dilation: int) -> list[jax.Array]:
+  """Bᵀ: the four pixels of a tile, two of which are the next tile's first."""
+  tiles = _tiles(x.shape[axis], dilation)
+  pairs = _pairs(_padded(x, axis, dilation, 2 * dilation * (tiles + 1)), axis, dilation)
+  first, second = (lax.slice_in_dim(pair, 0, tiles, axis=axis) for pair in pairs)
+  third, fourth = (lax.slice_in_dim(pair, 1, tiles + 1, axis=axis) for pair in pairs)
+  return [first - third, second + third, third - second, second - fourth]
+
+
+def _kernel_parts(kernel: jax.Array) -> Parts:
+  """G along both axes of [3, 3, I, O]: [4][4] of [I, O]."""
+  return [_kernel_taps(row) for row in _kernel_taps(_widen(kernel))]
+
+
+def _kernel_taps(kernel: jax.Array) -> list[jax.Array]:
+  outer, middle = (kernel[0] + kernel[2]) / 2, kernel[1] / 2
+  return [kernel[0], outer + middle, outer - middle, kernel[2]]
+
+
+def _kernel_gradient(parts: Sequence[jax.Array]) -> list[jax.Array]:
+  """G transposed, of a last part with its sign changed: see `_result_gradient`."""
+  first, second, third, fourth = parts
+  outer, middle = (second + third) / 2, (second - third) / 2
+  return [first + outer, middle, outer - fourth]
+
+
+def _result(parts: Sequence[jax.Array], axis: int, side: int) -> jax.Array:
+  """Aᵀ along one axis: four of [..., T, d, ...] to [..., side, ...]."""
+  first, second, third, fourth = parts
+  pair = jnp.stack([first + second + third, second - third - fourth], axis + 1)
+  whole = pair.reshape(*pair.shape[:axis], -1, *pair.shape[axis + 3 :])
+  return lax.slice_in_dim(whole, 0, side, axis=axis)
+
+
+def _result_gradient(g: jax.Array, axis: int, dilation: int) -> list[jax.Array]:
+  """A, the transpose of `_result`, but for the sign of the last part."""
+  length = 2 * dilation * _tiles(g.shape[axis], dilation)
+  first, second = _pairs(_padded(g, axis, 0, length), axis, dilation)
+  return [first, first + second, first - second, second]
