@@ -46,7 +46,8 @@ class TrainState:
     params, batch_stats = network.init(seed)
     # A copy: state is donated to the step, and a buffer can be given away only once.
     ema_params = jax.tree.map(jnp.copy, params) if ema_decay else None
-    return cls(jnp.int32(0), params, batch_stats, tx.init(params), ema_params)
+    opt_state = jax.jit(tx.init)(params)  # one program, not one for each shape
+    return cls(jnp.int32(0), params, batch_stats, opt_state, ema_params)
 
   def with_weights(self, params: Arrays, batch_stats: Arrays) -> TrainState:
     """A state of the same step with other weights; a moving average begins at them."""
@@ -75,7 +76,7 @@ class TrainMetrics:
 
 def jit_options() -> dict[str, Any]:
   """How to `jax.jit` the step: state and metrics are given away, not copied."""
-  return {'donate_argnums': (0, 1), 'compiler_options': ops.compiler_options()}
+  return {'donate_argnums': (0, 1), 'compiler_options': ops.compiler_options(train=True)}
 
 
 def make_train_step(

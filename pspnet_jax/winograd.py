@@ -31,9 +31,10 @@ Parts: TypeAlias = list[list[jax.Array]]  # by the row and the column of a tile
 def conv3x3(x: jax.Array, kernel: jax.Array, dilation: int = 1) -> jax.Array:
   """Convolution of [N, H, W, I] with [3, 3, I, O], zero padding `dilation`: [N, H, W, O].
 
-  Computed in float32 or wider, gradients too, which take as few multiplications.
+  Computed in float32 or wider, gradients too, which take as few multiplications. For them the tiles
+  are kept: four times the memory of `x`.
   """
-  return _convolve(x, _kernel_parts(kernel), dilation)
+  return _forward(x, kernel, dilation)[0]
 
 
 def worthwhile(image: Sequence[int], kernel: Sequence[int], dilation: int) -> bool:
@@ -48,36 +49,45 @@ def worthwhile(image: Sequence[int], kernel: Sequence[int], dilation: int) -> bo
   return 4 * tiled <= 6 * image[1] * image[2]  # multiplications a channel; a direct one takes 9
 
 
+# Jitted, though within the network's jit: blocks of the same shapes are traced once.
+@functools.partial(jax.jit, static_argnums=2)
+def _forward(
+  x: jax.Array, kernel: jax.Array, dilation: int
+) -> tuple[jax.Array, tuple[Parts, Parts]]:
+  tiles = _both(x, dilation, _input)
+  parts = [_kernel_parts(row) for row in _kernel_parts(_widen(kernel))]
+  return _multiply(tiles, parts, x.shape).astype(x.dtype), (tiles, parts)
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def _gradients(
-  dilation: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array
+  dilation: int, residuals: tuple[Parts, Parts], g: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  x, kernel = residuals
-  # The kernel upside down has the same parts, the first and the last in turn.
-  parts, order = _kernel_parts(kernel), (3, 1, 2, 0)
-  gradient_x = _convolve(g, [[parts[i][j].T for j in order] for i in order], dilation)
-  tiles_x = _both(x, dilation, _input)
-  tiles_g = _both(g, dilation, _result_gradient)
+  tiles, parts = residuals
+  order = (3, 1, 2, 0)  # of the parts of the kernel upside down
+  turned = [[parts[i][j].T for j in order] for i in order]
+  gradient_x = _multiply(_both(g, dilation, _input), turned, g.shape)
   products = [
     [jnp.einsum('pi,po->io', _flat(a), _flat(b)) for a, b in zip(*rows, strict=True)]
-    for rows in zip(tiles_x, tiles_g, strict=True)
+    for rows in zip(tiles, _both(g, dilation, _result_gradient), strict=True)
   ]
   columns = [_kernel_gradient(row) for row in products]  # [4][3]
   rows = [_kernel_gradient(column) for column in zip(*columns, strict=True)]  # [3][3], transposed
   gradient = jnp.stack([jnp.stack(row) for row in zip(*rows, strict=True)])
-  return gradient_x.astype(x.dtype), gradient.astype(kernel.dtype)
+  return gradient_x.astype(g.dtype), gradient.astype(g.dtype)
 
 
-conv3x3.defvjp(lambda x, kernel, dilation: (conv3x3(x, kernel, dilation), (x, kernel)), _gradients)
+conv3x3.defvjp(_forward, _gradients)
 
 
-def _convolve(x: jax.Array, kernel: Parts, dilation: int) -> jax.Array:
-  tiles = _both(x, dilation, _input)
+def _multiply(tiles: Parts, kernel: Parts, shape: tuple[int, ...]) -> jax.Array:
+  """The sixteen products, and from them the result for an image of that shape."""
   products = [
     [jnp.einsum('ntpuqi,io->ntpuqo', *factors) for factors in zip(*rows, strict=True)]
     for rows in zip(tiles, kernel, strict=True)
   ]
-  rows = [_result(row, 3, x.shape[2]) for row in products]
-  return _result(rows, 1, x.shape[1]).astype(x.dtype)
+  rows = [_result(row, 3, shape[2]) for row in products]
+  return _result(rows, 1, shape[1])
 
 
 def _widen(x: jax.Array) -> jax.Array:
@@ -122,18 +132,14 @@ def _input(x: jax.Array, axis: int, dilation: int) -> list[jax.Array]:
   return [first - third, second + third, third - second, second - fourth]
 
 
-def _kernel_parts(kernel: jax.Array) -> Parts:
-  """G along both axes of [3, 3, I, O]: [4][4] of [I, O]."""
-  return [_kernel_taps(row) for row in _kernel_taps(_widen(kernel))]
-
-
-def _kernel_taps(kernel: jax.Array) -> list[jax.Array]:
+def _kernel_parts(kernel: jax.Array) -> list[jax.Array]:
+  """G along the first axis."""
   outer, middle = (kernel[0] + kernel[2]) / 2, kernel[1] / 2
   return [kernel[0], outer + middle, outer - middle, kernel[2]]
 
 
 def _kernel_gradient(parts: Sequence[jax.Array]) -> list[jax.Array]:
-  """G transposed, of a last part with its sign changed: see `_result_gradient`."""
+  """The transpose of G, of a last part with its sign changed: see `_result_gradient`."""
   first, second, third, fourth = parts
   outer, middle = (second + third) / 2, (second - third) / 2
   return [first + outer, middle, outer - fourth]

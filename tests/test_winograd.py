@@ -117,7 +117,9 @@ def test_what_is_stored_is_computed_once():
   x, kernels = jnp.ones((64, 64)), jnp.ones((8, 64, 64))
 
   def additions(keep):
-    jitted = jax.jit(lambda x, k: chain(x, k, keep), compiler_options=ops.compiler_options())
+    jitted = jax.jit(
+      lambda x, k: chain(x, k, keep), compiler_options=ops.compiler_options(train=True)
+    )
     return jitted.lower(x, kernels).compile().as_text().count(' maximum(')
 
   assert additions(ops.stored) <= 8 < additions(lambda x: x)
