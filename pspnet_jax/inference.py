@@ -68,7 +68,7 @@ class Inference:
     batch_size: int | None = None,
     canvas_mb: int = 1024,
   ):
-    if not batch_size:  # XLA's convolutions on CPU take longer for an image the more there are
+    if not batch_size:  # on a CPU, more windows at once take more memory and no less time
       batch_size = 1 if jax.default_backend() == 'cpu' else 8
     self.card = card
     self._mesh = parallel.make_mesh(local=True)
