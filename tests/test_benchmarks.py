@@ -76,15 +76,18 @@ def test_a_part_that_does_not_exist_is_refused(capsys):
   assert 'training,inference' in capsys.readouterr().err
 
 
-def test_flops_of_what_is_executed_and_of_what_is_useful():
+@pytest.mark.parametrize(('backend', 'by_hand'), [('gpu', 127.9e9), ('cpu', 89.4e9)])
+def test_flops_of_what_is_executed_and_of_what_is_useful(backend, by_hand, monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   network = Network(150, depth=50).folded()
   image = jax.ShapeDtypeStruct((1, 473, 473, 3), jnp.float32)
-  executed = flops.executed(network.apply, network.param_shapes, {}, image)
+  executed = flops.executed(lambda *x: network.apply(*x), network.param_shapes, {}, image)
   useful = flops.useful(473, 1, train=False, num_classes=150, depth=50)
-  # By hand: the backbone, the pyramid, the head's 3x3 and classifier, in multiplications. Ours adds
-  # the interpolations, which torch does not count.
+  # By hand: the backbone, the pyramid, the head's 3x3 and classifier, in multiplications; on CPU
+  # the 72.2e9 of wide 3x3 convolutions become 33.7e9. Ours adds the interpolations, which torch
+  # does not count.
   assert useful / 2 == pytest.approx(161.6e9, rel=0.005)
-  assert 127.9e9 < executed / 2 < 131e9
+  assert by_hand < executed / 2 < by_hand + 3.1e9
 
 
 def test_programs_take_turns(monkeypatch):
