@@ -1,7 +1,8 @@
 """TensorBoard event files, on every install.
 
 Through `clu.metric_writers` where TensorFlow is importable, otherwise through tensorboardX; the
-files read the same.
+files read the same. Nothing else in the package imports TensorFlow, and this only where a user has
+installed it and asks for event files: training with it blocked is tested (tests/test_structure.py).
 """
 
 from __future__ import annotations

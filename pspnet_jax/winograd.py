@@ -95,6 +95,7 @@ def _widen(x: jax.Array) -> jax.Array:
 
 
 def _flat(x: jax.Array) -> jax.Array:
+  """Pixels along one axis: XLA on CPU is slower in summing over several."""
   return x.reshape(-1, x.shape[-1])
 
 
