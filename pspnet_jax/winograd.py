@@ -83,7 +83,7 @@ conv3x3.defvjp(_forward, _gradients)
 def _multiply(tiles: Parts, kernel: Parts, shape: tuple[int, ...]) -> jax.Array:
   """The sixteen products, and from them the result for an image of that shape."""
   products = [
-    [jnp.einsum('ntpuqi,io->ntpuqo', *factors) for factors in zip(*rows, strict=True)]
+    [tile @ part for tile, part in zip(*rows, strict=True)]
     for rows in zip(tiles, kernel, strict=True)
   ]
   rows = [_result(row, 3, shape[2]) for row in products]

@@ -34,7 +34,7 @@ def _host_initializer(
     data = jax.random.key_data(key)
     if isinstance(data, jax.core.Tracer):  # within jit or eval_shape: the same values, later
       return jax.pure_callback(fill, jax.ShapeDtypeStruct(shape, jnp.float32), data)
-    return jnp.asarray(fill(data))
+    return jax.device_put(fill(data))  # jnp.asarray would compile a copy for each shape
 
   return initializer
 
@@ -65,10 +65,10 @@ class BatchNorm(nnx.Module):
 
   def __init__(self, channels: int):
     zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
-    self.scale = nnx.Param(jnp.asarray(ones))
-    self.bias = nnx.Param(jnp.asarray(zeros))
-    self.mean = nnx.BatchStat(jnp.asarray(zeros))
-    self.var = nnx.BatchStat(jnp.asarray(ones))
+    self.scale = nnx.Param(jax.device_put(ones))
+    self.bias = nnx.Param(jax.device_put(zeros))
+    self.mean = nnx.BatchStat(jax.device_put(zeros))
+    self.var = nnx.BatchStat(jax.device_put(ones))
     self.folded = False
 
   def fold(self) -> None:

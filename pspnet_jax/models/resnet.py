@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -107,9 +108,14 @@ class Stem(nnx.Module):
     return ops.max_pool(x)  # [N, H/4, W/4, channels[-1]]
 
 
-@nnx.remat
-def _computed_again(block: nnx.Module, x: jax.Array) -> jax.Array:
-  return block(x, train=True)
+@functools.partial(nnx.jit, static_argnames=('train', 'remat'))
+def _run(block: nnx.Module, x: jax.Array, *, train: bool, remat: bool) -> jax.Array:
+  """Jitted, though within the network's jit: blocks of the same shapes are traced once."""
+
+  def call(block: nnx.Module, x: jax.Array) -> jax.Array:
+    return block(x, train=train)
+
+  return nnx.remat(call)(block, x) if remat else call(block, x)
 
 
 class ResNet(nnx.Module):
@@ -202,5 +208,5 @@ class ResNet(nnx.Module):
     for stage in (self.stage1, self.stage2, self.stage3, self.stage4):
       stage3 = x
       for block in stage:
-        x = _computed_again(block, x) if self.remat and train else block(x, train=train)
+        x = _run(block, x, train=train, remat=self.remat and train)
     return stage3, x
