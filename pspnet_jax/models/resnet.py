@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -108,7 +107,7 @@ class Stem(nnx.Module):
     return ops.max_pool(x)  # [N, H/4, W/4, channels[-1]]
 
 
-@functools.partial(nnx.jit, static_argnames=('train', 'remat'))
+@nnx.jit(static_argnames=('train', 'remat'))
 def _run(block: nnx.Module, x: jax.Array, *, train: bool, remat: bool) -> jax.Array:
   """Jitted, though within the network's jit: blocks of the same shapes are traced once."""
 
