@@ -30,7 +30,7 @@ def train_step(
     lambda: TrainMetrics.zeros(case.num_classes),
     lambda: jax.device_put({'image': image, 'label': label}),
   )
-  return jax.jit(step, **jit_options()), arguments
+  return jax.jit(step, **jit_options(network)), arguments
 
 
 def program(case: Case, **network_options: Any) -> Program:

@@ -4,8 +4,8 @@
 
 'training' and 'inference' are timed in turns with PyTorch's ways of running the same network and
 compared with the largest matrix product's FLOP/s measured here; 'starts' are of whole processes;
-'evaluation' is that of semseg's loop; 'compiling' and 'memory' are ours alone. Without options the
-sizes fit the device: minutes on a CPU as on a GPU, evaluation on a CPU half an hour.
+'evaluation' is that of semseg's loop; 'compiling', 'memory' and 'dilation' are ours alone. Without
+options the sizes fit the device: minutes on a CPU as on a GPU, evaluation on a CPU half an hour.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 import jax
 
-from benchmarks import compiling, device, evaluation, memory, speed, starts, work
+from benchmarks import compiling, device, dilation, evaluation, memory, speed, starts, work
 
-PARTS = ('training', 'inference', 'starts', 'compiling', 'memory', 'evaluation')
+PARTS = ('training', 'inference', 'starts', 'compiling', 'memory', 'dilation', 'evaluation')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,10 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     'starts': lambda c: starts.measure(c, flags.peers),
     'compiling': compiling.measure,
     'memory': memory.measure,
+    'dilation': lambda c: dilation.measure(c, flags.rounds),
     'evaluation': lambda c: evaluation.measure(c, flags.peers, flags.rounds),
   }
   modules = {'training': speed, 'inference': speed, 'starts': starts, 'compiling': compiling}
-  modules |= {'memory': memory, 'evaluation': evaluation}
+  modules |= {'memory': memory, 'dilation': dilation, 'evaluation': evaluation}
   for part in flags.only:
     for case in cases(part, flags):
       try:
@@ -106,12 +107,14 @@ def cases(part: str, flags: argparse.Namespace) -> Iterator[Any]:
     return
   on_gpu, train = jax.default_backend() == 'gpu', part != 'inference'
   sizes = flags.sizes or ([473, 713] if on_gpu else [233 if train else 473])
-  batches = flags.batches or (([8] if train else [1, 8]) if on_gpu else [2 if train else 1])
+  batches = flags.batches or (([16] if train else [1, 8]) if on_gpu else [2 if train else 1])
   depths, dtypes = flags.depths, flags.dtypes
   if part == 'memory':
     sizes = flags.sizes or [473]
   if part in ('starts', 'memory'):  # whole processes: one of them tells enough
     depths, sizes, batches, dtypes = depths[:1], sizes[:1], batches[:1], dtypes[:1]
+  elif part == 'dilation':  # of every depth alike
+    depths = depths[:1]
   elif part == 'compiling':
     depths = depths if 269 in depths or flags.sizes else [*depths, 269]
     sizes, batches, dtypes = sizes[:1], batches[:1], dtypes[:1]

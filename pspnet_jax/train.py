@@ -58,7 +58,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   network = Network(**card.network)
   schedule, tx = from_config.make_optimizer(c, network.param_shapes)
   train_step = make_train_step(network, tx, **from_config.step_options(c))
-  train_step = jax.jit(train_step, out_shardings=on_mesh, **jit_options())
+  train_step = jax.jit(train_step, out_shardings=on_mesh, **jit_options(network))
   inference = from_config.make_inference(c, network, card)
 
   def new_state() -> TrainState:

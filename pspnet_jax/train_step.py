@@ -74,9 +74,10 @@ class TrainMetrics:
     return TrainMetrics(**{f: getattr(self, f).merge(getattr(other, f)) for f in fields})
 
 
-def jit_options() -> dict[str, Any]:
+def jit_options(network: Network) -> dict[str, Any]:
   """How to `jax.jit` the step: state and metrics are given away, not copied."""
-  return {'donate_argnums': (0, 1), 'compiler_options': ops.compiler_options(train=True)}
+  options = ops.compiler_options(train=True, dtype=network.options['dtype'])
+  return {'donate_argnums': (0, 1), 'compiler_options': options}
 
 
 def make_train_step(

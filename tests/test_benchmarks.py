@@ -6,9 +6,10 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from benchmarks import evaluation, flops, run, timing
+from benchmarks import dilation, evaluation, flops, run, timing
 from pspnet_jax.models.network import Network
 from tests import tiny
 
@@ -68,6 +69,20 @@ def test_one_case_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, cap
   first, second = json.loads(path.read_text())['measured']['compiling']
   assert first['failed'] == 'too large' and 'PSPNet-269' in second['case']
   assert 'PSPNet-269' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('height', 'width', 'step'), [(12, 8, 4), (13, 7, 2), (3, 9, 4)])
+def test_space_to_batch_is_a_dilated_convolution(height, width, step, x64):
+  x = jax.random.normal(jax.random.key(0), (2, height, width, 3), 'float64')
+  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5), 'float64')
+  ours, theirs = (f(x, kernel, step) for f in (dilation.space_to_batch, dilation.dilated))
+  np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+def test_dilated_convolutions_report(capsys):
+  run.main([*SMALL, '--only=dilation', '--batches=1', '--dtypes=float32'])
+  printed = capsys.readouterr().out
+  assert '5²×512' in printed and 'space-to-batch' in printed
 
 
 def test_a_part_that_does_not_exist_is_refused(capsys):

@@ -194,7 +194,7 @@ def test_dropout_is_a_function_of_the_step(noisy):
 def test_what_is_to_be_computed_again_is():
   def convolutions(remat: bool) -> int:
     network, _, state, metrics = setup({'remat': remat})
-    options = jit_options()
+    options = jit_options(network)
     options['compiler_options'] |= COMPILE_FAST
     tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10))
     step = jax.jit(make_train_step(network, tx, seed=SEED, **PIXELS), **options)
