@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.timing import Program
 from benchmarks.work import Case, pixels
-from pspnet_jax import ops, optim
+from pspnet_jax import compiler_options, optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.models.network import Network, fold
 from pspnet_jax.train_step import TrainMetrics, TrainState, jit_options, make_train_step
@@ -48,7 +48,7 @@ def program(case: Case, **network_options: Any) -> Program:
   apply = network.folded().apply
   forward = jax.jit(
     lambda params, image: apply(params, {}, image)[0]['logits'],
-    compiler_options=ops.compiler_options(train=False),
+    compiler_options=compiler_options.of_network(train=False),
   )
   image = jax.device_put(pixels(case)[0].astype(np.float32) / 64 - 2)
   last: list[jax.Array] = []

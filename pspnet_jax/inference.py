@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pspnet_jax import ops, parallel
+from pspnet_jax import compiler_options, ops, parallel
 from pspnet_jax.card import Card
 from pspnet_jax.models.network import Arrays, Network, fold
 from pspnet_jax.resampling import Piece
@@ -83,7 +83,7 @@ class Inference:
     self._canvas_pixels = canvas_mb * 2**20 // pixel
     sum_logits = self._mirror and protocol.flip_rule == 'logits'
 
-    @jax.jit(compiler_options=ops.compiler_options(train=False))
+    @jax.jit(compiler_options=compiler_options.of_network(train=False))
     def run(params: Arrays, image: jax.Array) -> jax.Array:
       # float32 [N, h, w, 3] -> float32 [N, h, w, C]
       image = ops.normalize(image, card.mean, card.std)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pspnet_jax import ops, optim
+from pspnet_jax import compiler_options, ops, optim
 from pspnet_jax.errors import UserError
 from pspnet_jax.losses import (
   denominator,
@@ -76,7 +76,7 @@ class TrainMetrics:
 
 def jit_options(network: Network) -> dict[str, Any]:
   """How to `jax.jit` the step: state and metrics are given away, not copied."""
-  options = ops.compiler_options(train=True, dtype=network.options['dtype'])
+  options = compiler_options.of_network(train=True, dtype=network.options['dtype'])
   return {'donate_argnums': (0, 1), 'compiler_options': options}
 
 

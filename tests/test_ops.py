@@ -199,15 +199,3 @@ def test_conv3x3_of_upsampled_bfloat16_accumulates_in_float32(align_corners):
 def test_pyramid_of_wrong_length_is_refused():
   with pytest.raises(ValueError, match='zip'):
     ops.conv3x3_of_upsampled([jnp.ones((1, 1, 1, 2))], [], (4, 4), align_corners=True)
-
-
-def test_compiler_options_that_xla_has_not_are_left_out():
-  assert len(ops.compiler_options(train=True)) == len(ops.compiler_options(train=False)) == 2
-  assert len(ops.compiler_options(train=True, dtype='bfloat16')) == 1
-  options = {'xla_disable_hlo_passes': 'cse', 'xla_of_another_year': 'yes'}
-  assert ops.known_options(options) == {'xla_disable_hlo_passes': 'cse'}
-
-
-def test_accelerators_need_no_compiler_options(monkeypatch):
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  assert not ops.compiler_options(train=True) and not ops.compiler_options(train=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from pspnet_jax import ops, winograd
+from pspnet_jax import compiler_options, ops, winograd
 
 # Whole tiles, parts of tiles, less than one; sides of both kinds.
 SIZES = [(8, 8), (13, 6), (30, 31), (3, 1)]
@@ -118,7 +118,7 @@ def test_what_is_stored_is_computed_once():
 
   def additions(keep):
     jitted = jax.jit(
-      lambda x, k: chain(x, k, keep), compiler_options=ops.compiler_options(train=True)
+      lambda x, k: chain(x, k, keep), compiler_options=compiler_options.of_network(train=True)
     )
     return jitted.lower(x, kernels).compile().as_text().count(' maximum(')
 
