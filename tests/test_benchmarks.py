@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import dilation, evaluation, flops, run, timing
+from benchmarks import dilation, evaluation, flops, roofline, run, timing
 from pspnet_jax.models.network import Network
 from tests import tiny
 
@@ -83,6 +83,18 @@ def test_dilated_convolutions_report(capsys):
   run.main([*SMALL, '--only=dilation', '--batches=1', '--dtypes=float32'])
   printed = capsys.readouterr().out
   assert '5²×512' in printed and 'space-to-batch' in printed
+
+
+def test_roofline_counts_every_operation_and_array(capsys):
+  parts = roofline.count(50, 233, 2, 4)
+  published = sum(found['flops'] for name, found in parts.items() if name != roofline.SPLIT)
+  useful = flops.useful(233, 2, train=True, num_classes=150, depth=50)
+  assert 3 * published == pytest.approx(useful, rel=0.01)  # the image needs no gradient
+  # By hand: the auxiliary head's 3x3 and classifier, on 30x30 pixels of two images.
+  pixels, kernels = 2 * 30 * 30, 9 * 1024 * 256 + 256 * 150
+  assert parts['auxiliary head']['bytes'] == 4 * (pixels * (1024 + 2 * 256 + 150) + kernels)
+  roofline.main(['--depth=50', '--size=233', '--roof=1,100'])
+  assert '10 FLOP a byte' in capsys.readouterr().out
 
 
 def test_a_part_that_does_not_exist_is_refused(capsys):
