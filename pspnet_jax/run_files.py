@@ -17,7 +17,7 @@ from typing import SupportsFloat
 import numpy as np
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.event_files import EventWriter, open_event_file
+from pspnet_jax.event_files import EventFile
 
 _FLUSH_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class RunFiles:
       forget_after(self._jsonl_path, self._start_step)
       self._jsonl = self._jsonl_path.open('a', encoding='utf-8')
       self._writing = self._events_path
-      self._events: EventWriter = open_event_file(self._workdir, start_step=self._start_step)
+      self._events = EventFile(self._workdir, start_step=self._start_step)
     except OSError as e:
       raise self._user_error(e) from e
     self._thread.start()

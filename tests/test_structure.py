@@ -116,6 +116,11 @@ def test_files_stay_short():
     assert len(path.read_text().splitlines()) <= 300, name
 
 
+def test_nothing_imports_tensorflow():
+  for name, path in modules().items():
+    assert not {i for i in imports_of(path) if i.split('.')[0] == 'tensorflow'}, name
+
+
 def test_trains_with_tensorflow_blocked(tmp_path):
   blocked = (
     'import sys; sys.modules["tensorflow"] = None; '
