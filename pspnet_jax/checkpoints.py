@@ -16,11 +16,10 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from pspnet_jax.card import Card
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Arrays, Network
-from pspnet_jax.train_step import TrainState
 
 Which = Literal['best', 'latest'] | int
 
-_ARRAYS = ('params', 'batch_stats', 'opt_state', 'ema_params')  # fields of a TrainState
+_ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
 
 
 def _miou(metrics: Mapping[str, float]) -> float:
@@ -53,7 +52,7 @@ class Checkpoints:
       self._manager = ocp.CheckpointManager(
         self.directory,
         item_handlers={
-          **{item: ocp.StandardCheckpointHandler() for item in _ARRAYS},
+          **{item: ocp.StandardCheckpointHandler() for item in _ITEMS},
           'card': ocp.JsonCheckpointHandler(),
         },
         options=ocp.CheckpointManagerOptions(
@@ -79,19 +78,27 @@ class Checkpoints:
     """Whether the cluster has announced, to any process, that it will end the run."""
     return self._manager.reached_preemption(step)
 
-  def save(self, step: int, state: TrainState, card: Card, miou: float | None = None) -> None:
-    """Starts writing `state`; returns once it may be donated. Waits for the write before.
+  def save(
+    self, step: int, items: Mapping[str, Any], card: Card, miou: float | None = None
+  ) -> None:
+    """Starts writing; returns once the arrays may be donated. Waits for the write before.
+
+    Args:
+      step: the checkpoint's number.
+      items: arrays by name for 'params' and 'batch_stats', and whatever else is to be restored.
+      card: goes with them.
+      miou: the validation score, by which the best checkpoint is chosen.
 
     Raises:
       UserError: if this or the previous checkpoint could not be written, on a full disk say.
     """
     if step in self._manager.all_steps():
       return  # saved already, and then something went wrong before the next step was done
-    items = {name: ocp.args.StandardSave(value) for name, value in _items(state).items()}
-    items['card'] = ocp.args.JsonSave(card.to_json())
+    saved = {name: ocp.args.StandardSave(value) for name, value in items.items()}
+    saved['card'] = ocp.args.JsonSave(card.to_json())
     metrics = None if miou is None else {'mIoU': miou}
     with _writing(self.directory):
-      self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+      self._manager.save(step, args=ocp.args.Composite(**saved), metrics=metrics, force=True)
 
   def has_score(self, step: int) -> bool:
     """Whether the network was evaluated at that step."""
@@ -106,8 +113,8 @@ class Checkpoints:
     with _writing(self.directory):
       self._manager.close()
 
-  def restore(self, abstract: TrainState, sharding: Sharding) -> TrainState:
-    """The latest checkpoint as a state of the structure of `abstract`, laid out by `sharding`.
+  def restore(self, wanted: Mapping[str, Any], sharding: Sharding) -> tuple[int, dict[str, Any]]:
+    """Restores the latest checkpoint: its step, and the items of the structures of `wanted`.
 
     Raises:
       UserError: if it is of another network or optimiser; the first difference is named.
@@ -115,11 +122,9 @@ class Checkpoints:
     step = self.latest_step
     if step is None:
       raise UserError(f'{self.directory} holds no checkpoint.')
-    wanted = _items(abstract)
     self._check(step, wanted)
     restored = self._read(step, wanted, sharding)
-    scalar = jax.device_put(jax.numpy.int32(step), sharding)
-    return TrainState(step=scalar, **{name: restored[name] for name in wanted})
+    return step, {name: restored[name] for name in wanted}
 
   def card(self, which: Which = 'best') -> Card:
     """The card of a checkpoint."""
@@ -164,10 +169,10 @@ class Checkpoints:
     with _reading(self.directory / str(step)):
       return self._manager.item_metadata(step)
 
-  def _read(self, step: int, wanted: dict[str, Any], sharding: Sharding) -> Any:
+  def _read(self, step: int, wanted: Mapping[str, Any], sharding: Sharding) -> Any:
     """The items of the structures of `wanted`."""
     wanted = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), wanted
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), dict(wanted)
     )
     items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
     with _reading(self.directory / str(step)):
@@ -197,12 +202,6 @@ class Checkpoints:
           raise UserError(
             f'{where} is of another network: {name} is {there} there and {here} here: {remedy}.'
           )
-
-
-def _items(state: TrainState) -> dict[str, Any]:
-  """What is stored of a state; the step is the checkpoint's number."""
-  items = {name: getattr(state, name) for name in _ARRAYS}
-  return {name: value for name, value in items.items() if value is not None}
 
 
 @contextlib.contextmanager

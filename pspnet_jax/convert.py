@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 from absl import flags
 
 from pspnet_jax import cli
@@ -19,7 +18,6 @@ from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.data.classes import read_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
-from pspnet_jax.train_step import TrainState
 from pspnet_jax.weights import importing, recognise
 
 
@@ -57,9 +55,9 @@ def check_is_new(output: Path) -> None:
 def write(converted: importing.Converted, output: Path) -> None:
   """Says what it is and makes it checkpoint 0 of the new folder `output`."""
   print(converted.describe())
-  state = TrainState(jnp.int32(0), converted.params, converted.batch_stats, opt_state=None)
   checkpoints = Checkpoints(output)
-  checkpoints.save(0, state, converted.card)
+  items = {'params': converted.params, 'batch_stats': converted.batch_stats}
+  checkpoints.save(0, items, converted.card)
   checkpoints.close()
   print(f'Written to {output}: predict with --workdir={output}, or train from it with')
   print(f'--config.init_from={output}.')

@@ -10,8 +10,8 @@ import dataclasses
 import difflib
 from typing import Any, Literal
 
+from pspnet_jax.data.sizes import fit_size
 from pspnet_jax.errors import UserError
-from pspnet_jax.resampling import fit_size
 
 Size = tuple[int, int]  # height, width
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -23,13 +22,6 @@ def window_starts(size: int, window: int, stride: float) -> list[int]:
   step = math.ceil(window * stride)
   count = math.ceil(max(size - window, 0) / step) + 1
   return [min(i * step, max(size - window, 0)) for i in range(count)]
-
-
-def fit_size(size: tuple[int, int], box: Sequence[int]) -> tuple[int, int]:
-  """The largest size of the same shape within a box, long side to long side (mmcv's imrescale)."""
-  factor = min(max(box) / max(size), min(box) / min(size))
-  height, width = (max(1, int(side * factor + 0.5)) for side in size)
-  return height, width
 
 
 def matlab_taps(size_in: int, size_out: int) -> Taps:

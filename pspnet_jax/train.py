@@ -79,7 +79,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
       state = state.with_weights(params, batch_stats)
     state = jax.device_put(state, on_mesh)
   else:
-    state = checkpoints.restore(jax.eval_shape(new_state), on_mesh)
+    step, items = checkpoints.restore(jax.eval_shape(new_state).items(), on_mesh)
+    state = jax.device_put(TrainState.from_items(step, items), on_mesh)
   start_step = int(state.step)
   changes = from_config.keep_config(c, workdir) if primary else []
   batches = train_batches(
@@ -136,7 +137,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
           # Cut short by a signal, it leaves the checkpoint to be saved without a score.
           with _saved_on_error(checkpoints, state, card), contextlib.suppress(Stopped):
             scores = _evaluate(report, c, inference, state, val_source, step, stop)
-        checkpoints.save(step, state, card, _score(scores))
+        checkpoints.save(step, state.items(), card, _score(scores))
         if stopping or stop.requested:
           checkpoints.wait()
           reason = stop.received or signal.SIGTERM
@@ -166,7 +167,7 @@ def _saved_on_error(checkpoints: Checkpoints, state: TrainState, card: Card) -> 
     yield
   except Exception:
     if int(state.step) and _all_finite(state.params):
-      checkpoints.save(int(state.step), state, card)
+      checkpoints.save(int(state.step), state.items(), card)
       checkpoints.wait()
     raise
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -53,6 +53,17 @@ class TrainState:
     """A state of the same step with other weights; a moving average begins at them."""
     average = None if self.ema_params is None else jax.tree.map(jnp.copy, params)
     return dataclasses.replace(self, params=params, batch_stats=batch_stats, ema_params=average)
+
+  def items(self) -> dict[str, Any]:
+    """What a checkpoint stores, by name; the step is the checkpoint's number."""
+    fields = [field.name for field in dataclasses.fields(self) if field.name != 'step']
+    items = {name: getattr(self, name) for name in fields}
+    return {name: value for name, value in items.items() if value is not None}
+
+  @classmethod
+  def from_items(cls, step: int, items: Mapping[str, Any]) -> TrainState:
+    """Makes a state of the `items` of a checkpoint."""
+    return cls(jnp.int32(step), **items)
 
 
 @flax.struct.dataclass

@@ -55,7 +55,7 @@ models.layers
 data.spec ops protocol resampling weights.files weights.table weights.zoo
 
 compile_cache compiler_options data.__init__ data.builders.__init__ errors models.__init__
-official.__init__ weights.__init__ weights.caffemodel winograd
+official.__init__ data.sizes weights.__init__ weights.caffemodel winograd
 """
 ROOMS = [room.split() for room in PLAN.split('\n\n')]
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from pspnet_jax.data.photometric import Distortion
+from pspnet_jax.data.sizes import fit_size
 from pspnet_jax.data.spec import IGNORE_LABEL, IMAGENET_MEAN, Example
 from pspnet_jax.data.warp import Canvas, warp_image, warp_label
 from pspnet_jax.errors import UserError
-from pspnet_jax.resampling import fit_size
 
 MORE_CROPS = 10  # that mmseg's RandomCrop may draw after the first
 

@@ -93,7 +93,7 @@ class Folder:
     self.names = self._checked_names(root)
 
   def _checked_names(self, root: str) -> list[str]:
-    """Refuses what is wrong with the folder as a whole; `survey.LenientFolder` does not."""
+    """Refuses what is wrong with the folder as a whole; `LenientFolder` does not."""
     refuse(self.unpaired)
     names = _names([image for image, _ in self.pairs], root)
     self._refuse_binary_masks()
@@ -131,6 +131,18 @@ class Folder:
         f'no label, {self.pairs[0][1]} to begin with, has a pixel of class 1, only class 0 and '
         'ignored pixels: if 255 is the second class in these files, give label_ids=(0, 255).'
       )
+
+
+class LenientFolder(Folder):
+  """A `Folder` that keeps what it would refuse in `unpaired`; takes the same arguments."""
+
+  def _checked_names(self, root: str) -> list[str]:
+    first: dict[Path, int] = {}
+    for i, (image, _) in enumerate(self.pairs):
+      if first.setdefault(image, i) != i:
+        message = f'{image} is listed twice: remove one of the two lines.'
+        self.unpaired.append(Unpaired('listed twice', image, message))
+    return [os.path.relpath(image, root) for image, _ in self.pairs]
 
 
 def list_images(path: str | Path) -> list[Path]:

@@ -7,11 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from pspnet_jax.data.folder import Folder
+from pspnet_jax.data.folder import Folder, LenientFolder
 from pspnet_jax.data.prepared import SPLITS, Prepared
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import Source
-from pspnet_jax.data.survey import LenientFolder
 from pspnet_jax.errors import UserError
 
 SOURCES: dict[str, Callable[..., Source]] = {

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pspnet_jax.data.decode import ILLEGAL, map_ids, read_ids, read_image
 from pspnet_jax.data.folder import Folder, sizes_differ
-from pspnet_jax.data.pairing import Unpaired
 from pspnet_jax.data.spec import IGNORE_LABEL, Source
 from pspnet_jax.errors import BadData, UserError
 
@@ -49,18 +46,6 @@ class Record:
   @property
   def ignored_share(self) -> float:
     return self.ignored / self.pixels if self.pixels else 0.0
-
-
-class LenientFolder(Folder):
-  """A `Folder` that keeps what it would refuse in `unpaired`; takes the same arguments."""
-
-  def _checked_names(self, root: str) -> list[str]:
-    first: dict[Path, int] = {}
-    for i, (image, _) in enumerate(self.pairs):
-      if first.setdefault(image, i) != i:
-        message = f'{image} is listed twice: remove one of the two lines.'
-        self.unpaired.append(Unpaired('listed twice', image, message))
-    return [os.path.relpath(image, root) for image, _ in self.pairs]
 
 
 def examine(source: Source, index: int) -> Record:
