@@ -12,11 +12,11 @@ import torch
 
 from benchmarks.semseg_evaluation import Evaluation
 from benchmarks.timing import Program, summary
-from pspnet_jax.card import Card
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, default_palette
-from pspnet_jax.inference import Inference
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.protocol import MULTI_SCALE, SEMSEG
 from pspnet_jax.models.network import Network
-from pspnet_jax.protocol import MULTI_SCALE, SEMSEG
 from pspnet_jax.weights import exporting
 from tests.torch_pspnet import TorchPSPNet
 

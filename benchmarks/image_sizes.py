@@ -25,8 +25,8 @@ def run_ours(side: int) -> None:
   """Labels one image."""
   import numpy as np
 
-  from pspnet_jax.card import Card
   from pspnet_jax.data.known_classes import CITYSCAPES
+  from pspnet_jax.inference.card import Card
   from pspnet_jax.models.network import Network
   from pspnet_jax.predictor import Predictor
 

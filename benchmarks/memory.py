@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import compiling, work
-from pspnet_jax import train_step
 from pspnet_jax.data.spec import IGNORE_LABEL
+from pspnet_jax.training import step as train_step
 
 COLUMNS = ('training step', 'temporaries, MB', 'compile, s')
 CHUNK_ROWS = 32

@@ -10,10 +10,11 @@ import numpy as np
 
 from benchmarks.timing import Program
 from benchmarks.work import Case, pixels
-from pspnet_jax import compiler_options, optim
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.models.network import Network, fold
-from pspnet_jax.train_step import TrainMetrics, TrainState, jit_options, make_train_step
+from pspnet_jax.runtime import compiler_options
+from pspnet_jax.training import optim
+from pspnet_jax.training.step import TrainMetrics, TrainState, jit_options, make_train_step
 
 
 def train_step(

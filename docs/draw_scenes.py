@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pspnet_jax import legends, visualize
 from pspnet_jax.data.scenes import SPEC, ContextScenes
+from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.pictures import legends
 
 INDICES = (1, 2, 7, 8)
 SIZE = (225, 225)

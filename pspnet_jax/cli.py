@@ -16,11 +16,12 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from pspnet_jax import compile_cache, settings
+from pspnet_jax.config import files as settings
 from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.runtime import compile_cache
 
 if TYPE_CHECKING:
-  from pspnet_jax.checkpoints import Which
+  from pspnet_jax.weights.checkpoints import Which
 
 FLAGS = flags.FLAGS
 

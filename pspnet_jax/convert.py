@@ -14,11 +14,12 @@ from pathlib import Path
 from absl import flags
 
 from pspnet_jax import cli
-from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.data.classes import read_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
-from pspnet_jax.weights import importing, recognise
+from pspnet_jax.weights import importing
+from pspnet_jax.weights.checkpoints import Checkpoints
+from pspnet_jax.weights.foreign import recognise
 
 
 def convert(

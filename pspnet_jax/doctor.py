@@ -18,15 +18,18 @@ from pathlib import Path
 import ml_collections
 from absl import flags
 
-from pspnet_jax import checkup, cli, from_config, visualize
-from pspnet_jax.console import Cell, format_duration
-from pspnet_jax.data.diagnosis import Finding, Surveyed, diagnose
+from pspnet_jax import cli
+from pspnet_jax.checkup import report as checkup
+from pspnet_jax.checkup.diagnosis import Finding, Surveyed, diagnose
+from pspnet_jax.checkup.survey import Fault, examine
+from pspnet_jax.config import build as from_config
 from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import Source
-from pspnet_jax.data.survey import Fault, examine
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.reporting import Reporter
+from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.reporting.console import Cell, format_duration
+from pspnet_jax.reporting.reporter import Reporter
 
 
 def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> list[Finding]:

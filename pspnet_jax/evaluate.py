@@ -17,14 +17,18 @@ from typing import Any
 import ml_collections
 from absl import flags
 
-from pspnet_jax import cli, evaluation, evaluation_files, from_config, settings
-from pspnet_jax.checkpoints import Checkpoints, Which
+from pspnet_jax import cli
+from pspnet_jax.config import build as from_config
+from pspnet_jax.config import files as settings
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation_files import Shown
-from pspnet_jax.metrics import Scores
-from pspnet_jax.partial_scores import PartialScores
-from pspnet_jax.reporting import Reporter
-from pspnet_jax.stop_signals import StopSignals
+from pspnet_jax.evaluation import result_files as evaluation_files
+from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.partial_scores import PartialScores
+from pspnet_jax.evaluation.result_files import Shown
+from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.training.stop_signals import StopSignals
+from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
 def evaluate(

@@ -10,8 +10,8 @@ from pathlib import Path
 from absl import flags
 
 from pspnet_jax import cli
-from pspnet_jax.checkpoints import Checkpoints, Which
 from pspnet_jax.weights import exporting
+from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
 def export(workdir: Path, output: Path, format_name: str, which: Which = 'best') -> None:

@@ -17,14 +17,16 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from pspnet_jax import cli, predictor, settings, visualize
-from pspnet_jax.checkpoints import Which
+from pspnet_jax import cli, predictor
+from pspnet_jax.config import files as settings
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import list_images
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.reporting import Reporter
+from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.weights.checkpoints import Which
 
 
 def predict(

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from pspnet_jax.card import Card
-from pspnet_jax.checkpoints import Checkpoints, Which
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.inference import Inference
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import Inference
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.weights import importing, published, zoo
+from pspnet_jax.weights import catalogue as zoo
+from pspnet_jax.weights import importing, published
+from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
 class Predictor:

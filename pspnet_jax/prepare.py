@@ -21,7 +21,7 @@ from absl import flags
 from pspnet_jax import cli
 from pspnet_jax.data.prepared import DATA_DIR, VERSION
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.reporting import Reporter
+from pspnet_jax.reporting.reporter import Reporter
 
 BUILDERS = {
   'ade20k': 'ade20k.Ade20k',

@@ -17,11 +17,12 @@ from absl import flags
 
 from pspnet_jax import cli
 from pspnet_jax.errors import cannot_write
-from pspnet_jax.figures import Figures, as_csv, as_markdown
-from pspnet_jax.official import ade20k, cityscapes, files, voc2012
-from pspnet_jax.official.benchmarks import BENCHMARKS, Benchmark, read_names
-from pspnet_jax.official.counts import Counts
-from pspnet_jax.reporting import Reporter
+from pspnet_jax.evaluation.figures import Figures, as_csv, as_markdown
+from pspnet_jax.evaluation.official import ade20k, cityscapes, voc2012
+from pspnet_jax.evaluation.official import counting as files
+from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
+from pspnet_jax.evaluation.official.counts import Counts
+from pspnet_jax.reporting.reporter import Reporter
 
 FIGURES = {
   'ade20k': ade20k.figures,

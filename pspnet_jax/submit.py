@@ -17,13 +17,14 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from pspnet_jax import cli, predict, predictor, submissions
-from pspnet_jax.checkpoints import Which
+from pspnet_jax import cli, predict, predictor
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.errors import UserError
-from pspnet_jax.official.benchmarks import BENCHMARKS, Benchmark, read_names
-from pspnet_jax.reporting import Reporter
+from pspnet_jax.evaluation.official import submissions
+from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
+from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.weights.checkpoints import Which
 
 
 def submit(

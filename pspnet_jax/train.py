@@ -23,20 +23,24 @@ import numpy as np
 from absl import flags
 from clu import parameter_overview
 
-from pspnet_jax import cli, evaluation, from_config, parallel, visualize
-from pspnet_jax.card import Card
-from pspnet_jax.checkpoints import Checkpoints
+from pspnet_jax import cli
+from pspnet_jax.config import build as from_config
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import Example, Source
 from pspnet_jax.data.tolerant import Tolerant
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.inference import Inference
-from pspnet_jax.metrics import Scores
+from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import Inference
 from pspnet_jax.models.network import Arrays, Network
-from pspnet_jax.reporting import Reporter
-from pspnet_jax.stop_signals import StopSignals
-from pspnet_jax.train_step import TrainMetrics, TrainState, jit_options, make_train_step
-from pspnet_jax.weights.init_from import start_from
+from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime import parallel
+from pspnet_jax.training.init_from import start_from
+from pspnet_jax.training.step import TrainMetrics, TrainState, jit_options, make_train_step
+from pspnet_jax.training.stop_signals import StopSignals
+from pspnet_jax.weights.checkpoints import Checkpoints
 
 
 def train(config: ml_collections.ConfigDict, workdir: Path) -> None:

@@ -17,9 +17,10 @@ from absl import flags
 from rich.console import Console
 
 from pspnet_jax import cli, convert
-from pspnet_jax.console import Cell, print_table, say
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.weights import download, published, zoo
+from pspnet_jax.reporting.console import Cell, print_table, say
+from pspnet_jax.weights import catalogue as zoo
+from pspnet_jax.weights import download, published
 
 
 def show(words: Sequence[str]) -> None:

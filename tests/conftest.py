@@ -43,7 +43,7 @@ def x64():
 @pytest.fixture
 def one_device(monkeypatch):
   """Runs the commands in this process as on a machine with one device: an eighth to compile."""
-  from pspnet_jax import parallel
+  from pspnet_jax.runtime import parallel
 
   make_mesh = functools.partial(jax.make_mesh, (1,), ('data',), (jax.sharding.AxisType.Auto,))
   monkeypatch.setattr(

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax import parallel
 from pspnet_jax.doctor import doctor
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluate import evaluate
+from pspnet_jax.runtime import parallel
 from pspnet_jax.train import train
 from tests import tiny
 

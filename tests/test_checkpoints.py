@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 import pspnet_jax
-from pspnet_jax import checkpoints as checkpoints_module
-from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.train import train
+from pspnet_jax.weights import checkpoints as checkpoints_module
+from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures('one_device')

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from pspnet_jax import cli, compile_cache
+from pspnet_jax import cli
+from pspnet_jax.runtime import compile_cache
 from tests import tiny
 
 PROGRAM = """

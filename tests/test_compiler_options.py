@@ -1,6 +1,6 @@
 import jax
 
-from pspnet_jax import compiler_options
+from pspnet_jax.runtime import compiler_options
 
 
 def test_those_that_xla_has_not_are_left_out():

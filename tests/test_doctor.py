@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax import settings
+from pspnet_jax.config import files as settings
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.doctor import doctor
 from pspnet_jax.errors import UserError

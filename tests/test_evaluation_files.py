@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax import confusion_picture, evaluation_files
 from pspnet_jax.data.known_classes import known_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.evaluation_files import Shown
-from pspnet_jax.metrics import Scores
+from pspnet_jax.evaluation import result_files as evaluation_files
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.result_files import Shown
+from pspnet_jax.pictures import confusion as confusion_picture
 
 SPEC = DatasetSpec(('road', 'sky', 'yak'), default_palette(3))
 CONFUSION = np.array([[6, 2, 0], [1, 11, 0], [0, 0, 0]], np.int64)

@@ -7,16 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-from pspnet_jax.card import Card
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
-from pspnet_jax.evaluation import confusion_matrix, figures_of, summary
-from pspnet_jax.inference import Inference
-from pspnet_jax.metrics import Scores
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.scoring import confusion_matrix, figures_of, summary
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.geometry import window_starts
+from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.predictor import Predictor
-from pspnet_jax.protocol import Protocol
-from pspnet_jax.resampling import window_starts
 
 CLASSES = 5
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pspnet_jax.losses import (
+from pspnet_jax.training.losses import (
   count_valid,
   cross_entropy,
   denominator,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pspnet_jax.metrics import Confusion, Scores
+from pspnet_jax.evaluation.metrics import Confusion, Scores
 
 
 def draw(num_classes, shape=(3, 41, 37)):

@@ -5,8 +5,8 @@ import optax
 import pytest
 import torch
 
-from pspnet_jax import optim
 from pspnet_jax.errors import UserError
+from pspnet_jax.training import optim
 
 SHAPES = {
   'backbone/stage1/0/conv1/conv/kernel': (3, 3, 2, 4),

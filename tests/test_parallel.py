@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from pspnet_jax import parallel
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import parallel
 
 
 def test_prefetch_keeps_order_and_splits_over_all_devices():

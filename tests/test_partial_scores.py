@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pspnet_jax import evaluation, partial_scores
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.inference import Inference
-from pspnet_jax.partial_scores import PartialScores
-from pspnet_jax.protocol import Protocol
+from pspnet_jax.evaluation import partial_scores
+from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation.partial_scores import PartialScores
+from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.protocol import Protocol
 from tests.test_inference import CLASSES, Source, images, model  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures('one_device')

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from pspnet_jax.card import Card
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
-from pspnet_jax.inference import Inference
-from pspnet_jax.models.network import Network
-from pspnet_jax.protocol import (
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.geometry import matlab_taps
+from pspnet_jax.inference.protocol import (
   CAFFE,
   MMSEG,
   MMSEG_SLIDE,
@@ -21,8 +21,8 @@ from pspnet_jax.protocol import (
   SEMSEG,
   Protocol,
 )
-from pspnet_jax.resampling import matlab_taps
-from pspnet_jax.views import tiles
+from pspnet_jax.inference.views import tiles
+from pspnet_jax.models.network import Network
 from tests import plain_protocols
 from tests.conftest import COMPILE_FAST, TINY
 

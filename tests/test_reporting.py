@@ -13,11 +13,11 @@ from rich.console import Console
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from pspnet_jax import run_files
-from pspnet_jax.console import format_duration, format_line
 from pspnet_jax.errors import UserError
-from pspnet_jax.reporting import Reporter
-from pspnet_jax.run_files import forget_after
+from pspnet_jax.reporting import run_files
+from pspnet_jax.reporting.console import format_duration, format_line
+from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.reporting.run_files import forget_after
 
 
 def plain_console() -> tuple[Console, io.StringIO]:

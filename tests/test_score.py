@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.official.benchmarks import BENCHMARKS
+from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
 from pspnet_jax.score import score
 from tests import tiny
 from tests.official import fabricated

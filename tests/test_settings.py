@@ -6,13 +6,14 @@ import json
 import ml_collections
 import pytest
 
-from pspnet_jax import from_config, settings
+from pspnet_jax.config import build as from_config
+from pspnet_jax.config import files as settings
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.errors import UserError
-from pspnet_jax.losses import sum_losses
 from pspnet_jax.models.pspnet import PSPNet
-from pspnet_jax.optim import sgd
-from pspnet_jax.train_step import make_train_step
+from pspnet_jax.training.losses import sum_losses
+from pspnet_jax.training.optim import sgd
+from pspnet_jax.training.step import make_train_step
 from tests import tiny
 
 

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from pspnet_jax import evaluation, parallel
 from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.runtime import parallel
 
 CLASSES = 4
 

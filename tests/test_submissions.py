@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax import predictor, submissions
-from pspnet_jax.card import Card
+from pspnet_jax import predictor
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.known_classes import CITYSCAPES_LABELS
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
+from pspnet_jax.evaluation.official import submissions
+from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
+from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
-from pspnet_jax.official.benchmarks import BENCHMARKS
 from pspnet_jax.submit import submit
 from tests import tiny
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import pspnet_jax
-from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.errors import UserError
 from pspnet_jax.train import train
+from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures('one_device')

@@ -6,12 +6,13 @@ from conftest import COMPILE_FAST, TINY
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from pspnet_jax import ops, optim
+from pspnet_jax import ops
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
-from pspnet_jax.losses import count_valid, pixel_losses, sum_losses
 from pspnet_jax.models.network import Network
-from pspnet_jax.train_step import (
+from pspnet_jax.training import optim
+from pspnet_jax.training.losses import count_valid, pixel_losses, sum_losses
+from pspnet_jax.training.step import (
   SAMPLING,
   TrainMetrics,
   TrainState,

@@ -4,7 +4,7 @@ from PIL import Image
 
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
-from pspnet_jax.visualize import colour, overlay, panel, write_image, write_label
+from pspnet_jax.pictures.labels import colour, overlay, panel, write_image, write_label
 
 PAPER = (255, 255, 255)
 SPEC = DatasetSpec(('sky', 'road', 'car'), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))

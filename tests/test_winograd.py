@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from pspnet_jax import compiler_options, ops, winograd
+from pspnet_jax import ops
+from pspnet_jax.ops import winograd
+from pspnet_jax.runtime import compiler_options
 
 # Whole tiles, parts of tiles, less than one; sides of both kinds.
 SIZES = [(8, 8), (13, 6), (30, 31), (3, 1)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ml_collections
 
-from pspnet_jax import settings
+from pspnet_jax.config import files as settings
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from pspnet_jax.console import say
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.weights.files import LARGEST
+from pspnet_jax.reporting.console import say
+from pspnet_jax.weights.foreign.reading import LARGEST
 
 _TIMEOUT = 30  # seconds without a byte
 _PAUSES = (1, 2, 5, 10)  # seconds before each further attempt

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pspnet_jax.card import Card
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.weights import mmseg, semseg
-from pspnet_jax.weights.recognise import stem_length
-from pspnet_jax.weights.source import CONVENTIONS
-from pspnet_jax.weights.table import NamedArrays
+from pspnet_jax.inference.card import Card
+from pspnet_jax.weights.foreign import mmseg, semseg
+from pspnet_jax.weights.foreign.name_table import NamedArrays
+from pspnet_jax.weights.foreign.origin import CONVENTIONS
+from pspnet_jax.weights.foreign.recognise import stem_length
 
 FORMATS = ('semseg', 'mmseg')
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from pspnet_jax.card import Card
 from pspnet_jax.data.known_classes import known_classes, numbered_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.weights import files, recognise
-from pspnet_jax.weights.source import CONVENTIONS, Source
-from pspnet_jax.weights.table import NamedArrays
+from pspnet_jax.weights.foreign import reading as files
+from pspnet_jax.weights.foreign import recognise
+from pspnet_jax.weights.foreign.name_table import NamedArrays
+from pspnet_jax.weights.foreign.origin import CONVENTIONS, Source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.protocol import MMSEG, Protocol
+from pspnet_jax.inference.protocol import MMSEG, Protocol
 from pspnet_jax.weights import download, importing
+from pspnet_jax.weights.catalogue import DATASETS, PAGES, Entry
 from pspnet_jax.weights.importing import Converted
-from pspnet_jax.weights.zoo import DATASETS, PAGES, Entry
 
 
 def fetch(entry: Entry) -> Path:

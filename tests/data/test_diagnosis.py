@@ -1,8 +1,8 @@
 import numpy as np
 
-from pspnet_jax.data.diagnosis import Surveyed, diagnose, median_frequency_weights
+from pspnet_jax.checkup.diagnosis import Surveyed, diagnose, median_frequency_weights
+from pspnet_jax.checkup.survey import Record
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.data.survey import Record
 
 SPEC = DatasetSpec(('a', 'b', 'c'), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 

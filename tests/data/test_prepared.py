@@ -121,7 +121,7 @@ def test_without_tensorflow_datasets_the_extra_is_named(data_dir, monkeypatch):
 
 
 def test_the_doctor_reads_prepared_data(data_dir):
-  from pspnet_jax import settings
+  from pspnet_jax.config import files as settings
   from pspnet_jax.doctor import doctor
 
   c = settings.load(str(tiny.ROOT / 'configs' / 'ade20k_pspnet50.py'))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pspnet_jax import from_config
+from pspnet_jax.config import build as from_config
 from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels

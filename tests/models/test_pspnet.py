@@ -17,8 +17,8 @@ from torch_pspnet import (
 )
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.losses import cross_entropy
 from pspnet_jax.models.network import Network
+from pspnet_jax.training.losses import cross_entropy
 
 CLASSES = 5
 DEEP = dict(TINY, depth=50)  # bottleneck blocks, several a stage

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from pspnet_jax.official import cityscapes, files
-from pspnet_jax.official.benchmarks import BENCHMARKS
-from pspnet_jax.official.counts import Counts, count_pixels
+from pspnet_jax.evaluation.official import cityscapes
+from pspnet_jax.evaluation.official import counting as files
+from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
+from pspnet_jax.evaluation.official.counts import Counts, count_pixels
 from tests.official import fabricated
 
 CITYSCAPES = BENCHMARKS['cityscapes']

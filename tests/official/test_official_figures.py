@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.known_classes import ADE20K, VOC2012
-from pspnet_jax.figures import Figures, Table, as_csv, as_markdown
-from pspnet_jax.official import ade20k, voc2012
-from pspnet_jax.official.counts import Counts, count_pixels
+from pspnet_jax.evaluation.figures import Figures, Table, as_csv, as_markdown
+from pspnet_jax.evaluation.official import ade20k, voc2012
+from pspnet_jax.evaluation.official.counts import Counts, count_pixels
 
 EPS = np.finfo(np.float64).eps
 

@@ -7,12 +7,12 @@ from conftest import TINY
 from PIL import Image
 
 import pspnet_jax
-from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.convert import convert
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluate import evaluate
 from pspnet_jax.export import export
 from pspnet_jax.predict import predict
+from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
 from tests.weights import foreign
 from tests.weights.test_importing import torch_logits

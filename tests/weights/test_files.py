@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.weights import files
+from pspnet_jax.weights.foreign import reading as files
 from tests.weights import foreign, foreign_caffe
 
 

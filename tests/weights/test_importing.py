@@ -14,7 +14,8 @@ from pspnet_jax import ops
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
-from pspnet_jax.weights import caffe, exporting, importing
+from pspnet_jax.weights import exporting, importing
+from pspnet_jax.weights.foreign import caffe
 from tests.weights import authors, foreign, foreign_caffe
 from tests.weights.foreign import CLASSES, MMSEG, NARROW
 

@@ -5,16 +5,16 @@ import pytest
 import torch
 from conftest import TINY
 
-from pspnet_jax import settings
-from pspnet_jax.card import Card
-from pspnet_jax.checkpoints import Checkpoints
+from pspnet_jax.config import files as settings
 from pspnet_jax.convert import convert
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.train import train
+from pspnet_jax.training.init_from import start_from
+from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.importing import read_weights
-from pspnet_jax.weights.init_from import start_from
 from tests import tiny
 from tests.weights import foreign
 

@@ -16,15 +16,16 @@ from conftest import TINY
 
 import pspnet_jax
 from pspnet_jax import zoo as command
-from pspnet_jax.card import Card
-from pspnet_jax.checkpoints import Checkpoints
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.protocol import MMSEG, MMSEG_SLIDE
 from pspnet_jax.models.network import Network
-from pspnet_jax.protocol import MMSEG, MMSEG_SLIDE
-from pspnet_jax.weights import download, published, zoo
-from pspnet_jax.weights.init_from import start_from
-from pspnet_jax.weights.source import network_conventions
+from pspnet_jax.training.init_from import start_from
+from pspnet_jax.weights import catalogue as zoo
+from pspnet_jax.weights import download, published
+from pspnet_jax.weights.checkpoints import Checkpoints
+from pspnet_jax.weights.foreign.origin import network_conventions
 from tests import tiny
 from tests.weights import foreign
 from tests.weights.file_server import serve
@@ -62,7 +63,7 @@ PUBLISHED = {
 
 
 def test_every_row_is_an_entry():
-  text = (tiny.ROOT / 'pspnet_jax/weights/zoo.csv').read_text()
+  text = (tiny.ROOT / 'pspnet_jax/weights/catalogue.csv').read_text()
   assert len(text.splitlines()) == 1 + len(ENTRIES)  # so no name stands twice
   assert len(CONFIGS) == 54 and len({entry.sha256 for entry in CONFIGS.values()}) == 54
   addresses = {entry.address for entry in ENTRIES.values()} - {None}

@@ -1,0 +1,177 @@
+"""From a config to the objects a command needs: the only code, beside commands, that sees one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+
+from pspnet_jax.config import files as settings
+from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
+from pspnet_jax.data.sources import open_source
+from pspnet_jax.data.spec import DatasetSpec, Source
+from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.protocol import PLAIN
+from pspnet_jax.models.network import Network
+from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime import parallel
+from pspnet_jax.training import optim
+
+
+def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool = False) -> Source:
+  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over.
+
+  Args:
+    config: names the source and its options.
+    split: 'train' or 'val'.
+    lenient: opens what can be read of a source that would refuse some of its files.
+  """
+  options = config.data.to_dict()
+  of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
+  options = {k: v for k, v in (options | of_split).items() if v is not None}
+  source = open_source(**options, lenient=lenient)
+  if not len(source) and not lenient:
+    raise UserError(f'the {split} split of the data has no images: check config.data.')
+  return source
+
+
+def make_augment(config: ml_collections.ConfigDict) -> Augment:
+  """The training augmentation; refuses a crop that is smaller than one output cell."""
+  crop_size, output_stride = tuple(config.crop_size), config.model.output_stride
+  if len(crop_size) != 2 or min(crop_size) < output_stride:
+    raise UserError(
+      f'crop_size {crop_size} is smaller than one output cell of {output_stride}×{output_stride} '
+      f'pixels: make both sides at least {output_stride}.'
+    )
+  return Augment(crop_size=crop_size, mean=config.mean, **config.augment)
+
+
+def make_choice(
+  config: ml_collections.ConfigDict, source: Source, workdir: Path
+) -> RareClasses | None:
+  """What draws the training examples; None: shuffled epochs.
+
+  Rare classes need the pixels of every class in every label. They are counted once, each process
+  its share, and kept in the workdir, so that a run goes on with the figures it began with.
+  """
+  options, count = config.sampling, len(source)
+  if not options.rare_class_temperature:
+    return None
+  path, alone = workdir / 'class_pixels.npy', jax.process_count() == 1
+  pixels = np.zeros((count, source.spec.num_classes), np.int64)
+  kept = None
+  if alone and path.is_file():
+    with contextlib.suppress(OSError, ValueError, EOFError):  # a damaged one is replaced
+      kept = np.load(path)
+  if kept is not None and kept.shape == pixels.shape:
+    pixels = kept
+  else:
+    share = range(jax.process_index(), count, jax.process_count())
+    skip_bad = config.data_errors == 'skip'
+    rows = count_class_pixels(source, share, threads=config.threads or None, skip_bad=skip_bad)
+    with Reporter(None, total_steps=len(share), primary=jax.process_index() == 0) as report:
+      report.say(f'Counting the classes of {count:,} labels for rare class sampling.')
+      for done, (index, row) in enumerate(zip(share, rows, strict=True), 1):
+        pixels[index] = row
+        report.advance(done)
+    pixels = parallel.sum_over_processes(pixels)
+    if alone:
+      try:
+        np.save(path, pixels)
+      except OSError as e:
+        raise cannot_write(workdir, e) from e
+  return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
+
+
+def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
+  """What will travel with the weights."""
+  return Card(
+    network={'num_classes': spec.num_classes, **config.model},
+    spec=spec,
+    crop_size=config.crop_size,
+    protocol=PLAIN.changed(**settings.protocol_changes(config.eval)),
+    mean=config.mean,
+    std=config.std,
+  )
+
+
+def make_inference(config: ml_collections.ConfigDict, network: Network, card: Card) -> Inference:
+  """What evaluates a network, by the protocol of its card."""
+  return Inference(
+    network, card, batch_size=config.eval.batch_size, canvas_mb=config.eval.canvas_mb
+  )
+
+
+def make_optimizer(
+  config: ml_collections.ConfigDict, params: Mapping[str, Any]
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+  """Learning rate by step, and the optimiser that follows it; `params` gives the names."""
+  options = config.optimizer.to_dict()
+  schedule = optim.learning_rate(
+    options.pop('base_lr'),
+    config.total_steps,
+    power=options.pop('power'),
+    min_lr=options.pop('min_lr'),
+  )
+  return schedule, optim.sgd(params, schedule, **options)
+
+
+def step_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The keyword arguments of `make_train_step` that are numbers."""
+  names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
+  return {name: config[name] for name in names} | config.loss.to_dict()
+
+
+def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
+  """Writes the config to the workdir.
+
+  Returns:
+    What differs from the config that was there, one phrase a key.
+
+  Raises:
+    UserError: if it cannot be written.
+  """
+  path = workdir / settings.SAVED_AS
+  changes = []
+  if path.is_file():
+    with contextlib.suppress(UserError):  # a damaged one is replaced
+      changes = _differences(settings.load_saved(path), config)
+  try:
+    settings.save(config, path)
+  except OSError as e:
+    raise cannot_write(workdir, e) from e
+  return changes
+
+
+def make_workdir(workdir: Path) -> None:
+  """Makes the folder; UserError if that cannot be done."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise cannot_write(workdir, e) from e
+
+
+def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:
+  before, after = _flat(old.to_dict()), _flat(new.to_dict())
+  names = sorted(before.keys() | after.keys())
+  return [
+    f'{name}: {before.get(name)} → {after.get(name)}'
+    for name in names
+    if before.get(name) != after.get(name)
+  ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  flat: dict[str, Any] = {}
+  for key, value in tree.items():
+    flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, Mapping) else {prefix + key: value}
+  return flat

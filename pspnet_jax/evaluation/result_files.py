@@ -1,0 +1,94 @@
+"""What an evaluation leaves behind: figures for programs and people, pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pspnet_jax.data.spec import DatasetSpec, Example
+from pspnet_jax.errors import cannot_write
+from pspnet_jax.evaluation.figures import as_csv, as_markdown
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.scoring import figures_of
+from pspnet_jax.pictures import confusion as confusion_picture
+from pspnet_jax.pictures import labels as visualize
+
+
+class Shown(NamedTuple):
+  """An example in a picture."""
+
+  example: Example
+  prediction: np.ndarray  # uint8 [H, W]
+  image_iou: float  # mean over the classes its label shows
+
+
+def write(
+  folder: Path,
+  scores: Scores,
+  spec: DatasetSpec,
+  about: dict[str, Any],
+  *,
+  typical: Sequence[Shown],
+  worst: Sequence[Shown],
+) -> None:
+  """Writes scores.json, scores.md, scores.csv, confusion.png, predictions.png and worst.png.
+
+  Args:
+    folder: is made if need be.
+    scores: of all images.
+    spec: names and colours of the classes.
+    about: what was evaluated and how, for scores.json; `title` heads scores.md.
+    typical: for predictions.png.
+    worst: for worst.png, the worst first.
+
+  Raises:
+    UserError: if something cannot be written.
+  """
+  found = figures_of(scores, spec)
+  values = {
+    **about,
+    **found.summary,
+    'absent_classes': scores.absent_classes,
+    'IoU': dict(zip(spec.class_names, _json_floats(scores.iou), strict=True)),
+    'accuracy': dict(zip(spec.class_names, _json_floats(scores.accuracy), strict=True)),
+    'confusion': scores.confusion.tolist(),
+  }
+  try:
+    folder.mkdir(exist_ok=True)
+    (folder / 'scores.json').write_text(json.dumps(values, indent=1) + '\n')
+    (folder / 'scores.md').write_text(as_markdown(found, about['title']), encoding='utf-8')
+    (folder / 'scores.csv').write_text(as_csv(found), encoding='utf-8')
+  except OSError as e:
+    raise cannot_write(folder, e) from e
+  visualize.write_image(folder / 'confusion.png', confusion_picture.draw(scores.confusion, spec))
+  if typical:
+    picture = visualize.panel(
+      [shown.example['image'] for shown in typical],
+      [shown.example['label'] for shown in typical],
+      [shown.prediction for shown in typical],
+      spec,
+      names=[shown.example['name'] for shown in typical],
+    )
+    visualize.write_image(folder / 'predictions.png', picture)
+  if worst:
+    overlays = [
+      visualize.overlay(shown.example['image'], shown.prediction, spec, legend=False)
+      for shown in worst
+    ]
+    picture = visualize.panel(
+      overlays,
+      [shown.example['label'] for shown in worst],
+      [shown.prediction for shown in worst],
+      spec,
+      names=[f'{shown.example["name"]}: mIoU {100 * shown.image_iou:.1f} %' for shown in worst],
+      titles=('prediction over image', 'label', 'prediction'),
+    )
+    visualize.write_image(folder / 'worst.png', picture)
+
+
+def _json_floats(values: np.ndarray) -> list[float | None]:
+  return [None if np.isnan(x) else float(x) for x in values]

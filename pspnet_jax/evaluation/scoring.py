@@ -1,0 +1,189 @@
+"""Scores of a network on a labelled data source."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
+from pspnet_jax.errors import UserError
+from pspnet_jax.evaluation.figures import Figures, Table
+from pspnet_jax.evaluation.metrics import Confusion, Scores
+from pspnet_jax.evaluation.partial_scores import PartialScores
+from pspnet_jax.inference.engine import Inference
+from pspnet_jax.models.network import Arrays
+from pspnet_jax.runtime import parallel
+
+_log = logging.getLogger(__name__)
+OnLabel = Callable[[int, Example, np.ndarray], None]  # index, example, predicted label uint8 [H, W]
+_SAVE_EVERY = 30  # seconds
+
+
+def confusion_matrix(
+  inference: Inference,
+  params: Arrays,
+  batch_stats: Arrays,
+  source: Source,
+  *,
+  threads: int | None = None,
+  on_label: OnLabel | None = None,
+  pictures: int | None = None,
+  on_progress: Callable[[int], None] | None = None,
+  skip_bad: bool = False,
+  partial: PartialScores | None = None,
+) -> np.ndarray:
+  """Counts every pixel of every example exactly once, over all processes.
+
+  Each process takes its share of the examples and counts on its own devices; only the sums meet.
+
+  Args:
+    inference: how images become labels.
+    params, batch_stats: of the network.
+    source: what is evaluated.
+    threads: that read; see `loader.in_order`.
+    on_label: called with predictions of this process, on the host, in order.
+    pictures: for how many examples, evenly spread over the source; None: all.
+    on_progress: called with the number of examples this process has done.
+    skip_bad: leave out examples that cannot be used; a warning names each, and one says how many
+      of all processes' there were.
+    partial: of this process: what it holds is not counted again, and it is kept up to date, on
+      disk twice a minute and whenever this ends.
+
+  Returns:
+    int64 [C, C], rows are labels.
+
+  Raises:
+    UserError: what the source raises, without `skip_bad`; with it, if no example is left.
+  """
+  wanted = set(spread(len(source), pictures))
+  share = range(jax.process_index(), len(source), jax.process_count())
+  before = 0 if partial is None else partial.done
+  left_out: set[int] = set() if partial is None else partial.left_out
+  count = _Count(source.spec.num_classes, partial)
+
+  def read(index: int) -> Example | UserError:
+    try:
+      return source[index]
+    except UserError as e:
+      if not skip_bad:
+        raise
+      return e
+
+  def images() -> Iterator[tuple[tuple[int, int, Example], np.ndarray]]:
+    rest = share[before:]
+    examples = in_order(read, rest, threads=threads)
+    for done, (index, example) in enumerate(zip(rest, examples, strict=True), before + 1):
+      if isinstance(example, UserError):
+        left_out.add(index)
+        _log.warning('Left out of the evaluation: %s', example)
+        continue
+      yield (done, index, example), example['image']
+
+  try:
+    for (done, index, example), prediction in inference.labels(params, batch_stats, images()):
+      height, width = example['label'].shape
+      label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # beyond the image: ignored
+      label[:height, :width] = example['label']
+      count.add(done, index, label, prediction)
+      if on_label is not None and index in wanted:
+        on_label(index, example, np.asarray(prediction)[:height, :width])
+      if on_progress is not None:
+        on_progress(done)
+  finally:
+    count.keep()
+  total = parallel.sum_over_processes(count.result())
+  if skip_bad:
+    missing = int(parallel.sum_over_processes(np.array([len(left_out)], np.int64))[0])
+    if missing == len(source):
+      raise UserError(f'none of the {missing} examples to evaluate can be used: mend the data.')
+    if missing:
+      _log.warning('%d of %d examples are left out of the evaluation.', missing, len(source))
+  return total
+
+
+def spread(length: int, count: int | None) -> list[int]:
+  """`count` indices (None: all), evenly spread."""
+  count = length if count is None else min(count, length)
+  return [i * length // count for i in range(count)]
+
+
+class _Count:
+  """Counts on the device, brought to the host now and then."""
+
+  def __init__(self, num_classes: int, partial: PartialScores | None):
+    self._partial, self._saved = partial, time.monotonic()
+    self._zeros = self._confusion = Confusion.zeros(num_classes)
+    self._image_iou: dict[int, jax.Array] = {}
+    self._done = 0
+
+  def add(
+    self, done: int, index: int, label: np.ndarray, prediction: jax.Array | np.ndarray
+  ) -> None:
+    self._confusion, iou = _add(self._confusion, label, prediction)
+    if self._partial is not None:
+      self._image_iou[index], self._done = iou, done
+      if time.monotonic() > self._saved + _SAVE_EVERY:
+        self.keep()
+
+  def keep(self) -> None:
+    """Adds to what is kept on disk, if anything new was counted."""
+    if self._partial is not None and self._image_iou:
+      self._partial.confusion = self._partial.confusion + self._confusion.compute()
+      self._partial.image_iou |= {i: float(iou) for i, iou in self._image_iou.items()}
+      self._partial.done = self._done
+      self._partial.save()
+      self._confusion, self._image_iou = self._zeros, {}
+    self._saved = time.monotonic()
+
+  def result(self) -> np.ndarray:
+    return self._confusion.compute() if self._partial is None else self._partial.confusion
+
+
+@jax.jit
+def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> tuple[Confusion, jax.Array]:
+  """The sum with an image's counts, and its mean IoU over the classes its label shows."""
+  counts = Confusion.count(label, prediction, total.low.shape[0])
+  pixels = counts.low.astype(jnp.float32)
+  right, labelled = jnp.diag(pixels), pixels.sum(1)
+  iou = right / (labelled + pixels.sum(0) - right)
+  return total.merge(counts), jnp.mean(iou, where=labelled > 0)
+
+
+def label_examples(
+  inference: Inference, params: Arrays, batch_stats: Arrays, source: Source, indices: list[int]
+) -> Iterator[tuple[Example, np.ndarray]]:
+  """Some examples with their predicted labels, uint8 [H, W]."""
+  examples = ((example, example['image']) for example in map(source.__getitem__, indices))
+  for example, label in inference.labels(params, batch_stats, examples):
+    height, width = example['label'].shape
+    yield example, np.asarray(label)[:height, :width]
+
+
+def figures_of(scores: Scores, spec: DatasetSpec) -> Figures:
+  """The scores as a table of classes; fractions."""
+  share = scores.label_pixels / max(scores.label_pixels.sum(), 1)
+  columns = zip(scores.iou, scores.accuracy, share, strict=True)
+  rows = {
+    name: (float(iou), float(accuracy), float(pixels))
+    for name, (iou, accuracy, pixels) in zip(spec.class_names, columns, strict=True)
+  }
+  means = (scores.miou, scores.macc, float('nan'))
+  table = Table('class', ('IoU', 'accuracy', 'pixels'), rows, means)
+  summary = {'mIoU': scores.miou, 'mAcc': scores.macc, 'aAcc': scores.aacc}
+  return Figures(summary, (table,))
+
+
+def summary(scores: Scores) -> str:
+  """One line with the means and the convention they follow."""
+  absent = int(np.isnan(scores.iou).sum())
+  convention = {'exclude': 'left out of the means', 'zero': 'counted as 0'}[scores.absent_classes]
+  return (
+    f'mIoU {scores.miou:.4f}  mAcc {scores.macc:.4f}  aAcc {scores.aacc:.4f}  '
+    f'(absent classes are {convention}: {absent} here)'
+  )

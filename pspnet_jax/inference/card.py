@@ -1,0 +1,53 @@
+"""What has to travel with weights so that they can be used: network, classes, pixels, protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
+from pspnet_jax.inference.protocol import PLAIN, Protocol
+from pspnet_jax.models.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+  """Stored as JSON beside the weights.
+
+  Args:
+    network: arguments of `Network`, num_classes included.
+    spec: names and colours of the classes.
+    crop_size: height and width the network was trained at.
+    protocol: how it is evaluated.
+    mean, std: of the pixels, RGB, 0-255.
+    source: where converted weights come from: 'name' of the implementation, 'files' with checksums.
+    published: scores that their authors published, and where.
+  """
+
+  network: Mapping[str, Any]
+  spec: DatasetSpec
+  crop_size: tuple[int, int]
+  protocol: Protocol = PLAIN
+  mean: tuple[float, float, float] = IMAGENET_MEAN
+  std: tuple[float, float, float] = IMAGENET_STD
+  source: Mapping[str, Any] | None = None
+  published: Mapping[str, Any] | None = None
+
+  def build_network(self) -> Network:
+    return Network(**self.network)
+
+  def to_json(self) -> dict[str, Any]:
+    return dataclasses.asdict(self) | {'network': dict(self.network)}
+
+  @classmethod
+  def from_json(cls, values: Mapping[str, Any]) -> Card:
+    v = with_tuples(values)
+    return cls(**v | {'spec': DatasetSpec(**v['spec']), 'protocol': Protocol(**v['protocol'])})
+
+
+def with_tuples(value: Any) -> Any:
+  """JSON's lists as the tuples they were."""
+  if isinstance(value, Mapping):
+    return {k: with_tuples(v) for k, v in value.items()}
+  return tuple(map(with_tuples, value)) if isinstance(value, list | tuple) else value

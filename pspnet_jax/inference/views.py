@@ -1,0 +1,121 @@
+"""What a protocol makes of an image: views of it at several scales, cut into windows and tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pspnet_jax import ops
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.geometry import Axis, Piece, Taps, matlab_taps, resize_image
+
+Region = tuple[slice, slice]  # rows and columns of an image
+Placed = list[tuple[int, Piece]]  # where windows begin along an axis, and where their scores go
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+  """An image at one scale, mirrored or not, and how it is cut."""
+
+  size: tuple[int, int]  # after resizing
+  mirrored: bool
+  axes: tuple[Axis, Axis]
+
+  @property
+  def window(self) -> tuple[int, int]:
+    return self.axes[0].window, self.axes[1].window
+
+  @property
+  def piece(self) -> tuple[int, int]:
+    """Height and width of what a window adds to the canvas, in few different values."""
+    return rounded(self.axes[0].longest), rounded(self.axes[1].longest)
+
+  def place(self, region: Region, canvas: Sequence[int]) -> list[Placed]:
+    """The windows that a region of the image needs, along both axes."""
+    return [
+      [
+        (start, axis.piece(start, part.start, part.stop, length, side))
+        for start in axis.starts_within(part.start, part.stop)
+      ]
+      for axis, part, length, side in zip(self.axes, region, self.piece, canvas, strict=True)
+    ]
+
+  def prepare(self, image: np.ndarray, card: Card) -> np.ndarray:
+    """The image uint8 [H, W, 3] as windows are cut from it: resized, mirrored, padded."""
+    protocol, mean = card.protocol, np.asarray(card.mean, np.float32)
+    if self.size != image.shape[:2] or protocol.resize != 'none':
+      image = resize_image(image, self.size, protocol.resampling)
+    if self.mirrored:
+      image = image[:, ::-1]
+    vertical, horizontal = self.axes
+    inner = vertical.inner, horizontal.inner
+    if inner == self.size:
+      return image
+    padded = np.empty((*inner, 3), np.float32)
+    # MATLAB's padarray keeps the image's type and so rounds the mean, but scale_process.m has made
+    # an image that fits one window single precision before.
+    one_window = max(self.size) <= max(self.window)
+    padded[:] = np.round(mean) if protocol.resampling == 'matlab' and not one_window else mean
+    top, left = vertical.offset, horizontal.offset
+    padded[top : top + self.size[0], left : left + self.size[1]] = image
+    return padded
+
+
+def make_views(size: tuple[int, int], card: Card) -> Iterator[View]:
+  """All scales of an image of `size`, and their mirror images where the protocol mirrors images."""
+  protocol = card.protocol
+  mirrorings = (False, True) if protocol.flip and protocol.flip_rule == 'image' else (False,)
+  for scale, mirrored in itertools.product(protocol.scales, mirrorings):
+    scaled = protocol.scaled_size(size, scale)
+    window = protocol.window_size(scaled, card.crop_size)
+    vertical, horizontal = (
+      Axis(
+        size[axis],
+        scaled[axis],
+        window[axis],
+        protocol.stride,
+        protocol.padding,
+        _taps(scaled[axis], size[axis], card),
+        mirrored=mirrored and axis == 1,
+      )
+      for axis in (0, 1)
+    )
+    yield View(scaled, mirrored, (vertical, horizontal))
+
+
+def _taps(scaled: int, size: int, card: Card) -> Taps:
+  """How scores are resized from a view to the image, along one axis."""
+  if scaled == size:
+    return np.arange(size)[:, None], np.ones((size, 1))
+  if card.protocol.resize_back == 'matlab':
+    return matlab_taps(scaled, size)
+  by_network = card.protocol.resize_back == 'network'
+  align_corners = by_network and card.network.get('align_corners', True)
+  return ops.bilinear_taps(scaled, size, align_corners)
+
+
+def tiles(size: tuple[int, int], piece: tuple[int, int], most: int) -> list[Region]:
+  """The parts an image is done in, row by row, so that a canvas has at most `most` pixels.
+
+  A canvas is no smaller than the piece that a window adds to it: below that, tiles save nothing.
+  """
+  tile = list(size)
+  while max(tile[0], piece[0]) * max(tile[1], piece[1]) > most:
+    longer = int(tile[1] > tile[0])
+    if tile[longer] <= piece[longer]:
+      break
+    count = -(-size[longer] // tile[longer]) + 1
+    tile[longer] = -(-size[longer] // count)
+  rows, columns = (range(0, side, step) for side, step in zip(size, tile, strict=True))
+  return [
+    (slice(y, min(y + tile[0], size[0])), slice(x, min(x + tile[1], size[1])))
+    for y, x in itertools.product(rows, columns)
+  ]
+
+
+def rounded(size: int, step: int = 64) -> int:
+  """Up to a multiple of `step`: few shapes for many sizes."""
+  return -(-size // step) * step

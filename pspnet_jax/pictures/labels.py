@@ -1,0 +1,233 @@
+"""Labels as people see them: in colour, over the image, side by side with a prediction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
+from pspnet_jax.errors import UserError
+from pspnet_jax.pictures import legends
+from pspnet_jax.pictures.legends import PAPER, Entry
+
+IGNORE_COLOUR = (0, 0, 0)
+_MIN_WIDTH = 384  # of a picture with a legend: a name takes some room
+
+
+def colour(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+  """Colours a label with the palette; ignored pixels become black.
+
+  Args:
+    label: integers [H, W]: class ids and 255.
+    spec: says what the ids mean.
+
+  Returns:
+    uint8 [H, W, 3].
+
+  Raises:
+    UserError: if the label holds an id without a class, or the palette is no list of RGB colours.
+  """
+  return _palette(spec)[_checked(label, spec)]
+
+
+def write_label(path: Path, label: np.ndarray, spec: DatasetSpec) -> None:
+  """Writes a label as an 8-bit palette PNG: viewers show colours, decoders read the ids.
+
+  The file appears in one go. Arguments and errors as for `colour`; UserError also if the file
+  cannot be written.
+  """
+  picture = Image.fromarray(_checked(label, spec))
+  picture.putpalette(_palette(spec).tobytes())  # sets mode 'P'; all 256 entries, so ids stay
+  _write(path, picture)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+  """Writes a uint8 [H, W, 3] image as PNG, in one go; UserError if that fails."""
+  _write(path, Image.fromarray(image))
+
+
+def overlay(
+  image: np.ndarray,
+  label: np.ndarray,
+  spec: DatasetSpec,
+  alpha: float = 0.5,
+  legend: bool = True,
+) -> np.ndarray:
+  """Lays the colours of a label over the image; ignored pixels show the image darkened.
+
+  Args:
+    image: uint8 [H, W, 3].
+    label: integers [H, W]: class ids and 255.
+    spec: says what the ids mean.
+    alpha: weight of the colours, 0 to 1.
+    legend: whether to add the classes present with their share of the pixels, below. A small
+      image is then enlarged by a whole factor, so that the text has room. Where there are too
+      many classes, the rarest are only counted.
+
+  Returns:
+    uint8 [H, W, 3] without a legend, a larger picture with one.
+
+  Raises:
+    UserError: as `colour`, or if the sizes differ or alpha is out of range.
+  """
+  if not 0 <= alpha <= 1:
+    raise UserError(f'{alpha=} must lie between 0 and 1.')
+  _check_image(image, label)
+  mixed = (1 - alpha) * image + alpha * colour(label, spec)  # [H, W, 3]
+  mixed = np.round(mixed).astype(np.uint8)
+  if not legend:
+    return mixed
+  mixed = _widen(_enlarge(mixed, _MIN_WIDTH), _MIN_WIDTH)
+  entries = _present([label], spec, shares=True)
+  size = legends.text_size(mixed.shape[1])
+  return np.concatenate([mixed, legends.draw(entries, mixed.shape, size)])
+
+
+def panel(
+  image: np.ndarray | Sequence[np.ndarray],
+  label: np.ndarray | Sequence[np.ndarray] | None,
+  prediction: np.ndarray | Sequence[np.ndarray],
+  spec: DatasetSpec,
+  *,
+  names: Sequence[str] = (),
+  titles: tuple[str, str, str] = ('image', 'label', 'prediction'),
+  max_side: int = 1024,
+) -> np.ndarray:
+  """Sets image, label and prediction side by side over one legend; a row for each image.
+
+  Args:
+    image: uint8 [H, W, 3], or several: [N, H, W, 3] or a sequence of them of any sizes.
+    label: integers [H, W] or as many as there are images; None leaves the column out.
+    prediction: as label.
+    spec: says what the ids mean.
+    names: what stands over each row, if anything.
+    titles: what stands over the columns.
+    max_side: larger images are reduced to this many pixels; small ones are enlarged.
+
+  Returns:
+    uint8 [h, w, 3].
+
+  Raises:
+    UserError: as `colour`, or if sizes or numbers differ.
+  """
+  images, predictions = _several(image, 3), _several(prediction, 2)
+  labels = _several(label, 2) if label is not None else None
+  counts = {len(images), len(predictions), len(labels or images), len(names or images)}
+  if len(counts) > 1 or not images:
+    raise UserError(f'images, labels, predictions and names differ in number ({sorted(counts)}).')
+  maps = [predictions] if labels is None else [labels, predictions]
+  shown = [titles[0], titles[2]] if labels is None else list(titles)
+  rows: list[list[np.ndarray]] = []
+  for i, picture in enumerate(images):
+    for column in maps:
+      _check_image(picture, column[i])
+    row = [picture, *(colour(column[i], spec) for column in maps)]
+    rows.append([_fit(cell, max_side, smooth=j == 0) for j, cell in enumerate(row)])
+
+  cell_width = max(_MIN_WIDTH // len(shown), *(row[0].shape[1] for row in rows))
+  size = legends.text_size(cell_width * 3 // 2)
+  gap = size // 2
+  width = len(shown) * cell_width + (len(shown) - 1) * gap
+  parts = [legends.headings(shown, cell_width, gap, size)]
+  for i, row in enumerate(rows):
+    if names:
+      parts.append(legends.line(names[i], width, size))
+    strip = np.full((row[0].shape[0] + gap, width, 3), PAPER, np.uint8)
+    for j, cell in enumerate(row):
+      left = j * (cell_width + gap)
+      strip[: cell.shape[0], left : left + cell_width] = _widen(cell, cell_width)
+    parts.append(strip)
+  entries = _present([m for column in maps for m in column], spec, shares=False)
+  height = sum(part.shape[0] for part in parts)
+  return np.concatenate([*parts, legends.draw(entries, (height, width), size)])
+
+
+def _palette(spec: DatasetSpec) -> np.ndarray:
+  """uint8 [256, 3]; ids without a class are black."""
+  palette = np.full((256, 3), IGNORE_COLOUR, np.uint8)
+  palette[: spec.num_classes] = spec.palette
+  return palette
+
+
+def _checked(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+  """The label as uint8 [H, W]."""
+  if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer):
+    raise UserError(f'a label of {label.dtype} {list(label.shape)} is not integers [H, W].')
+  strange = np.unique(label[((label < 0) | (label >= spec.num_classes)) & (label != IGNORE_LABEL)])
+  if strange.size:
+    raise UserError(
+      f'label id {strange[0]} has no class: ids are 0 to {spec.num_classes - 1}, '
+      f'and {IGNORE_LABEL} for ignored pixels.'
+    )
+  return label.astype(np.uint8)
+
+
+def _check_image(image: np.ndarray, label: np.ndarray) -> None:
+  if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+    raise UserError(f'an image of {image.dtype} {list(image.shape)} is not uint8 [H, W, 3].')
+  if image.shape[:2] != label.shape:
+    raise UserError(f'image {list(image.shape[:2])} and label {list(label.shape)} differ in size.')
+
+
+def _several(arrays: np.ndarray | Sequence[np.ndarray], ndim: int) -> list[np.ndarray]:
+  if isinstance(arrays, np.ndarray) and arrays.ndim == ndim:
+    return [arrays]
+  return [np.asarray(array) for array in arrays]
+
+
+def _enlarge(picture: np.ndarray, side: int) -> np.ndarray:
+  """By the least whole factor that brings the shorter side to `side`; no interpolation."""
+  factor = max(1, -(-side // min(picture.shape[:2])))
+  factor = max(1, min(factor, 2 * side // max(picture.shape[:2])))  # a narrow strip stays handy
+  return picture.repeat(factor, 0).repeat(factor, 1)
+
+
+def _widen(picture: np.ndarray, width: int) -> np.ndarray:
+  """Centres the picture on paper if it is narrower than `width`."""
+  missing = max(0, width - picture.shape[1])
+  wide = np.full((picture.shape[0], picture.shape[1] + missing, 3), PAPER, np.uint8)
+  wide[:, missing // 2 : missing // 2 + picture.shape[1]] = picture
+  return wide
+
+
+def _fit(picture: np.ndarray, max_side: int, *, smooth: bool) -> np.ndarray:
+  height, width = picture.shape[:2]
+  if max(height, width) <= max_side:
+    return _enlarge(picture, min(256, max_side))
+  scale = max_side / max(height, width)
+  size = max(1, round(width * scale)), max(1, round(height * scale))
+  method = Image.Resampling.BOX if smooth else Image.Resampling.NEAREST
+  return np.asarray(Image.fromarray(picture).resize(size, method))
+
+
+def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -> list[Entry]:
+  """The classes present, the most frequent first, ignored pixels last."""
+  counts = np.zeros(256, np.int64)
+  for label in labels:
+    counts += np.bincount(label.ravel(), minlength=256)
+  order = sorted(np.flatnonzero(counts), key=lambda i: (i == IGNORE_LABEL, -counts[i]))
+  palette = _palette(spec)
+  entries = []
+  for i in order:
+    name = 'ignored' if i == IGNORE_LABEL else spec.class_names[i]
+    percent = 100 * counts[i] / counts.sum()
+    share = f'{percent:.1f}%' if percent >= 0.05 else '<0.1%'
+    red, green, blue = palette[i].tolist()
+    entries.append(Entry(name, share if shares else '', (red, green, blue)))
+  return entries
+
+
+def _write(path: Path, picture: Image.Image) -> None:
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    try:
+      picture.save(temporary, 'PNG')
+      temporary.replace(path)
+    finally:
+      temporary.unlink(missing_ok=True)
+  except OSError as e:
+    raise UserError(f'{path} cannot be written ({e.strerror or e}).') from e

@@ -1,0 +1,154 @@
+"""The files that a run writes while it goes on: metrics.jsonl and TensorBoard's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import SupportsFloat
+
+import numpy as np
+
+from pspnet_jax.errors import UserError
+from pspnet_jax.reporting.event_files import EventFile
+
+_FLUSH_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+class RunFiles:
+  """metrics.jsonl and an event file, written by one thread in the order of the calls.
+
+  Args:
+    workdir: their folder, made if need be.
+    start_step: the step that the run goes on from; records of later steps are removed.
+
+  Raises:
+    UserError: (all methods that the main thread calls) if a file cannot be written.
+  """
+
+  def __init__(self, workdir: Path, start_step: int):
+    self._workdir, self._start_step = workdir, start_step
+    self._jsonl_path = workdir / 'metrics.jsonl'
+    self._events_path = workdir / 'events.out.tfevents.*'
+    self._writing = self._jsonl_path  # the file to name if writing fails
+    self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+    self._error: BaseException | None = None
+    self._told = False
+    self._thread = threading.Thread(target=self._work, name='reporting', daemon=True)
+
+  def open(self) -> None:
+    """Cleans up after a killed run, opens the files and starts the thread."""
+    try:
+      self._workdir.mkdir(parents=True, exist_ok=True)
+      forget_after(self._jsonl_path, self._start_step)
+      self._jsonl = self._jsonl_path.open('a', encoding='utf-8')
+      self._writing = self._events_path
+      self._events = EventFile(self._workdir, start_step=self._start_step)
+    except OSError as e:
+      raise self._user_error(e) from e
+    self._thread.start()
+
+  def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
+    """Values may be arrays still being computed: the thread waits for them."""
+    wall_time, copy = time.time(), dict(values)
+    self._put(lambda: self._write_scalars(step, copy, wall_time))
+
+  def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+    """images: uint8 [H, W, 3]."""
+    copies = {tag: np.array(image) for tag, image in images.items()}
+    wall_time = time.time()
+    self._put(lambda: self._events.images(step, copies, wall_time))
+
+  def text(self, step: int, tag: str, markdown: str) -> None:
+    wall_time = time.time()
+    self._put(lambda: self._events.text(step, tag, markdown, wall_time))
+
+  def close(self) -> None:
+    """Waits until all is written."""
+    if self._thread.is_alive():
+      self._queue.put(None)
+      self._thread.join()
+    if not self._told:
+      self._raise_error()
+
+  def _put(self, write: Callable[[], None]) -> None:
+    self._raise_error()
+    self._queue.put(write)
+
+  def _write_scalars(self, step: int, values: dict[str, SupportsFloat], wall_time: float) -> None:
+    numbers = {k: v if isinstance(v, int) else float(v) for k, v in values.items()}
+    finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+    self._writing = self._jsonl_path
+    record = {'step': step, 'time': round(wall_time, 3), **finite}
+    self._jsonl.write(json.dumps(record, allow_nan=False) + '\n')
+    self._jsonl.flush()
+    self._writing = self._events_path
+    self._events.scalars(step, numbers, wall_time)
+
+  def _work(self) -> None:
+    flushed = time.monotonic()
+    try:
+      with contextlib.closing(self._jsonl), contextlib.closing(self._events):
+        while True:
+          with contextlib.suppress(queue.Empty):
+            write = self._queue.get(timeout=_FLUSH_SECONDS)
+            if write is None:
+              return
+            write()
+          if time.monotonic() - flushed >= _FLUSH_SECONDS:
+            self._events.flush()
+            flushed = time.monotonic()
+    except BaseException as e:  # told to the main thread by its next call
+      self._error = e
+
+  def _raise_error(self) -> None:
+    if self._error is None:
+      return
+    self._told = True
+    if isinstance(self._error, OSError):
+      raise self._user_error(self._error) from self._error
+    raise self._error
+
+  def _user_error(self, e: OSError) -> UserError:
+    return UserError(
+      f'{e.filename or self._writing} cannot be written ({e.strerror or e}): make room or choose '
+      'another workdir.'
+    )
+
+
+def forget_after(path: Path, step: int) -> None:
+  """Removes records of steps later than `step` from a metrics.jsonl, if there is one.
+
+  A line that was not written to its end goes too. The file is replaced in one go, or left alone.
+  """
+  if not path.exists():
+    return
+  lines = path.read_text(encoding='utf-8', errors='replace').splitlines(keepends=True)
+  kept = [line for line in lines if line.endswith('\n') and _step_of(line) <= step]
+  if len(kept) == len(lines):
+    return
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    with temporary.open('w', encoding='utf-8') as file:
+      file.writelines(kept)
+      file.flush()
+      os.fsync(file.fileno())
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
+  _log.info('%s: removed %d records later than step %d', path, len(lines) - len(kept), step)
+
+
+def _step_of(line: str) -> float:
+  try:
+    return int(json.loads(line)['step'])
+  except (ValueError, TypeError, KeyError):
+    return math.inf  # a machine that lost power leaves anything

@@ -1,0 +1,145 @@
+"""Whose weights a file holds, by its keys, and of which network, by names and shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.resnet import DEPTHS
+from pspnet_jax.weights.foreign import caffe, imagenet, mit, mmseg, semseg
+from pspnet_jax.weights.foreign.name_table import listed
+from pspnet_jax.weights.foreign.origin import Source
+
+SOURCES = (
+  semseg.SOURCE,
+  mmseg.SOURCE,
+  mmseg.SOURCE_7X7,
+  mit.SOURCE,
+  caffe.SOURCE,
+  *imagenet.SOURCES,
+)
+NAMES = tuple(dict.fromkeys(source.name for source in SOURCES))
+_BINS = (1, 2, 3, 6)  # of every published network; no shape tells them
+
+
+def source_of(keys: Collection[str], where: str, name: str | None = None) -> Source:
+  """The source whose marks are among `keys`; with a `name`, of that name whatever the keys.
+
+  Raises:
+    UserError: if there is none.
+  """
+  candidates = [source for source in SOURCES if name in (None, source.name)]
+  if not candidates:
+    raise UserError(f'--source={name} is none of {", ".join(NAMES)}: change it.')
+  for source in candidates:
+    if all(mark in keys for mark in source.marks):
+      return source
+  if name is not None:
+    return candidates[-1]
+  raise UserError(
+    f'{where}: arrays named {listed(keys)} are of none of the sources known ({", ".join(NAMES)}): '
+    'give a checkpoint of a PSPNet or ResNet of these, or force one with --source.'
+  )
+
+
+def network_of(arrays: Mapping[str, np.ndarray], source: Source, where: str) -> dict[str, Any]:
+  """The arguments of `Network` that shapes tell.
+
+  Args:
+    arrays: by our names.
+    source: for the names in messages.
+    where: the file, for messages.
+
+  Raises:
+    UserError: if it is no whole PSPNet.
+  """
+
+  def out_channels(name: str) -> int:
+    if name not in arrays:
+      raise UserError(f'{where} lacks {source.table.theirs(name)}: {_remedy(arrays, source)}.')
+    return arrays[name].shape[-1]
+
+  depth, width = depth_of(arrays, where), out_channels('backbone/stage1/0/conv1/conv/kernel')
+  options: dict[str, Any] = {
+    'num_classes': out_channels('classifier/conv/kernel'),
+    'stem_channels': tuple(
+      out_channels(f'backbone/stem/convs/{i}/conv/kernel') for i in range(stem_length(arrays))
+    ),
+    'depth': depth,
+    'width': width,
+    'bins': _BINS,
+    'head_channels': out_channels('bottleneck/kernel'),
+    'aux_head': any(name.startswith('aux_head/') for name in arrays),
+  }
+  if (levels := _count(r'pyramid/reductions/(\d+)/', arrays)) != len(_BINS):
+    raise UserError(
+      f'{where} has {levels} pyramid levels, and published networks have {len(_BINS)}, for bins '
+      f'{_BINS}: {_remedy(arrays, source)}.'
+    )
+  level = out_channels('pyramid/reductions/0/conv/kernel')
+  expansion = 4 if DEPTHS[depth][0] else 1
+  features = width * 8 * expansion
+  if level * len(_BINS) != features:
+    options['pyramid_channels'] = level
+  if options['aux_head']:
+    options['aux_channels'] = out_channels('aux_head/bottleneck/conv/kernel')
+  return options
+
+
+def stem_length(names: Collection[str]) -> int:
+  """How many convolutions the stem has, 1 at least."""
+  return max(_count(r'backbone/stem/convs/(\d+)/', names), 1)
+
+
+def depth_of(arrays: Mapping[str, np.ndarray], where: str) -> int:
+  """A key of `DEPTHS`, from the numbers of blocks and whether they have a third convolution."""
+  found = [re.match(r'backbone/stage(\d+)/(\d+)/', name) for name in arrays]
+  blocks = {(int(match[1]), int(match[2])) for match in found if match}
+  counts = tuple(sum(stage == s for stage, _ in blocks) for s in (1, 2, 3, 4))
+  bottleneck = any(re.match(r'backbone/stage\d+/\d+/conv3/', name) for name in arrays)
+  for depth, kind in DEPTHS.items():
+    if kind == (bottleneck, counts):
+      return depth
+  kind_name = 'bottleneck' if bottleneck else 'basic'
+  raise UserError(
+    f'{where} has {", ".join(map(str, counts))} {kind_name} blocks in its stages, which is no '
+    f'ResNet-{"/".join(map(str, DEPTHS))}: give a whole checkpoint (encoder and decoder of MIT '
+    'as --input=ENCODER,DECODER).'
+  )
+
+
+def check_arrays(
+  shapes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: Source, where: str
+) -> None:
+  """Raises UserError unless `arrays` fills `shapes` exactly; it names the source's keys."""
+  # Levels of the bottleneck's kernel are lacking only where the levels themselves are.
+  lacking = (n for n in shapes.keys() - arrays.keys() if '/level_kernels/' not in n)
+  missing = {source.table.theirs(name) for name in lacking}
+  if missing:
+    raise UserError(f'{where} lacks {listed(missing)}: {_remedy(arrays, source)}.')
+  unused = {source.table.theirs(name) for name in arrays.keys() - shapes.keys()}
+  if unused:
+    raise UserError(f'{where}: a PSPNet of this depth has no {listed(unused)}: give another file.')
+  for name, wanted in shapes.items():
+    if arrays[name].shape != wanted.shape:
+      raise UserError(
+        f'{where}: {source.table.theirs(name)}, our {name}, has shape {arrays[name].shape} where '
+        f'the other layers need {wanted.shape}: give an unchanged file.'
+      )
+
+
+def _count(pattern: str, names: Collection[str]) -> int:
+  """One more than the highest number that `pattern` finds."""
+  found = [re.match(pattern, name) for name in names]
+  return 1 + max((int(match[1]) for match in found if match), default=-1)
+
+
+def _remedy(arrays: Collection[str], source: Source) -> str:
+  backbone = any(name.startswith('backbone/') for name in arrays)
+  if source.name == 'mit' and not (backbone and 'classifier/conv/kernel' in arrays):
+    return 'give both files, as --input=ENCODER,DECODER'
+  return 'it is not a whole checkpoint, so download it again or give another'
