@@ -17,7 +17,7 @@ from jax import lax
 
 from benchmarks import work
 from benchmarks.timing import Program, alternate, summary
-from pspnet_jax import ops
+from pspnet_jax.ops.conv import conv
 
 COLUMNS = ('convolution', 'dilation', 'way', 'ms', 'of a plain one')
 Convolution = Callable[[jax.Array, jax.Array, int], jax.Array]
@@ -46,7 +46,7 @@ WAYS: dict[str, Convolution] = {
   'plain': lambda x, kernel, _: dilated(x, kernel, 1),
   'dilated': dilated,
   'space-to-batch': space_to_batch,
-  'pspnet_jax': lambda x, kernel, dilation: ops.conv(x, kernel, dilation=dilation),
+  'pspnet_jax': lambda x, kernel, dilation: conv(x, kernel, dilation=dilation),
 }
 
 

@@ -16,7 +16,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from pspnet_jax.config import files as settings
+from pspnet_jax.config import checks, files
+from pspnet_jax.config.defaults import defaults
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.runtime import compile_cache
 
@@ -88,19 +89,19 @@ def _parse(argv: Sequence[str], from_workdir: bool, has_workdir: bool) -> Sequen
   if has_workdir:
     flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are.', required=True)
   path, workdir = _value(argv, 'config'), _value(argv, 'workdir')
-  saved = Path(workdir or '.') / settings.SAVED_AS
+  saved = Path(workdir or '.') / files.SAVED_AS
   if path is not None:
-    config = settings.load(path)
+    config = files.load(path)
   elif from_workdir and has_workdir and workdir is not None and saved.is_file():
-    config = settings.load_saved(saved)
+    config = files.load_saved(saved)
   else:
-    config = settings.defaults()
+    config = defaults()
   rest = list(_without(argv, 'config'))
   for argument in rest[1:]:
     if argument.startswith(('--config.', '-config.')):
       _check_override(config, argument)
   try:
-    config_flags.DEFINE_config_dict('config', config, 'Settings; see settings.py.', sys_argv=rest)
+    config_flags.DEFINE_config_dict('config', config, 'Settings.', sys_argv=rest)
     for name in ('workdir', 'config') if has_workdir else ('config',):  # shown by --help
       FLAGS.register_key_flag_for_module(argv[0], FLAGS[name])
     left = _parse_flags(rest)
@@ -108,7 +109,7 @@ def _parse(argv: Sequence[str], from_workdir: bool, has_workdir: bool) -> Sequen
     if isinstance(e, UserError):
       raise
     raise UserError(f'a --config.KEY=VALUE is of the wrong type: {str(e).splitlines()[0]}') from e
-  settings.check_values(FLAGS.config)
+  checks.check_values(FLAGS.config)
   return left
 
 
@@ -152,11 +153,11 @@ def _check_override(config: ml_collections.ConfigDict, argument: str) -> None:
   *parents, key = argument.partition('=')[0].lstrip('-').split('.')[1:]
   node = config
   for parent in parents:
-    settings.check_key(node, parent, argument)
+    files.check_key(node, parent, argument)
     node = node[parent]
     if not isinstance(node, ml_collections.ConfigDict):
       raise UserError(f'{argument}: {parent} has no keys of its own.')
-  settings.check_key(node, key, argument)
+  files.check_key(node, key, argument)
 
 
 def _unraisable(args: Any) -> None:
@@ -180,3 +181,20 @@ def which_checkpoint(value: str) -> Which:
   if value not in ('best', 'latest'):
     raise UserError(f"--checkpoint={value}: give 'best', 'latest' or the number of a step.")
   return cast('Which', value)
+
+
+_SIZES = ('batch_size', 'canvas_mb')
+_PREDICTION_KEYS = (*checks.PROTOCOL_KEYS, *_SIZES)  # of config.eval
+
+
+def protocol_options() -> dict[str, Any]:
+  """What --config.eval.KEY=VALUE flags change; UserError for keys that do not affect prediction."""
+  given = {}
+  for key, value in overrides().items():
+    group, _, name = key.partition('.')
+    if group != 'eval' or name not in _PREDICTION_KEYS:
+      known = ', '.join(f'--config.eval.{name}' for name in _PREDICTION_KEYS)
+      raise UserError(f'--config.{key} does not bear on prediction: it knows {known}.')
+    given[name] = value
+  options = {name: given[name] for name in _SIZES if name in given}
+  return options | checks.protocol_changes(given)

@@ -16,9 +16,7 @@ from absl import flags
 from pspnet_jax import cli
 from pspnet_jax.data.classes import read_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.errors import UserError
 from pspnet_jax.weights import importing
-from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign import recognise
 
 
@@ -36,7 +34,7 @@ def convert(
   Raises:
     UserError: for whatever the user can mend; nothing is written then.
   """
-  check_is_new(output)
+  importing.check_is_new(output)
   converted = importing.convert(
     paths,
     source=source,
@@ -44,24 +42,7 @@ def convert(
     output_stride=output_stride,
     classes=None if class_names is None else _classes(class_names),
   )
-  write(converted, output)
-
-
-def check_is_new(output: Path) -> None:
-  """Raises UserError if the folder has checkpoints: they are never written over."""
-  if (output / 'checkpoints').exists():
-    raise UserError(f'{output} holds checkpoints already: name another folder with --output.')
-
-
-def write(converted: importing.Converted, output: Path) -> None:
-  """Says what it is and makes it checkpoint 0 of the new folder `output`."""
-  print(converted.describe())
-  checkpoints = Checkpoints(output)
-  items = {'params': converted.params, 'batch_stats': converted.batch_stats}
-  checkpoints.save(0, items, converted.card)
-  checkpoints.close()
-  print(f'Written to {output}: predict with --workdir={output}, or train from it with')
-  print(f'--config.init_from={output}.')
+  importing.write(converted, output)
 
 
 def _classes(path: Path) -> DatasetSpec:

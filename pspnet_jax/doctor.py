@@ -22,7 +22,7 @@ from pspnet_jax import cli
 from pspnet_jax.checkup import report as checkup
 from pspnet_jax.checkup.diagnosis import Finding, Surveyed, diagnose
 from pspnet_jax.checkup.survey import Fault, examine
-from pspnet_jax.config import build as from_config
+from pspnet_jax.config import build
 from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import Source
@@ -78,7 +78,7 @@ def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Fi
   errors: list[tuple[str, UserError]] = []
   for split in ('train', 'val'):
     try:
-      sources[split] = from_config.open_split(config, split, lenient=True)
+      sources[split] = build.open_split(config, split, lenient=True)
     except UserError as e:
       errors.append((split, e))
   if not sources:

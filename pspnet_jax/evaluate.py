@@ -18,8 +18,7 @@ import ml_collections
 from absl import flags
 
 from pspnet_jax import cli
-from pspnet_jax.config import build as from_config
-from pspnet_jax.config import files as settings
+from pspnet_jax.config import build, checks
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation import result_files as evaluation_files
 from pspnet_jax.evaluation import scoring as evaluation
@@ -54,7 +53,7 @@ def evaluate(
   step = checkpoints.step(which)
   card = checkpoints.card(step)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**(changes or {})))
-  source = from_config.open_split(config, 'val')
+  source = build.open_split(config, 'val')
   theirs, ours = card.spec.class_names, source.spec.class_names
   # Converted weights may name the same classes in other words.
   if len(theirs) != len(ours) or (card.source is None and theirs != ours):
@@ -65,7 +64,7 @@ def evaluate(
   network = card.build_network()
   params, batch_stats = checkpoints.weights(network, step)
   checkpoints.close()
-  inference = from_config.make_inference(config, network, card)
+  inference = build.make_inference(config, network, card)
 
   folder = workdir / 'evaluation'
   title = f'step {step} of {workdir}, {len(source):,} images'
@@ -126,7 +125,7 @@ def evaluate(
 
 def main(config: ml_collections.ConfigDict) -> None:
   given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
-  changes = settings.protocol_changes(given)
+  changes = checks.protocol_changes(given)
   evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint), changes)
 
 

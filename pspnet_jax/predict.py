@@ -18,12 +18,11 @@ import numpy as np
 from absl import flags
 
 from pspnet_jax import cli, predictor
-from pspnet_jax.config import files as settings
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import list_images
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import cannot_write
 from pspnet_jax.pictures import labels as visualize
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.weights.checkpoints import Which
@@ -90,23 +89,6 @@ def _write(
     visualize.write_image(output / 'overlays' / target, picture)
 
 
-_SIZES = ('batch_size', 'canvas_mb')
-_KEYS = (*settings.PROTOCOL_KEYS, *_SIZES)  # of config.eval
-
-
-def protocol_options() -> dict[str, Any]:
-  """What --config.eval.KEY=VALUE flags change; UserError for keys without bearing."""
-  given = {}
-  for key, value in cli.overrides().items():
-    group, _, name = key.partition('.')
-    if group != 'eval' or name not in _KEYS:
-      known = ', '.join(f'--config.eval.{name}' for name in _KEYS)
-      raise UserError(f'--config.{key} does not bear on prediction: it knows {known}.')
-    given[name] = value
-  options = {name: given[name] for name in _SIZES if name in given}
-  return options | settings.protocol_changes(given)
-
-
 def main(config: ml_collections.ConfigDict) -> None:
   del config  # the checkpoint's card says all; only what is overridden counts
   predict(
@@ -115,7 +97,7 @@ def main(config: ml_collections.ConfigDict) -> None:
     Path(FLAGS.output),
     which=cli.which_checkpoint(FLAGS.checkpoint),
     overlays=FLAGS.overlays,
-    **protocol_options(),
+    **cli.protocol_options(),
   )
 
 

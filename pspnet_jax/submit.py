@@ -17,7 +17,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from pspnet_jax import cli, predict, predictor
+from pspnet_jax import cli, predictor
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.loader import in_order
 from pspnet_jax.errors import UserError
@@ -114,7 +114,7 @@ def main(config: ml_collections.ConfigDict) -> None:
     allow_partial=FLAGS.allow_partial,
     competition=FLAGS.competition,
     which=cli.which_checkpoint(FLAGS.checkpoint),
-    **predict.protocol_options(),
+    **cli.protocol_options(),
   )
 
 

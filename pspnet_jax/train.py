@@ -24,7 +24,7 @@ from absl import flags
 from clu import parameter_overview
 
 from pspnet_jax import cli
-from pspnet_jax.config import build as from_config
+from pspnet_jax.config import build, files
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import Example, Source
 from pspnet_jax.data.tolerant import Tolerant
@@ -55,15 +55,15 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   parallel.check_batch_size(c.batch_size, mesh, c.accumulation_steps)
 
   # Data first: most mistakes are there, and they show at once.
-  train_source, val_source = (from_config.open_split(c, split) for split in ('train', 'val'))
+  train_source, val_source = (build.open_split(c, split) for split in ('train', 'val'))
   tolerant = Tolerant(train_source) if c.data_errors == 'skip' else None
-  augment = from_config.make_augment(c)
-  card = from_config.make_card(c, train_source.spec)
+  augment = build.make_augment(c)
+  card = build.make_card(c, train_source.spec)
   network = Network(**card.network)
-  schedule, tx = from_config.make_optimizer(c, network.param_shapes)
-  train_step = make_train_step(network, tx, **from_config.step_options(c))
+  schedule, tx = build.make_optimizer(c, network.param_shapes)
+  train_step = make_train_step(network, tx, **build.step_options(c))
   train_step = jax.jit(train_step, out_shardings=on_mesh, **jit_options(network))
-  inference = from_config.make_inference(c, network, card)
+  inference = build.make_inference(c, network, card)
 
   def new_state() -> TrainState:
     return TrainState.create(network, tx, seed=c.seed, ema_decay=c.ema_decay)
@@ -73,7 +73,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
   # The latest checkpoint if there is one, else a new network or the weights to start from.
   primary = jax.process_index() == 0
-  from_config.make_workdir(workdir)
+  files.make_workdir(workdir)
   checkpoints = Checkpoints(workdir)
   notes: list[str] = []
   if checkpoints.latest_step is None:
@@ -86,7 +86,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     step, items = checkpoints.restore(jax.eval_shape(new_state).items(), on_mesh)
     state = jax.device_put(TrainState.from_items(step, items), on_mesh)
   start_step = int(state.step)
-  changes = from_config.keep_config(c, workdir) if primary else []
+  changes = files.keep_config(c, workdir) if primary else []
   batches = train_batches(
     train_source if tolerant is None else tolerant,
     transform=augment,
@@ -96,7 +96,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     threads=c.threads or None,
-    choose=from_config.make_choice(c, train_source, workdir),
+    choose=build.make_choice(c, train_source, workdir),
   )
   with (
     contextlib.closing(batches),

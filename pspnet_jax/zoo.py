@@ -16,11 +16,11 @@ from pathlib import Path
 from absl import flags
 from rich.console import Console
 
-from pspnet_jax import cli, convert
+from pspnet_jax import cli
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.console import Cell, print_table, say
 from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import download, published
+from pspnet_jax.weights import download, importing, published
 
 
 def show(words: Sequence[str]) -> None:
@@ -75,8 +75,8 @@ def get(name: str, output: Path | None = None) -> None:
     print(f'--config.model.stem_channels={stem}')
     return
   output = output or Path(name)
-  convert.check_is_new(output)
-  convert.write(published.load(entry), output)
+  importing.check_is_new(output)
+  importing.write(published.load(entry), output)
 
 
 def _fits(entry: zoo.Entry, words: Sequence[str]) -> bool:

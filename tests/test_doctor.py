@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.config import files as settings
+from pspnet_jax.config import files
+from pspnet_jax.config.defaults import defaults
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.doctor import doctor
 from pspnet_jax.errors import UserError
@@ -18,7 +19,7 @@ CAMVID = Path(__file__).parents[2] / 'shared' / 'camvid'
 
 
 def config(root, **changes):
-  c = settings.defaults()
+  c = defaults()
   c.crop_size = (33, 33)
   c.data.root = str(root)
   c.update_from_flattened_dict({name.replace('__', '.'): value for name, value in changes.items()})
@@ -194,7 +195,7 @@ def camvid(tmp_path):
       target.mkdir(parents=True)
       for path in sorted((CAMVID / kind / split).iterdir())[::8]:
         shutil.copy(path, target)
-  c = settings.load(str(tiny.ROOT / 'configs' / 'camvid.py'))
+  c = files.load(str(tiny.ROOT / 'configs' / 'camvid.py'))
   c.data.root = str(tmp_path / 'camvid')
   return tmp_path / 'camvid', c
 

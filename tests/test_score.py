@@ -11,7 +11,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
 from pspnet_jax.score import score
 from tests import tiny
-from tests.official import fabricated
+from tests.evaluation.official import fabricated
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ml_collections
 
-from pspnet_jax.config import files as settings
+from pspnet_jax.config import files
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +37,7 @@ def config_file(folder: Path) -> Path:
 
 def config(folder: Path, **changes) -> ml_collections.ConfigDict:
   """The tiny config; changes are written a__b=value for a.b."""
-  c = settings.load(str(config_file(folder)))
+  c = files.load(str(config_file(folder)))
   c.update_from_flattened_dict({name.replace('__', '.'): value for name, value in changes.items()})
   return c
 

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from pspnet_jax.config import files as settings
+from pspnet_jax.config import checks
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
@@ -98,7 +98,7 @@ def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
     network={'num_classes': spec.num_classes, **config.model},
     spec=spec,
     crop_size=config.crop_size,
-    protocol=PLAIN.changed(**settings.protocol_changes(config.eval)),
+    protocol=PLAIN.changed(**checks.protocol_changes(config.eval)),
     mean=config.mean,
     std=config.std,
   )
@@ -129,49 +129,3 @@ def step_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The keyword arguments of `make_train_step` that are numbers."""
   names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
   return {name: config[name] for name in names} | config.loss.to_dict()
-
-
-def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
-  """Writes the config to the workdir.
-
-  Returns:
-    What differs from the config that was there, one phrase a key.
-
-  Raises:
-    UserError: if it cannot be written.
-  """
-  path = workdir / settings.SAVED_AS
-  changes = []
-  if path.is_file():
-    with contextlib.suppress(UserError):  # a damaged one is replaced
-      changes = _differences(settings.load_saved(path), config)
-  try:
-    settings.save(config, path)
-  except OSError as e:
-    raise cannot_write(workdir, e) from e
-  return changes
-
-
-def make_workdir(workdir: Path) -> None:
-  """Makes the folder; UserError if that cannot be done."""
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise cannot_write(workdir, e) from e
-
-
-def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:
-  before, after = _flat(old.to_dict()), _flat(new.to_dict())
-  names = sorted(before.keys() | after.keys())
-  return [
-    f'{name}: {before.get(name)} → {after.get(name)}'
-    for name in names
-    if before.get(name) != after.get(name)
-  ]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  flat: dict[str, Any] = {}
-  for key, value in tree.items():
-    flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, Mapping) else {prefix + key: value}
-  return flat

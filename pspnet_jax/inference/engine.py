@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pspnet_jax import ops
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
 from pspnet_jax.inference.views import Region, make_views, rounded, tiles
 from pspnet_jax.models.network import Arrays, Network, fold
+from pspnet_jax.ops.images import normalize
 from pspnet_jax.runtime import compiler_options, parallel
 
 _CANVAS_STEP = 128  # canvases are rounded up to multiples of this: few shapes for many image sizes
@@ -87,7 +87,7 @@ class Inference:
     @jax.jit(compiler_options=compiler_options.of_network(train=False))
     def run(params: Arrays, image: jax.Array) -> jax.Array:
       # float32 [N, h, w, 3] -> float32 [N, h, w, C]
-      image = ops.normalize(image, card.mean, card.std)
+      image = normalize(image, card.mean, card.std)
       outputs, _ = folded.apply(params, {}, image)
       logits = outputs['logits']
       return logits if self._softmax_last or sum_logits else jax.nn.softmax(logits)

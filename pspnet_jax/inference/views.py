@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pspnet_jax import ops
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Axis, Piece, Taps, matlab_taps, resize_image
+from pspnet_jax.ops.images import bilinear_taps
 
 Region = tuple[slice, slice]  # rows and columns of an image
 Placed = list[tuple[int, Piece]]  # where windows begin along an axis, and where their scores go
@@ -94,7 +94,7 @@ def _taps(scaled: int, size: int, card: Card) -> Taps:
     return matlab_taps(scaled, size)
   by_network = card.protocol.resize_back == 'network'
   align_corners = by_network and card.network.get('align_corners', True)
-  return ops.bilinear_taps(scaled, size, align_corners)
+  return bilinear_taps(scaled, size, align_corners)
 
 
 def tiles(size: tuple[int, int], piece: tuple[int, int], most: int) -> list[Region]:

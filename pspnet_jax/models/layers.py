@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from pspnet_jax import ops
+from pspnet_jax.ops.conv import conv
 
 DropoutKind = Literal['channel', 'element']
 Initializer = Callable[[jax.Array, tuple[int, ...]], jax.Array]
@@ -121,7 +121,7 @@ class Conv(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.kernel[...].astype(x.dtype)
-    x = ops.conv(x, kernel, stride=self.stride, dilation=self.dilation)
+    x = conv(x, kernel, stride=self.stride, dilation=self.dilation)
     return x if self.bias is None else x + self.bias[...].astype(x.dtype)
 
 

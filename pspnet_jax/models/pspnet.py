@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pspnet_jax import ops
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.layers import BatchNorm, Conv, ConvBN, DropoutKind, dropout, torch_uniform
 from pspnet_jax.models.resnet import ResNet
+from pspnet_jax.ops.conv import conv
+from pspnet_jax.ops.images import resize
+from pspnet_jax.ops.pool import adaptive_avg_pool, adaptive_max_pool
+from pspnet_jax.ops.pyramid_conv import conv3x3_of_upsampled
 
 
 class PyramidPooling(nnx.Module):
@@ -48,7 +51,7 @@ class PyramidPooling(nnx.Module):
 
   def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:
     """Feature map [N, h, w, C] to one grid [N, b, b, channels] a level, not yet upsampled."""
-    pool = ops.adaptive_avg_pool if self.pooling == 'avg' else ops.adaptive_max_pool
+    pool = adaptive_avg_pool if self.pooling == 'avg' else adaptive_max_pool
     grids = pool(x, self.bins)
     if self.reductions is None:
       return grids
@@ -83,10 +86,10 @@ class SplitBottleneck(nnx.Module):
 
   def __call__(self, x: jax.Array, grids: Sequence[jax.Array], *, train: bool) -> jax.Array:
     _, height, width, _ = x.shape
-    y = ops.conv(x, self.kernel[...].astype(x.dtype))  # [N, h, w, O]
+    y = conv(x, self.kernel[...].astype(x.dtype))  # [N, h, w, O]
     if grids:
       kernels = [k[...].astype(x.dtype) for k in self.level_kernels]
-      levels = ops.conv3x3_of_upsampled(
+      levels = conv3x3_of_upsampled(
         grids, kernels, (height, width), align_corners=self.align_corners
       )
       y = (y + levels).astype(x.dtype)
@@ -151,7 +154,7 @@ class PSPNet(nnx.Module):
     aux_head: whether an auxiliary classifier is built.
     aux_channels: channels of its 3×3 convolution.
     dropout_rate, dropout_kind: before both classifiers; see `layers.dropout`.
-    align_corners: rule of every bilinear resize; see `ops.bilinear_matrix`.
+    align_corners: rule of every bilinear resize; see `bilinear_matrix`.
     dtype: of the computation; parameters, statistics and logits are float32 (or wider).
     rngs: source of initial values.
 
@@ -254,6 +257,6 @@ class PSPNet(nnx.Module):
     if not upsample:
       return logits
     return {
-      name: ops.resize(x, (height, width), align_corners=self.align_corners)
+      name: resize(x, (height, width), align_corners=self.align_corners)
       for name, x in logits.items()
     }

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from pspnet_jax import ops
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.layers import ConvBN
+from pspnet_jax.ops.conv import computed_once
+from pspnet_jax.ops.pool import max_pool
 
 # Depth -> whether blocks are bottlenecks, and blocks a stage. 269: the PSPNet paper gives no
 # counts; these are timm's. 10 is one basic block a stage, for small experiments.
@@ -52,7 +53,7 @@ class BasicBlock(nnx.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     y = self.conv2(self.conv1(x, train=train), train=train)
     shortcut = x if self.projection is None else self.projection(x, train=train)
-    return ops.stored(jax.nn.relu(y + shortcut))
+    return computed_once(jax.nn.relu(y + shortcut))
 
 
 class Bottleneck(nnx.Module):
@@ -86,7 +87,7 @@ class Bottleneck(nnx.Module):
     y = self.conv2(self.conv1(x, train=train), train=train)
     y = self.conv3(y, train=train)
     shortcut = x if self.projection is None else self.projection(x, train=train)
-    return ops.stored(jax.nn.relu(y + shortcut))
+    return computed_once(jax.nn.relu(y + shortcut))
 
 
 class Stem(nnx.Module):
@@ -104,7 +105,7 @@ class Stem(nnx.Module):
     x = image
     for conv in self.convs:
       x = conv(x, train=train)  # [N, H/2, W/2, channels]
-    return ops.max_pool(x)  # [N, H/4, W/4, channels[-1]]
+    return max_pool(x)  # [N, H/4, W/4, channels[-1]]
 
 
 @nnx.jit(static_argnames=('train', 'remat'))

@@ -10,7 +10,7 @@ import jax
 def of_network(*, train: bool, dtype: str = 'float32') -> dict[str, str]:
   """For `jax.jit` of the network, computed in `dtype`; accelerators need none.
 
-  XLA on CPU would undo `ops.stored` and `remat`. Its order of operations is for many cores at a
+  XLA on CPU would undo `computed_once` and `remat`. Its order of operations is for many cores at a
   time; that which saves memory is as fast, as each operation keeps all cores busy, and inference
   needs a third of it. A training step needs three quarters, but finding the order takes time: a
   quarter of a minute more to compile a PSPNet-269's.

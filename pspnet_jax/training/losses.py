@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pspnet_jax import ops
 from pspnet_jax.data.spec import IGNORE_LABEL
+from pspnet_jax.ops.images import bilinear_matrix, resize, times_rows
 
 
 def count_valid(label: jax.Array) -> jax.Array:
@@ -58,17 +58,17 @@ def pixel_losses_of_upsampled(
   The logits of all pixels are never there at once, nor for the gradient, which computes them again.
   """
   height, width = label.shape[1:]
-  x = ops.resize(logits, (logits.shape[1], width), align_corners=align_corners)  # [N, h, W, C]
+  x = resize(logits, (logits.shape[1], width), align_corners=align_corners)  # [N, h, W, C]
   count = -(-height // rows)
   padding = count * rows - height  # rows of ignored pixels
-  matrix = ops.bilinear_matrix(x.shape[1], height, align_corners).astype(x.dtype)
+  matrix = bilinear_matrix(x.shape[1], height, align_corners).astype(x.dtype)
   matrix = np.pad(matrix, ((0, padding), (0, 0))).reshape(count, rows, -1)
   padded = jnp.pad(label, ((0, 0), (0, padding), (0, 0)), constant_values=IGNORE_LABEL)
   labels = padded.reshape(-1, count, rows, width).swapaxes(0, 1)  # [count, N, rows, W]
 
   @jax.checkpoint
   def chunk(x: jax.Array, matrix: jax.Array, label: jax.Array) -> jax.Array:
-    return pixel_losses(ops.times_rows(matrix, x), label)
+    return pixel_losses(times_rows(matrix, x), label)
 
   losses = jax.lax.map(lambda inputs: chunk(x, *inputs), (jnp.asarray(matrix), labels))
   return losses.swapaxes(0, 1).reshape(-1, count * rows, width)[:, :height]

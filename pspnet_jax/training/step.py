@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pspnet_jax import ops
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.metrics import Average, Confusion
 from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.ops.images import normalize, resize
 from pspnet_jax.runtime import compiler_options
 from pspnet_jax.training import optim
 from pspnet_jax.training.losses import (
@@ -151,13 +151,13 @@ def make_train_step(
 
   def sampled(logits: jax.Array, height: int, width: int) -> jax.Array:
     if chunk_rows:
-      return ops.resize(logits, (height, width), align_corners=align_corners, every=SAMPLING)
+      return resize(logits, (height, width), align_corners=align_corners, every=SAMPLING)
     return logits[:, ::SAMPLING, ::SAMPLING]
 
   def loss_fn(
     params: Arrays, batch_stats: Arrays, batch: Batch, divisor: jax.Array, key: jax.Array
   ) -> tuple[jax.Array, tuple[Arrays, Measured]]:
-    image = ops.normalize(batch['image'], mean, std)  # [N, H, W, 3]
+    image = normalize(batch['image'], mean, std)  # [N, H, W, 3]
     outputs, batch_stats = network.apply(
       params, batch_stats, image, train=True, key=key, upsample=not chunk_rows
     )

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from pspnet_jax.config import files
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.prepared import SPECS, SPLITS
@@ -121,10 +122,9 @@ def test_without_tensorflow_datasets_the_extra_is_named(data_dir, monkeypatch):
 
 
 def test_the_doctor_reads_prepared_data(data_dir):
-  from pspnet_jax.config import files as settings
   from pspnet_jax.doctor import doctor
 
-  c = settings.load(str(tiny.ROOT / 'configs' / 'ade20k_pspnet50.py'))
+  c = files.load(str(tiny.ROOT / 'configs' / 'ade20k_pspnet50.py'))
   c.data.data_dir, c.crop_size = str(data_dir), (9, 9)
   findings = doctor(c, data_dir / 'report')
   assert {f.level for f in findings} <= {'warning'}  # of 150 classes, some occur nowhere

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import COMPILE_FAST, TINY
-from torch_pspnet import random_arrays
 
 from pspnet_jax.models.network import Network, fold
+from tests.conftest import COMPILE_FAST, TINY
+from tests.torch_pspnet import random_arrays
 
 OPTIONS = {
   'bottlenecks': {'depth': 50},

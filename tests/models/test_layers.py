@@ -5,9 +5,9 @@ import pytest
 import torch
 from flax import nnx
 from torch import nn
-from torch_pspnet import nchw, nhwc
 
 from pspnet_jax.models.layers import BatchNorm, Conv, dropout, kaiming_fan_out, torch_uniform
+from tests.torch_pspnet import nchw, nhwc
 
 CHANNELS = 5
 

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import COMPILE_FAST as FAST
-from torch_pspnet import random_arrays, torch_name
 
 from pspnet_jax.models.network import Network
+from tests.conftest import COMPILE_FAST as FAST
+from tests.torch_pspnet import random_arrays, torch_name
 
 
 def count(network: Network) -> int:

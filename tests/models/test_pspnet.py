@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from conftest import COMPILE_FAST, TINY
-from torch_pspnet import (
+
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Network
+from pspnet_jax.training.losses import cross_entropy
+from tests.conftest import COMPILE_FAST, TINY
+from tests.torch_pspnet import (
   TorchPSPNet,
   from_torch,
   keep_biased_variance,
@@ -15,10 +19,6 @@ from torch_pspnet import (
   nhwc,
   random_arrays,
 )
-
-from pspnet_jax.errors import UserError
-from pspnet_jax.models.network import Network
-from pspnet_jax.training.losses import cross_entropy
 
 CLASSES = 5
 DEEP = dict(TINY, depth=50)  # bottleneck blocks, several a stage

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import TINY
-from torch_pspnet import TorchPSPNet
+
+from tests.conftest import TINY
+from tests.torch_pspnet import TorchPSPNet
 
 CLASSES = 5
 NARROW = dict(TINY, depth=50)

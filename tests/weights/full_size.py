@@ -23,8 +23,8 @@ import jax
 import numpy as np
 import torch
 
-from pspnet_jax import ops
 from pspnet_jax.models.network import Network
+from pspnet_jax.ops.images import normalize
 from pspnet_jax.weights import exporting, importing
 from tests.weights import authors, foreign_caffe
 
@@ -137,7 +137,7 @@ def compare(
         {name: x.astype(dtype) for name, x in part.items()}
         for part in (converted.params, converted.batch_stats)
       )
-      x = ops.normalize(image[None].astype(dtype), card.mean, card.std, dtype)
+      x = normalize(image[None].astype(dtype), card.mean, card.std, dtype)
       run = timed(f'compile {dtype}', jax.jit(network.apply).lower(params, batch_stats, x).compile)
       outputs, _ = timed(f'ours {dtype}', run, params, batch_stats, x)
       ours = np.asarray(outputs['logits'][0])

@@ -7,15 +7,15 @@ import jax
 import numpy as np
 import pytest
 import torch
-from conftest import COMPILE_FAST, TINY
-from torch_pspnet import from_torch, nchw, nhwc
 
-from pspnet_jax import ops
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
+from pspnet_jax.ops.images import normalize
 from pspnet_jax.weights import exporting, importing
 from pspnet_jax.weights.foreign import caffe
+from tests.conftest import COMPILE_FAST, TINY
+from tests.torch_pspnet import from_torch, nchw, nhwc
 from tests.weights import authors, foreign, foreign_caffe
 from tests.weights.foreign import CLASSES, MMSEG, NARROW
 
@@ -45,7 +45,7 @@ def logits(converted, image, dtype='float32', **changes):
       {name: x.astype(dtype) for name, x in part.items()}
       for part in (converted.params, converted.batch_stats)
     )
-    x = ops.normalize(image[None].astype(dtype), card.mean, card.std, dtype)
+    x = normalize(image[None].astype(dtype), card.mean, card.std, dtype)
     run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
     return np.asarray(run(params, batch_stats, x)[0]['logits'][0])
 

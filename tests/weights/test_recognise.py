@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from conftest import TINY
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights import importing
+from tests.conftest import TINY
 from tests.weights import foreign
 from tests.weights.test_importing import save, semseg_file
 

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 
 import pspnet_jax
 from pspnet_jax import zoo as command
@@ -27,6 +26,7 @@ from pspnet_jax.weights import download, published
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign.origin import network_conventions
 from tests import tiny
+from tests.conftest import TINY
 from tests.weights import foreign
 from tests.weights.file_server import serve
 from tests.weights.test_importing import draw, error, logits, torch_logits
@@ -277,7 +277,7 @@ def test_a_run_starts_from_a_name(names):
 def run(names, tmp_path, monkeypatch):
   """`python -m pspnet_jax.zoo WORDS` where only `names` are known."""
   script = (
-    'import runpy, sys; from pspnet_jax.weights import zoo; Entry = zoo.Entry; '
+    'import runpy, sys; from pspnet_jax.weights import catalogue as zoo; Entry = zoo.Entry; '
     f'zoo.entries = lambda: {names!r}; runpy.run_module("pspnet_jax.zoo", run_name="__main__")'
   )
   monkeypatch.setenv('PYTHONPATH', str(tiny.ROOT))

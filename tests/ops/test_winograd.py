@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from pspnet_jax import ops
 from pspnet_jax.ops import winograd
+from pspnet_jax.ops.conv import computed_once, conv
 from pspnet_jax.runtime import compiler_options
 
 # Whole tiles, parts of tiles, less than one; sides of both kinds.
@@ -99,7 +99,7 @@ def test_a_wide_convolution_on_cpu_takes_it(stride, direct_ones, monkeypatch):
   )
 
   def count(name):
-    program = jax.make_jaxpr(lambda x, k: ops.conv(x, k, stride=stride))(*shapes)
+    program = jax.make_jaxpr(lambda x, k: conv(x, k, stride=stride))(*shapes)
     return str(program).count(name)
 
   assert count('conv_general_dilated') == direct_ones
@@ -124,4 +124,4 @@ def test_what_is_stored_is_computed_once():
     )
     return jitted.lower(x, kernels).compile().as_text().count(' maximum(')
 
-  assert additions(ops.stored) <= 8 < additions(lambda x: x)
+  assert additions(computed_once) <= 8 < additions(lambda x: x)

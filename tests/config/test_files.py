@@ -6,8 +6,8 @@ import json
 import ml_collections
 import pytest
 
-from pspnet_jax.config import build as from_config
-from pspnet_jax.config import files as settings
+from pspnet_jax.config import build, checks, files
+from pspnet_jax.config.defaults import defaults
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.pspnet import PSPNet
@@ -24,7 +24,7 @@ def write(tmp_path, body):
 
 
 def test_defaults_name_every_argument_of_what_they_configure():
-  c = settings.defaults()
+  c = defaults()
   network = set(inspect.signature(PSPNet.__init__).parameters) - {'self', 'num_classes', 'rngs'}
   assert set(c.model) == network
   assert set(c.augment) == set(inspect.signature(Augment).parameters) - {'crop_size', 'mean'}
@@ -39,7 +39,7 @@ def test_defaults_name_every_argument_of_what_they_configure():
 
 
 def test_defaults_of_the_network_are_those_of_the_constructor():
-  c = settings.defaults()
+  c = defaults()
   parameters = inspect.signature(PSPNet.__init__).parameters
   for name, value in c.model.items():
     if name not in ('depth', 'dtype'):
@@ -50,7 +50,7 @@ def test_a_file_changes_defaults_and_takes_an_argument(tmp_path):
   path = write(
     tmp_path, 'ml_collections.ConfigDict({"model": {"width": 7}, "data": {"root": arg}})'
   )
-  c = settings.load(f'{path}:here')
+  c = files.load(f'{path}:here')
   assert (c.model.width, c.model.depth, c.data.root) == (7, 50, 'here')
 
 
@@ -70,34 +70,34 @@ def test_a_file_changes_defaults_and_takes_an_argument(tmp_path):
 )
 def test_what_does_not_fit_is_named(tmp_path, body, message):
   with pytest.raises(UserError, match=message.replace('?', r'\?')):
-    settings.load(write(tmp_path, body))
+    files.load(write(tmp_path, body))
 
 
 def test_a_file_without_get_config_is_named(tmp_path):
   (tmp_path / 'c.py').write_text('x = 1\n')
   with pytest.raises(UserError, match=r'does not give a config: AttributeError'):
-    settings.load(str(tmp_path / 'c.py'))
+    files.load(str(tmp_path / 'c.py'))
 
 
 def test_what_is_saved_comes_back_equal(tmp_path):
   c = tiny.config(tmp_path)
-  settings.save(c, tmp_path / 'config.json')
-  assert settings.load_saved(tmp_path / 'config.json').to_dict() == c.to_dict()
+  files.save(c, tmp_path / 'config.json')
+  assert files.load_saved(tmp_path / 'config.json').to_dict() == c.to_dict()
 
 
 def test_a_damaged_saved_config_is_named(tmp_path):
   (tmp_path / 'config.json').write_text('{')
   with pytest.raises(UserError, match=r'config\.json'):
-    settings.load_saved(tmp_path / 'config.json')
+    files.load_saved(tmp_path / 'config.json')
 
 
 @pytest.mark.parametrize('path', sorted((tiny.ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
 def test_configs_of_the_project_load_and_build(path):
-  c = settings.load(str(path))
-  from_config.make_augment(c)
+  c = files.load(str(path))
+  build.make_augment(c)
   assert f'--config=configs/{path.name}' in path.read_text()
   assert isinstance(c, ml_collections.ConfigDict)
-  settings.check_values(c)
+  checks.check_values(c)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_configs_of_the_project_load_and_build(path):
 )
 def test_configs_of_published_data_follow_semseg(name, steps, images, epochs, side):
   path = tiny.ROOT / 'configs' / f'{name}.py'
-  c = settings.load(f'{path}:101')
-  assert (c.model.depth, settings.load(str(path)).model.depth) == (101, 50)
+  c = files.load(f'{path}:101')
+  assert (c.model.depth, files.load(str(path)).model.depth) == (101, 50)
   assert c.total_steps == steps == images // c.batch_size * epochs
   assert c.crop_size == (side, side)
 
@@ -124,13 +124,13 @@ def test_configs_of_published_data_follow_semseg(name, steps, images, epochs, si
   ],
 )
 def test_configs_of_published_data_say_how_to_get_them(config, tmp_path):
-  c = settings.load(str(tiny.ROOT / 'configs' / config))
+  c = files.load(str(tiny.ROOT / 'configs' / config))
   c.data.data_dir = str(tmp_path)
   for split in ('train', 'val'):
     with pytest.raises(
       UserError, match=rf'pspnet_jax\.prepare --dataset=\w+ --data_dir={tmp_path}'
     ):
-      from_config.open_split(c, split)
+      build.open_split(c, split)
 
 
 @pytest.mark.parametrize(
@@ -159,21 +159,21 @@ def test_configs_of_published_data_say_how_to_get_them(config, tmp_path):
   ],
 )
 def test_values_that_would_fail_later_fail_at_once(key, value):
-  c = settings.defaults()
+  c = defaults()
   c.update_from_flattened_dict({key: value})
   with pytest.raises(UserError, match=f'config.{key} is'):
-    settings.check_values(c)
+    checks.check_values(c)
 
 
 def test_defaults_are_sound():
-  settings.check_values(settings.defaults())
+  checks.check_values(defaults())
 
 
 def test_keys_that_have_gone_since_a_config_was_saved_are_left_out(tmp_path):
-  c = settings.defaults().to_dict()
+  c = defaults().to_dict()
   c['gone'], c['model']['gone'], c['data']['train']['list_file'] = 1, 2, None
   (tmp_path / 'config.json').write_text(json.dumps(c))
-  saved = settings.load_saved(tmp_path / 'config.json')
+  saved = files.load_saved(tmp_path / 'config.json')
   assert 'gone' not in saved and 'gone' not in saved.model
   saved.data.train.list_file = 'a.txt'  # None is a field that can still be set
 
@@ -190,8 +190,8 @@ def test_keys_that_have_gone_since_a_config_was_saved_are_left_out(tmp_path):
   ],
 )
 def test_a_bad_protocol_is_refused_before_the_run(key, value, says):
-  c = settings.defaults()
+  c = defaults()
   c.eval.protocol = 'caffe'
   c.eval[key] = value
   with pytest.raises(UserError, match=says):
-    settings.check_values(c)
+    checks.check_values(c)

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 
-from pspnet_jax.config import files as settings
+from pspnet_jax.config import files
 from pspnet_jax.convert import convert
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
@@ -16,6 +15,7 @@ from pspnet_jax.training.init_from import start_from
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.importing import read_weights
 from tests import tiny
+from tests.conftest import TINY
 from tests.weights import foreign
 
 
@@ -108,7 +108,7 @@ def test_a_run_starts_from_a_conversion_and_goes_on_from_its_own(file, tmp_path)
   before, after = (weights(tmp_path / folder)[name] for folder in ('converted', 'run'))
   np.testing.assert_allclose(before, after, atol=1e-6)
 
-  config = settings.load_saved(tmp_path / 'run' / 'config.json')
+  config = files.load_saved(tmp_path / 'run' / 'config.json')
   config.init_from = str(tmp_path / 'gone')  # of no interest any more
   train(config, tmp_path / 'run')
   with pytest.raises(UserError, match=r'holds weights without an optimiser: .*init_from'):

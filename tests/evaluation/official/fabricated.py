@@ -3,7 +3,7 @@
 With cityscapesScripts at hand this writes the golden values beside it:
 
   pip install --no-deps cityscapesscripts pyquaternion
-  python -m tests.official.fabricated
+  python -m tests.evaluation.official.fabricated
 """
 
 from __future__ import annotations

@@ -2,14 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import COMPILE_FAST, TINY
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from pspnet_jax import ops
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
+from pspnet_jax.ops.images import normalize
 from pspnet_jax.training import optim
 from pspnet_jax.training.losses import count_valid, pixel_losses, sum_losses
 from pspnet_jax.training.step import (
@@ -19,6 +18,7 @@ from pspnet_jax.training.step import (
   jit_options,
   make_train_step,
 )
+from tests.conftest import COMPILE_FAST, TINY
 
 CLASSES, SEED = 4, 3
 PIXELS = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
@@ -152,7 +152,7 @@ def test_accumulation_matches_a_loop_by_hand(x64):
 
   total, stats = None, state.batch_stats
   for i in range(2):
-    image = ops.normalize(batch['image'][i::2], IMAGENET_MEAN, IMAGENET_STD)
+    image = normalize(batch['image'][i::2], IMAGENET_MEAN, IMAGENET_STD)
     gradients, stats = part(stats, image, batch['label'][i::2], jax.random.fold_in(key, i))
     total = gradients if total is None else jax.tree.map(jnp.add, total, gradients)
   assert error(ours.opt_state[1].trace, total) < 1e-11

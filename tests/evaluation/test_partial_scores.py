@@ -11,7 +11,7 @@ from pspnet_jax.evaluation import scoring as evaluation
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.protocol import Protocol
-from tests.test_inference import CLASSES, Source, images, model  # noqa: F401
+from tests.inference.test_engine import CLASSES, Source, images, model  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures('one_device')
 QUESTION = {'step': 3}

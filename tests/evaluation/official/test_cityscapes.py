@@ -10,7 +10,7 @@ from pspnet_jax.evaluation.official import cityscapes
 from pspnet_jax.evaluation.official import counting as files
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
 from pspnet_jax.evaluation.official.counts import Counts, count_pixels
-from tests.official import fabricated
+from tests.evaluation.official import fabricated
 
 CITYSCAPES = BENCHMARKS['cityscapes']
 

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch_pspnet import nchw, nhwc
 
-from pspnet_jax import ops
+from pspnet_jax.ops.conv import conv
+from pspnet_jax.ops.images import normalize, resize
+from pspnet_jax.ops.pool import adaptive_avg_pool, adaptive_max_pool, max_pool
+from pspnet_jax.ops.pyramid_conv import conv3x3_of_upsampled
+from tests.torch_pspnet import nchw, nhwc
 
 RULES = pytest.mark.parametrize('align_corners', [True, False])
 BINS = (1, 2, 3, 6)
@@ -51,7 +54,7 @@ def precision(dtype):
 def test_resize_matches_torch(size_in, size_out, align_corners, dtype):
   x = draw(2, *size_in, 3, dtype=dtype)
   with precision(dtype):
-    ours = jax.jit(lambda x: ops.resize(x, size_out, align_corners=align_corners))(x)
+    ours = jax.jit(lambda x: resize(x, size_out, align_corners=align_corners))(x)
     assert ours.dtype == dtype
   kwargs = {'size': size_out, 'mode': 'bilinear', 'align_corners': align_corners}
   # torch rounds its sampling positions, up to 61 pixels, to the dtype: 4e-6 pixels in float32.
@@ -63,7 +66,7 @@ def test_resize_matches_torch(size_in, size_out, align_corners, dtype):
 @pytest.mark.parametrize('kind', ['avg', 'max'])
 def test_adaptive_pooling_matches_torch(kind, size, dtype):
   x = draw(2, *size, 5, dtype=dtype)
-  pool = {'avg': ops.adaptive_avg_pool, 'max': ops.adaptive_max_pool}[kind]
+  pool = {'avg': adaptive_avg_pool, 'max': adaptive_max_pool}[kind]
   theirs = {'avg': F.adaptive_avg_pool2d, 'max': F.adaptive_max_pool2d}[kind]
   with precision(dtype):
     levels = jax.jit(lambda x: pool(x, BINS))(x)
@@ -77,7 +80,7 @@ def test_adaptive_pooling_matches_torch(kind, size, dtype):
 def test_adaptive_pooling_gradients_match_torch(kind, x64):
   x = draw(2, 7, 9, 3)
   weights = [draw(2, b, b, 3, seed=b) for b in BINS]
-  pool = {'avg': ops.adaptive_avg_pool, 'max': ops.adaptive_max_pool}[kind]
+  pool = {'avg': adaptive_avg_pool, 'max': adaptive_max_pool}[kind]
   theirs = {'avg': F.adaptive_avg_pool2d, 'max': F.adaptive_max_pool2d}[kind]
 
   def loss(x):
@@ -90,8 +93,8 @@ def test_adaptive_pooling_gradients_match_torch(kind, x64):
 
 def test_adaptive_avg_pool_of_bfloat16_rounds_only_the_result():
   x = jnp.asarray(draw(2, 61, 45, 4) + 3, jnp.bfloat16)
-  exact = ops.adaptive_avg_pool(x.astype(jnp.float32), BINS)
-  for level, reference in zip(ops.adaptive_avg_pool(x, BINS), exact, strict=True):
+  exact = adaptive_avg_pool(x.astype(jnp.float32), BINS)
+  for level, reference in zip(adaptive_avg_pool(x, BINS), exact, strict=True):
     assert level.dtype == jnp.bfloat16
     np.testing.assert_allclose(level.astype(jnp.float32), reference, rtol=2**-8)
 
@@ -101,14 +104,14 @@ def test_adaptive_avg_pool_of_bfloat16_rounds_only_the_result():
 def test_max_pool_matches_torch(size, dtype):
   x = jnp.asarray(draw(2, *size, 3), dtype)
   theirs = F.max_pool2d(nchw(np.asarray(x, np.float32)), 3, 2, 1)
-  np.testing.assert_array_equal(np.asarray(ops.max_pool(x), np.float32), nhwc(theirs))
+  np.testing.assert_array_equal(np.asarray(max_pool(x), np.float32), nhwc(theirs))
 
 
 def test_max_pool_gradient_goes_to_the_first_maximum(x64):
   x = np.round(draw(2, 9, 7, 3))  # many ties
   leaf = nchw(x).requires_grad_()
   (F.max_pool2d(leaf, 3, 2, 1) ** 2).sum().backward()
-  gradient = jax.grad(lambda x: (ops.max_pool(x) ** 2).sum())(x)
+  gradient = jax.grad(lambda x: (max_pool(x) ** 2).sum())(x)
   np.testing.assert_array_equal(gradient, nhwc(leaf.grad))
 
 
@@ -116,7 +119,7 @@ def test_max_pool_hides_no_nan():
   x = draw(1, 9, 9, 1)
   x[0, 4, 4] = np.nan
   expected = np.isnan(nhwc(F.max_pool2d(nchw(x), 3, 2, 1)))
-  np.testing.assert_array_equal(np.isnan(ops.max_pool(jnp.asarray(x))), expected)
+  np.testing.assert_array_equal(np.isnan(max_pool(jnp.asarray(x))), expected)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_conv_matches_torch(kernel_size, stride, dilation, size, x64):
     dilation=dilation,
     padding=dilation * (kernel_size // 2),
   )
-  ours = jax.jit(lambda x, k: ops.conv(x, k, stride=stride, dilation=dilation))(x, kernel)
+  ours = jax.jit(lambda x, k: conv(x, k, stride=stride, dilation=dilation))(x, kernel)
   assert ours.shape[1:3] == tuple(-(-s // stride) for s in size)
   assert error(ours, nhwc(theirs)) < 1e-14
 
@@ -143,7 +146,7 @@ def test_pointwise_gradients_match_torch(x64):
     x, kernel, cotangent = draw(2, 4, 6, ins), draw(1, 1, ins, outs), draw(2, 4, 6, outs, seed=2)
     leaves = nchw(x).requires_grad_(), torch.tensor(kernel.transpose(3, 2, 0, 1)).requires_grad_()
     F.conv2d(*leaves).backward(nchw(cotangent))
-    gradients = jax.vjp(ops.conv, x, kernel)[1](cotangent)
+    gradients = jax.vjp(conv, x, kernel)[1](cotangent)
     assert error(gradients[0], nhwc(leaves[0].grad)) < 1e-14
     assert error(gradients[1], leaves[1].grad.numpy().transpose(2, 3, 1, 0)) < 1e-14
 
@@ -151,10 +154,10 @@ def test_pointwise_gradients_match_torch(x64):
 def test_normalize_is_float32_arithmetic_on_bytes():
   image = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
   mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-  ours = ops.normalize(jnp.asarray(image), mean, std)
+  ours = normalize(jnp.asarray(image), mean, std)
   assert ours.dtype == jnp.float32
   np.testing.assert_allclose(ours, (image - np.array(mean)) / np.array(std), rtol=1e-6, atol=1e-7)
-  assert ops.normalize(jnp.asarray(image), mean, std, jnp.bfloat16).dtype == jnp.bfloat16
+  assert normalize(jnp.asarray(image), mean, std, jnp.bfloat16).dtype == jnp.bfloat16
 
 
 def head_in_torch(grids, kernels, size, align_corners):
@@ -172,7 +175,7 @@ def test_conv3x3_of_upsampled_is_the_concatenated_convolution(size, align_corner
   grids = [draw(2, b, b, c, seed=b) for b, c in zip(BINS, channels, strict=True)]
   kernels = [draw(3, 3, c, 4, seed=9 + c) for c in channels]
   cotangent = draw(2, *size, 4)
-  f = functools.partial(ops.conv3x3_of_upsampled, size=size, align_corners=align_corners)
+  f = functools.partial(conv3x3_of_upsampled, size=size, align_corners=align_corners)
   ours = jax.jit(f)(grids, kernels)
   gradients = jax.jit(lambda *inputs: jax.vjp(f, *inputs)[1](cotangent))(grids, kernels)
   leaves = [[torch.tensor(a).requires_grad_() for a in arrays] for arrays in (grids, kernels)]
@@ -187,7 +190,7 @@ def test_conv3x3_of_upsampled_is_the_concatenated_convolution(size, align_corner
 def test_conv3x3_of_upsampled_bfloat16_accumulates_in_float32(align_corners):
   grids = [jnp.asarray(draw(2, b, b, 8, seed=b), jnp.bfloat16) for b in BINS]
   kernels = [jnp.asarray(draw(3, 3, 8, 4, seed=9 + b), jnp.bfloat16) for b in BINS]
-  f = functools.partial(ops.conv3x3_of_upsampled, size=(13, 9), align_corners=align_corners)
+  f = functools.partial(conv3x3_of_upsampled, size=(13, 9), align_corners=align_corners)
   f = jax.jit(f)
   ours = f(grids, kernels)
   widened = ([x.astype(jnp.float32) for x in arrays] for arrays in (grids, kernels))
@@ -198,4 +201,4 @@ def test_conv3x3_of_upsampled_bfloat16_accumulates_in_float32(align_corners):
 
 def test_pyramid_of_wrong_length_is_refused():
   with pytest.raises(ValueError, match='zip'):
-    ops.conv3x3_of_upsampled([jnp.ones((1, 1, 1, 2))], [], (4, 4), align_corners=True)
+    conv3x3_of_upsampled([jnp.ones((1, 1, 1, 2))], [], (4, 4), align_corners=True)

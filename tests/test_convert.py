@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 from PIL import Image
 
 import pspnet_jax
@@ -14,6 +13,7 @@ from pspnet_jax.export import export
 from pspnet_jax.predict import predict
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
+from tests.conftest import TINY
 from tests.weights import foreign
 from tests.weights.test_importing import torch_logits
 
