@@ -10,7 +10,7 @@ from tests import tiny
 
 PROGRAM = """
 import sys
-from pspnet_jax import compile_cache
+from pspnet_jax.runtime import compile_cache
 compile_cache.enable()
 import jax, jax.numpy as jnp
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

@@ -12,7 +12,7 @@ from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
-from pspnet_jax.weights import exporting, importing
+from pspnet_jax.weights import importing
 from pspnet_jax.weights.foreign import caffe
 from tests.conftest import COMPILE_FAST, TINY
 from tests.torch_pspnet import from_torch, nchw, nhwc
@@ -162,36 +162,6 @@ def test_bfloat16_is_read(tmp_path):
   path = foreign.safetensors(tmp_path / 'b.safetensors', state, 'BF16')
   kernel = importing.read_weights([path]).arrays['backbone/stage1/0/conv1/conv/kernel']
   assert kernel.dtype == np.float32 and kernel.ravel().tolist() == [1.5, -2.0]
-
-
-EXPORTED = {
-  'semseg': (NARROW, 'semseg'),
-  'semseg-269': (dict(NARROW, depth=269), 'semseg'),
-  'mmseg-v1c': (MMSEG, 'mmseg'),
-  'mmseg-18-7x7': (dict(MMSEG, depth=18, stem_channels=(8,)), 'mmseg'),
-}
-
-
-@pytest.mark.parametrize('case', EXPORTED)
-def test_export_gives_back_every_bit(case, tmp_path):
-  options, source = EXPORTED[case]
-  state = foreign.model(**options).state_dict()
-  state = foreign.mmseg(state) if source == 'mmseg' else state
-  state = {k: x for k, x in state.items() if not k.endswith('num_batches_tracked')}
-  converted = importing.convert([save(tmp_path / 'x.pth', state)])
-  back = exporting.state_dict({**converted.params, **converted.batch_stats}, source)
-  assert back.keys() == state.keys()
-  for key, x in state.items():
-    assert back[key].tobytes() == x.numpy().tobytes() and back[key].shape == tuple(x.shape), key
-  exporting.write(back, tmp_path / 'back.pth', source, converted.card)
-  again = importing.convert([tmp_path / 'back.pth'])
-  for name, x in converted.params.items():
-    np.testing.assert_array_equal(x, again.params[name])
-
-
-def test_semseg_has_no_7x7_stem():
-  with pytest.raises(UserError, match='--format=mmseg'):
-    exporting.state_dict({'backbone/stem/convs/0/bn/bias': np.ones(1)}, 'semseg')
 
 
 def test_the_card_holds_the_conventions_of_the_source(tmp_path):
