@@ -62,9 +62,9 @@ def evaluate(
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
   network = card.build_network()
-  params, batch_stats = checkpoints.weights(network, step)
-  checkpoints.close()
   inference = build.make_inference(config, network, card)
+  weights = inference.prepare(*checkpoints.weights(network, step))
+  checkpoints.close()
 
   folder = workdir / 'evaluation'
   title = f'step {step} of {workdir}, {len(source):,} images'
@@ -85,8 +85,7 @@ def evaluate(
     try:
       confusion = evaluation.confusion_matrix(
         inference,
-        params,
-        batch_stats,
+        weights,
         source,
         threads=config.threads or None,
         on_progress=progress,
@@ -106,7 +105,7 @@ def evaluate(
 
     def show(indices: list[int]) -> list[Shown]:
       usable = [index for index in indices if index in partial.image_iou]
-      pairs = evaluation.label_examples(inference, params, batch_stats, source, usable)
+      pairs = evaluation.label_examples(inference, weights, source, usable)
       return [Shown(*pair, partial.image_iou[i]) for i, pair in zip(usable, pairs, strict=True)]
 
     evaluation_files.write(

@@ -43,9 +43,9 @@ class Predictor:
     canvas_mb: int = 1024,
   ):
     self.card = card
-    self._weights = (params, batch_stats)
     network = card.build_network()
     self._inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
+    self._weights = self._inference.prepare(params, batch_stats)
 
   @property
   def spec(self) -> DatasetSpec:
@@ -60,13 +60,13 @@ class Predictor:
   def probabilities(self, image: np.ndarray | str | Path) -> np.ndarray:
     """As calling it, with the probability of each class: float32 [H, W, C]."""
     image = _read(image)
-    [(_, scores)] = self._inference.probabilities(*self._weights, [(None, image)])
+    [(_, scores)] = self._inference.probabilities(self._weights, [(None, image)])
     return np.asarray(scores)[: image.shape[0], : image.shape[1]]
 
   def stream(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
     """Labels (tag, image) pairs in order, keeping the accelerator busy across images."""
     pairs = (((tag, image.shape), image) for tag, image in images)
-    for (tag, (height, width, _)), label in self._inference.labels(*self._weights, pairs):
+    for (tag, (height, width, _)), label in self._inference.labels(self._weights, pairs):
       yield tag, np.asarray(label)[:height, :width]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.weights.foreign import mmseg, semseg
 from pspnet_jax.weights.foreign.name_table import NamedArrays
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
@@ -18,12 +18,17 @@ from pspnet_jax.weights.foreign.recognise import stem_length
 FORMATS = ('semseg', 'mmseg')
 
 
-def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
+def state_dict(arrays: Mapping[str, Any], format_name: str, card: Card) -> NamedArrays:
   """Parameters and batch statistics by the names and in the layout of `format_name`.
 
   Raises:
     UserError: if that implementation has no such network.
   """
+  if (name := card.network.get('name', PSPNET)) != PSPNET:
+    raise UserError(
+      f'the network is {name} (model.name), and {format_name} knows PSPNets only: its arrays lie in '
+      'the checkpoint under their own names.'
+    )
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   seven_by_seven = stem_length(arrays) == 1
   if format_name not in FORMATS:
