@@ -14,8 +14,7 @@ from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import importing, published
+from pspnet_jax.weights import catalogue, importing, published
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
@@ -122,7 +121,7 @@ def load_pretrained(
   """
   if len(paths) == 1 and Path(paths[0]).is_dir():
     return load(paths[0], batch_size=batch_size)
-  if len(paths) == 1 and (entry := zoo.named(paths[0])) is not None:
+  if len(paths) == 1 and (entry := catalogue.named(paths[0])) is not None:
     converted = published.load(entry)
   else:
     files = [Path(path) for path in paths]

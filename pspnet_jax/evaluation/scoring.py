@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.figures import Figures, Table
@@ -44,7 +44,7 @@ def confusion_matrix(
     inference: how images become labels.
     weights: of `Inference.prepare`.
     source: what is evaluated.
-    threads: that read; see `loader.in_order`.
+    threads: that read; see `in_order`.
     on_label: called with predictions of this process, on the host, in order.
     pictures: for how many examples, evenly spread over the source; None: all.
     on_progress: called with the number of examples this process has done.

@@ -86,7 +86,7 @@ class Inference:
     self._canvas_pixels = canvas_mb * 2**20 // pixel
     sum_logits = self._mirror and protocol.flip_rule == 'logits'
 
-    @jax.jit(compiler_options=compiler_options.of_network(train=False))
+    @jax.jit(compiler_options=compiler_options.for_network(train=False))
     def run(weights: Weights, image: jax.Array) -> jax.Array:
       # float32 [N, h, w, 3] -> float32 [N, h, w, C]
       image = normalize(image, card.mean, card.std)

@@ -71,7 +71,8 @@ class Network:
 
   def _remember_layout(self, built: nnx.Module) -> None:
     self._graphdef: Any
-    self._graphdef, params, batch_stats, rest = nnx.split(built, nnx.Param, nnx.BatchStat, ...)
+    self._graphdef, *states = nnx.split(built, nnx.Param, nnx.BatchStat, ...)
+    params, batch_stats, rest = states
     if kinds := {type(leaf).__name__ for _, leaf in nnx.to_flat_state(rest)}:
       raise UserError(
         f'the network {self.model.__name__} keeps state of the kind {min(kinds)}, which training '
@@ -85,9 +86,9 @@ class Network:
   def folded(self) -> Network:
     """The network for inference alone: batch normalisation is in the kernels where it can be.
 
-    A convolution and the normalisation after it are one linear function. Modules that know to be
-    so have a method `fold_batch_norm`, as `ConvBN`; any other normalisation stays what it is. There is no
-    auxiliary head. `fold` gives the arrays:
+    A convolution and the normalisation after it are one linear function. Modules that are made
+    so have a method `fold_batch_norm`, as `ConvBN` has; any other normalisation stays what it is.
+    There is no auxiliary head. `fold` gives the arrays:
 
         network.folded().apply(*network.fold(params, batch_stats), image)
     """
@@ -105,7 +106,8 @@ class Network:
 
   def init(self, seed: int) -> tuple[Arrays, Arrays]:
     """Initial parameters and batch statistics, float32; the same for a seed on every platform."""
-    _, params, batch_stats = nnx.split(self._build(nnx.Rngs(seed)), nnx.Param, nnx.BatchStat)
+    _, *states = nnx.split(self._build(nnx.Rngs(seed)), nnx.Param, nnx.BatchStat)
+    params, batch_stats = states
     return _named(params), _named(batch_stats)
 
   def apply(
@@ -181,7 +183,8 @@ def _fold_modules(built: Any) -> Any:
 @jax.jit(static_argnums=0)
 def _fold(network: Network, params: Arrays, batch_stats: Arrays) -> tuple[Arrays, Arrays]:
   folded = _fold_modules(network._with_arrays(params, batch_stats))
-  _, new_params, new_batch_stats = nnx.split(folded, nnx.Param, nnx.BatchStat)
+  _, *states = nnx.split(folded, nnx.Param, nnx.BatchStat)
+  new_params, new_batch_stats = states
   return _named(new_params), _named(new_batch_stats)
 
 

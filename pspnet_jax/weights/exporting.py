@@ -18,17 +18,21 @@ from pspnet_jax.weights.foreign.recognise import stem_length
 FORMATS = ('semseg', 'mmseg')
 
 
-def state_dict(arrays: Mapping[str, Any], format_name: str, card: Card) -> NamedArrays:
+def check_is_pspnet(card: Card) -> None:
+  """Raises UserError for any other network: no other implementation has names for its arrays."""
+  if (name := card.network.get('name', PSPNET)) != PSPNET:
+    raise UserError(
+      f'the network is {name} (config.model.name), and {" and ".join(FORMATS)} know PSPNets only: '
+      'load it in Python with pspnet_jax.load(WORKDIR, model=...).'
+    )
+
+
+def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
   """Parameters and batch statistics by the names and in the layout of `format_name`.
 
   Raises:
     UserError: if that implementation has no such network.
   """
-  if (name := card.network.get('name', PSPNET)) != PSPNET:
-    raise UserError(
-      f'the network is {name} (model.name), and {format_name} knows PSPNets only: its arrays lie in '
-      'the checkpoint under their own names.'
-    )
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   seven_by_seven = stem_length(arrays) == 1
   if format_name not in FORMATS:
