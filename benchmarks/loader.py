@@ -33,7 +33,8 @@ from benchmarks.semseg_pipeline import semseg_batches
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.decode import label_table, read_image, read_label
 from pspnet_jax.data.folder import Folder, list_images
-from pspnet_jax.data.loader import Transform, in_order, train_batches
+from pspnet_jax.data.in_order import in_order
+from pspnet_jax.data.loader import Transform, train_batches
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, Example
 
 NUM_CLASSES = 150

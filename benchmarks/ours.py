@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.timing import Program
 from benchmarks.work import Case, pixels
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
-from pspnet_jax.models.network import Network, fold
+from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import compiler_options
 from pspnet_jax.training import optim
 from pspnet_jax.training.step import TrainMetrics, TrainState, jit_options, make_train_step
@@ -45,11 +45,11 @@ def program(case: Case, **network_options: Any) -> Program:
 
     return Program(run, lambda: jax.block_until_ready(carried))
   network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
-  params = fold(*network.init(0))
+  params, _ = network.fold(*network.init(0))
   apply = network.folded().apply
   forward = jax.jit(
     lambda params, image: apply(params, {}, image)[0]['logits'],
-    compiler_options=compiler_options.of_network(train=False),
+    compiler_options=compiler_options.for_network(train=False),
   )
   image = jax.device_put(pixels(case)[0].astype(np.float32) / 64 - 2)
   last: list[jax.Array] = []

@@ -19,15 +19,24 @@ import ml_collections
 from absl import flags
 
 from pspnet_jax import cli
-from pspnet_jax.checkup import report as checkup
 from pspnet_jax.checkup.diagnosis import Finding, Surveyed, diagnose
+from pspnet_jax.checkup.report import (
+  KIND_COLUMNS,
+  advice,
+  as_json,
+  class_table,
+  kind_table,
+  messages,
+  page,
+  verdict,
+)
 from pspnet_jax.checkup.survey import Fault, examine
 from pspnet_jax.config import build
 from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.pictures.labels import write_image
 from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
 
@@ -68,7 +77,7 @@ def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> lis
     if output is not None:
       _write(output, config, sources, splits, found, time.monotonic() - started)
       report.say(f'Report and pictures: {output / "report.json"}, {output / "examples.png"}')
-    report.say(checkup.verdict(found, done, format_duration(time.monotonic() - started)))
+    report.say(verdict(found, done, format_duration(time.monotonic() - started)))
   return found
 
 
@@ -87,17 +96,17 @@ def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Fi
 
 
 def _say(report: Reporter, splits: Sequence[Surveyed], found: Sequence[Finding]) -> None:
-  columns, rows = checkup.class_table(splits)
+  columns, rows = class_table(splits)
   report.table(columns, rows)
   report.say('')
   if found:
-    kinds: list[Sequence[Cell]] = [*checkup.kind_table(found)]
-    report.table(checkup.KIND_COLUMNS, kinds)
+    kinds: list[Sequence[Cell]] = [*kind_table(found)]
+    report.table(KIND_COLUMNS, kinds)
     report.say('')
-  for line in checkup.messages(found):
+  for line in messages(found):
     report.say(line)
   if not any(f.level == 'error' for f in found):
-    report.say(checkup.advice(splits))
+    report.say(advice(splits))
 
 
 def _write(
@@ -108,14 +117,14 @@ def _write(
   found: Sequence[Finding],
   seconds: float,
 ) -> None:
-  page = checkup.page(sources, splits, found, seed=config.seed)
+  sheet = page(sources, splits, found, seed=config.seed)
   try:
     output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(checkup.as_json(splits, found, seconds), indent=1, ensure_ascii=False)
+    text = json.dumps(as_json(splits, found, seconds), indent=1, ensure_ascii=False)
     (output / 'report.json').write_text(text + '\n', encoding='utf-8')
   except OSError as e:
     raise cannot_write(output, e) from e
-  visualize.write_image(output / 'examples.png', page)
+  write_image(output / 'examples.png', sheet)
 
 
 def main(config: ml_collections.ConfigDict) -> None:

@@ -20,8 +20,7 @@ from absl import flags
 from pspnet_jax import cli
 from pspnet_jax.config import build, checks
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation import result_files as evaluation_files
-from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation import result_files, scoring
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.evaluation.result_files import Shown
@@ -62,9 +61,9 @@ def evaluate(
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
   network = card.build_network()
-  params, batch_stats = checkpoints.weights(network, step)
-  checkpoints.close()
   inference = build.make_inference(config, network, card)
+  weights = inference.prepare(*checkpoints.weights(network, step))
+  checkpoints.close()
 
   folder = workdir / 'evaluation'
   title = f'step {step} of {workdir}, {len(source):,} images'
@@ -83,10 +82,9 @@ def evaluate(
       stop.check()
 
     try:
-      confusion = evaluation.confusion_matrix(
+      confusion = scoring.confusion_matrix(
         inference,
-        params,
-        batch_stats,
+        weights,
         source,
         threads=config.threads or None,
         on_progress=progress,
@@ -100,21 +98,21 @@ def evaluate(
         stop.received or e.status - 128,
       ) from e
     scores = Scores(confusion, card.protocol.absent_classes)
-    [table] = evaluation.figures_of(scores, source.spec).tables
+    [table] = scoring.figures_of(scores, source.spec).tables
     report.table(table.heading, table.cells, footer=table.footer)
-    report.say(evaluation.summary(scores))
+    report.say(scoring.summary(scores))
 
     def show(indices: list[int]) -> list[Shown]:
       usable = [index for index in indices if index in partial.image_iou]
-      pairs = evaluation.label_examples(inference, params, batch_stats, source, usable)
+      pairs = scoring.label_examples(inference, weights, source, usable)
       return [Shown(*pair, partial.image_iou[i]) for i, pair in zip(usable, pairs, strict=True)]
 
-    evaluation_files.write(
+    result_files.write(
       folder,
       scores,
       source.spec,
       {'title': title, 'protocol': dataclasses.asdict(card.protocol)},
-      typical=show(evaluation.spread(len(source), config.pictures)),
+      typical=show(scoring.spread(len(source), config.pictures)),
       worst=show(partial.worst(config.pictures)),
     )
     partial.remove()

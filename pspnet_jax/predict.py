@@ -20,10 +20,10 @@ from absl import flags
 from pspnet_jax import cli, predictor
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import list_images
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import cannot_write
-from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.pictures.labels import overlay, write_image, write_label
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.weights.checkpoints import Which
 
@@ -83,10 +83,10 @@ def _write(
       (output / kind / target).parent.mkdir(parents=True, exist_ok=True)
   except OSError as e:
     raise cannot_write(output, e) from e
-  visualize.write_label(output / 'labels' / target, label, spec)
+  write_label(output / 'labels' / target, label, spec)
   if overlays:
-    picture = visualize.overlay(image, label, spec)
-    visualize.write_image(output / 'overlays' / target, picture)
+    picture = overlay(image, label, spec)
+    write_image(output / 'overlays' / target, picture)
 
 
 def main(config: ml_collections.ConfigDict) -> None:

@@ -14,10 +14,9 @@ from pspnet_jax.data.to_rgb import images_of, to_rgb
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
-from pspnet_jax.models.network import Arrays, fold
+from pspnet_jax.models.network import Arrays
 from pspnet_jax.pictures import labels
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import importing, published
+from pspnet_jax.weights import catalogue, importing, published
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
@@ -62,14 +61,15 @@ class Predictor:
     self.card = card
     network = card.build_network()
     self._inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
-    self._weights = self._prepare(params, batch_stats)
+    self._weights = self._inference.prepare(params, batch_stats)
+    depth = network.options.get('depth')
+    self._name = f'{network.model.__name__}-{depth}' if depth else network.model.__name__
     self._parameters = sum(x.size for name, x in params.items() if not name.startswith('aux_head/'))
 
   def __repr__(self) -> str:
-    depth = self.card.network.get('depth')
     height, width = self.card.crop_size
     parts = [
-      f'PSPNet-{depth}' if depth else 'PSPNet',
+      self._name,
       f'{self.spec.num_classes} classes',
       f'crop {height}×{width}',
       self.card.protocol.describe(self.card.crop_size),
@@ -145,16 +145,13 @@ class Predictor:
     answers = [finish(image, result) for image, result in run(pairs)]
     return answers if several else answers[0]
 
-  def _prepare(self, params: Arrays, batch_stats: Arrays) -> tuple[Arrays, Arrays]:
-    return fold(params, batch_stats), {}  # the engine finds nothing left to fold
-
   def _labels(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
-    return _cut(self._inference.labels(*self._weights, _with_size(images)))
+    return _cut(self._inference.labels(self._weights, _with_size(images)))
 
   def _probabilities(
     self, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, np.ndarray]]:
-    return _cut(self._inference.probabilities(*self._weights, _with_size(images)))
+    return _cut(self._inference.probabilities(self._weights, _with_size(images)))
 
 
 _Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, np.ndarray]]]
@@ -235,7 +232,7 @@ def load_pretrained(
   """
   if len(paths) == 1 and Path(paths[0]).is_dir():
     return load(paths[0], batch_size=batch_size)
-  if len(paths) == 1 and (entry := zoo.named(paths[0])) is not None:
+  if len(paths) == 1 and (entry := catalogue.named(paths[0])) is not None:
     converted = published.load(entry)
   else:
     files = [Path(path) for path in paths]

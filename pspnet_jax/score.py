@@ -19,8 +19,8 @@ from pspnet_jax import cli
 from pspnet_jax.errors import cannot_write
 from pspnet_jax.evaluation.figures import Figures, as_csv, as_markdown
 from pspnet_jax.evaluation.official import ade20k, cityscapes, voc2012
-from pspnet_jax.evaluation.official import counting as files
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
+from pspnet_jax.evaluation.official.counting import Files, Ids, count, pair
 from pspnet_jax.evaluation.official.counts import Counts
 from pspnet_jax.reporting.reporter import Reporter
 
@@ -37,7 +37,7 @@ def score(
   labels: Path,
   *,
   list_file: Path | None = None,
-  ids: files.Ids = 'benchmark',
+  ids: Ids = 'benchmark',
   output: Path | None = None,
 ) -> Figures:
   """Prints the figures, and writes them to `output` if it is given.
@@ -46,7 +46,7 @@ def score(
     name: of the benchmark: 'ade20k', 'voc2012' or 'cityscapes'.
     predictions, labels: folders.
     list_file: the images to score, one a line; None: all.
-    ids: what predictions hold; see `files.count`.
+    ids: what predictions hold; see `counting.count`.
     output: a folder for scores.md and scores.csv.
 
   Raises:
@@ -54,10 +54,10 @@ def score(
   """
   benchmark = BENCHMARKS[name]
   names = None if list_file is None else read_names(list_file, benchmark)
-  paired = files.pair(benchmark, predictions, labels, names)
+  paired = pair(benchmark, predictions, labels, names)
   with Reporter(None, total_steps=len(paired)) as report:
     report.say(f'{benchmark.title}: {len(paired):,} images')
-    counts = files.count(benchmark, paired, ids=ids, on_progress=report.advance)
+    counts = count(benchmark, paired, ids=ids, on_progress=report.advance)
     figures = FIGURES[name](counts)
     for table in figures.tables:
       report.table(table.heading, table.cells, footer=table.footer)
@@ -73,7 +73,7 @@ def score(
 
 
 def _notes(
-  benchmark: Benchmark, paired: list[files.Files], counts: Counts, figures: Figures
+  benchmark: Benchmark, paired: list[Files], counts: Counts, figures: Figures
 ) -> list[str]:
   """What a reader of the figures should know."""
   notes = []

@@ -19,7 +19,7 @@ from absl import flags
 
 from pspnet_jax import cli, predictor
 from pspnet_jax.data.decode import read_image
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official import submissions
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names

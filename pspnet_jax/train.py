@@ -26,15 +26,15 @@ from clu import parameter_overview
 from pspnet_jax import cli
 from pspnet_jax.config import build, files
 from pspnet_jax.data.loader import train_batches
+from pspnet_jax.data.skip_bad import SkipBadExamples
 from pspnet_jax.data.spec import Example, Source
-from pspnet_jax.data.tolerant import Tolerant
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation import scoring
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.models.network import Arrays, Network
-from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.pictures.labels import panel
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
 from pspnet_jax.training.init_from import start_from
@@ -56,7 +56,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
 
   # Data first: most mistakes are there, and they show at once.
   train_source, val_source = (build.open_split(c, split) for split in ('train', 'val'))
-  tolerant = Tolerant(train_source) if c.data_errors == 'skip' else None
+  tolerant = SkipBadExamples(train_source) if c.data_errors == 'skip' else None
   augment = build.make_augment(c)
   card = build.make_card(c, train_source.spec)
   network = Network(**card.network)
@@ -220,10 +220,10 @@ def _evaluate(
   pictures = {}
 
   def keep_picture(index: int, example: Example, prediction: np.ndarray) -> None:
-    picture = visualize.panel(example['image'], example['label'], prediction, source.spec)
+    picture = panel(example['image'], example['label'], prediction, source.spec)
     pictures[f'val/{index}'] = picture
 
-  confusion = evaluation.confusion_matrix(
+  confusion = scoring.confusion_matrix(
     inference,
     parallel.local_view(params),
     parallel.local_view(state.batch_stats),
@@ -265,9 +265,9 @@ def _conclude(
   workdir: Path,
 ) -> None:
   if scores is not None:
-    [table] = evaluation.figures_of(scores, source.spec).tables
+    [table] = scoring.figures_of(scores, source.spec).tables
     report.table(table.heading, table.cells, footer=table.footer)
-    report.say(evaluation.summary(scores))
+    report.say(scoring.summary(scores))
   best = checkpoints.step('best')
   # The way this command was started is the way that works for the next.
   python = Path(sys.executable)

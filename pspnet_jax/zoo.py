@@ -19,8 +19,7 @@ from rich.console import Console
 from pspnet_jax import cli
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.console import Cell, print_table, say
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import download, importing, published
+from pspnet_jax.weights import catalogue, download, importing, published
 
 
 def show(words: Sequence[str]) -> None:
@@ -29,7 +28,7 @@ def show(words: Sequence[str]) -> None:
   Raises:
     UserError: if there are none.
   """
-  found = [entry for entry in zoo.entries().values() if _fits(entry, words)]
+  found = [entry for entry in catalogue.entries().values() if _fits(entry, words)]
   if not found:
     raise UserError(f'no published weights have {" and ".join(words)} in name or data set.')
   console = Console()
@@ -37,7 +36,7 @@ def show(words: Sequence[str]) -> None:
   backbones = [entry for entry in found if entry.is_backbone]
   if networks:
     columns: tuple[str, ...] = ('PSPNet', 'data', 'net', 'mIoU', 'ms+flip', 'file')
-    rows = [_row(e, zoo.DATASETS[e.data][0], f'R{e.depth}', e.score_ms) for e in networks]
+    rows = [_row(e, catalogue.DATASETS[e.data][0], f'R{e.depth}', e.score_ms) for e in networks]
     if console.is_terminal and console.width < 110:  # names tell these two as well
       columns = (columns[0], *columns[3:])
       rows = [(row[0], *row[3:]) for row in rows]
@@ -50,7 +49,7 @@ def show(words: Sequence[str]) -> None:
     ]
     print_table(console, ('backbone', 'net', 'stem', 'top-1', 'MB', 'file'), rows)
   for source in sorted({entry.source for entry in found if entry.address is None}):
-    say(console, f'by hand: from the folder that {zoo.PAGES[source]} links.')
+    say(console, f'by hand: from the folder that {catalogue.PAGES[source]} links.')
 
 
 def get(name: str, output: Path | None = None) -> None:
@@ -59,7 +58,7 @@ def get(name: str, output: Path | None = None) -> None:
   Raises:
     UserError: for whatever the user can mend; the download is kept.
   """
-  entry = zoo.find(name)
+  entry = catalogue.find(name)
   if entry.is_backbone:
     path = published.fetch(entry)
     if output is not None:
@@ -79,12 +78,12 @@ def get(name: str, output: Path | None = None) -> None:
   importing.write(published.load(entry), output)
 
 
-def _fits(entry: zoo.Entry, words: Sequence[str]) -> bool:
-  text = f'{entry.name} {zoo.DATASETS[entry.data][0]} {entry.source}'.lower()
+def _fits(entry: catalogue.Entry, words: Sequence[str]) -> bool:
+  text = f'{entry.name} {catalogue.DATASETS[entry.data][0]} {entry.source}'.lower()
   return all(word.lower() in text for word in words)
 
 
-def _row(entry: zoo.Entry, first: str, second: str, last: float | None) -> tuple[Cell, ...]:
+def _row(entry: catalogue.Entry, first: str, second: str, last: float | None) -> tuple[Cell, ...]:
   path = None if entry.address is None else download.cached(entry.address)
   where = 'by hand' if path is None else ('here' if path.is_file() else '')
   return (entry.name, first, second, entry.score, last, where)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pspnet_jax.data.decode import read_label
 from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source
 from pspnet_jax.errors import UserError
 
@@ -67,7 +67,7 @@ def count_class_pixels(
   Args:
     source: what to read; of a folder only the labels are.
     indices: of the examples.
-    threads: that read; see `loader.in_order`.
+    threads: that read; see `in_order`.
     skip_bad: count nothing in examples that cannot be used, so that they are never drawn.
 
   Raises:

@@ -13,8 +13,7 @@ import numpy as np
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import published
+from pspnet_jax.weights import catalogue, published
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
 from pspnet_jax.weights.foreign.recognise import depth_of
@@ -88,7 +87,7 @@ def _read(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   """Arrays, and the settings they were made with."""
   if Path(location).is_dir():
     return _from_folder(location)
-  entry = zoo.named(location)
+  entry = catalogue.named(location)
   if entry is None:
     return _from_files(location)
   if entry.is_backbone:

@@ -89,7 +89,7 @@ class TrainMetrics:
 
 def jit_options(network: Network) -> dict[str, Any]:
   """How to `jax.jit` the step: state and metrics are given away, not copied."""
-  options = compiler_options.of_network(train=True, dtype=network.options['dtype'])
+  options = compiler_options.for_network(train=True, dtype=network.options['dtype'])
   return {'donate_argnums': (0, 1), 'compiler_options': options}
 
 

@@ -17,8 +17,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.weights.checkpoints import Checkpoints
-from pspnet_jax.weights.foreign import reading as files
-from pspnet_jax.weights.foreign import recognise
+from pspnet_jax.weights.foreign import reading, recognise
 from pspnet_jax.weights.foreign.name_table import NamedArrays
 from pspnet_jax.weights.foreign.origin import CONVENTIONS, Source
 
@@ -68,7 +67,7 @@ def read_weights(paths: Sequence[Path], source_name: str | None = None) -> Forei
   tensors: NamedArrays = {}
   meta: Mapping[str, Any] = {}
   for path in paths:
-    more, its_meta = files.read(path)
+    more, its_meta = reading.read(path)
     more = _without_prefix(more, 'module.')
     twice = tensors.keys() & more.keys()
     if twice:

@@ -51,6 +51,7 @@ def test_images_turned_from_bgr_are_taken(rgb):
   )
 
 
+@pytest.mark.filterwarnings('ignore:Palette images')  # Pillow's advice, no matter here
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'LA', 'RGBA', 'CMYK'])
 def test_pillow_images_of_every_mode_are_what_their_files_are(tmp_path, rgb, mode):
   alpha = Image.fromarray(rgb[..., 0])

@@ -96,7 +96,7 @@ def test_sliding_windows_equal_the_plain_way(model, size, flip):
   card = dataclasses.replace(card, protocol=Protocol(window=(33, 41), flip=flip))
   inference = Inference(network, card, batch_size=3)
   [image] = images(size)
-  [(_, label)] = inference.labels(params, batch_stats, [(None, image)])
+  [(_, label)] = inference.labels(inference.prepare(params, batch_stats), [(None, image)])
   label = np.asarray(label)[: size[0], : size[1]]
   assert label.shape == size
   assert_same_labels(label, reference(model, image, (33, 41), 2 / 3, flip))
@@ -107,7 +107,7 @@ def test_whole_images_of_mixed_sizes_come_back_in_order(model):
   card = dataclasses.replace(card, protocol=Protocol(window='image'))
   inference = Inference(network, card, batch_size=2)
   many = images((33, 41), (33, 41), (33, 41), (24, 17), (33, 41))
-  found = list(inference.labels(params, batch_stats, enumerate(many)))
+  found = list(inference.labels(inference.prepare(params, batch_stats), enumerate(many)))
   assert [tag for tag, _ in found] == [0, 1, 2, 3, 4]
   for image, (_, label) in zip(many, found, strict=True):
     height, width, _ = image.shape
@@ -169,10 +169,10 @@ def test_every_valid_pixel_is_counted_exactly_once(model, window):
   for label in labels:
     label[:3] = 255
   seen = []
+  inference = Inference(network, card, batch_size=2)
   confusion = confusion_matrix(
-    Inference(network, card, batch_size=2),
-    params,
-    batch_stats,
+    inference,
+    inference.prepare(params, batch_stats),
     Source(card.spec, many, labels),
     on_label=lambda index, example, label: seen.append((index, example['name'], label)),
   )
