@@ -18,7 +18,7 @@ from absl import flags
 from clu import parameter_overview
 
 from pspnet_jax import cli
-from pspnet_jax.config import build
+from pspnet_jax.config import build, named
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
@@ -57,7 +57,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
       callbacks=run.callbacks,
       log_also=run.log_also,
     )
-    _conclude(report, run, workdir)
+    _conclude(report, run, config, workdir)
 
 
 def _introduce(report: Reporter, run: build.Run, config: ml_collections.ConfigDict) -> None:
@@ -74,7 +74,9 @@ def _introduce(report: Reporter, run: build.Run, config: ml_collections.ConfigDi
     report.say(note)
 
 
-def _conclude(report: Reporter, run: build.Run, workdir: Path) -> None:
+def _conclude(
+  report: Reporter, run: build.Run, config: ml_collections.ConfigDict, workdir: Path
+) -> None:
   scores = run.validation.scores
   if scores is not None:
     [table] = scoring.figures_of(scores, run.source.spec).tables
@@ -88,11 +90,14 @@ def _conclude(report: Reporter, run: build.Run, workdir: Path) -> None:
   python = Path(sys.executable)
   here = python.is_relative_to(Path.cwd())
   start = f'{python.relative_to(Path.cwd()) if here else "python"} -m pspnet_jax'
+  # What is the user's own code has to be named each time.
   model = run.card.network.get('name')
   model = f' --model={model}' if model else ''
+  data = config.data.name if named.is_own(config.data.name) else None
+  data = f' --config.data.name={data}' if data else ''
   report.say(
     f'{done}; {workdir} holds step {latest} and the best, step {best}. Next:\n'
-    f'  {start}.evaluate --workdir={workdir}{model}\n'
+    f'  {start}.evaluate --workdir={workdir}{model}{data}\n'
     f'  {start}.predict --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR'
   )
 

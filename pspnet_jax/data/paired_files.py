@@ -1,4 +1,4 @@
-"""Image files and label files in pairs: what `Folder` reads, and a base for layouts of one's own."""
+"""Image files and label files in pairs: what `Folder` reads, and a base for one's own layouts."""
 
 from __future__ import annotations
 
