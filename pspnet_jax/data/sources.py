@@ -11,11 +11,13 @@ from pspnet_jax.data.folder import Folder, LenientFolder
 from pspnet_jax.data.prepared import SPLITS, Prepared
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import Source
+from pspnet_jax.data.tfds_source import TfdsSource
 from pspnet_jax.errors import UserError
 
 SOURCES: dict[str, Callable[..., Source]] = {
   'context_scenes': ContextScenes,
   'folder': Folder,
+  'tfds': TfdsSource,
   **{name: functools.partial(Prepared, name) for name in SPLITS},
 }
 LENIENT = {'folder': LenientFolder}  # for those that refuse files when they are opened
