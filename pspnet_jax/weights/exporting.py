@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.runtime.files import whole_file
 from pspnet_jax.weights.foreign import mmseg, semseg
 from pspnet_jax.weights.foreign.name_table import NamedArrays
@@ -17,6 +17,15 @@ from pspnet_jax.weights.foreign.origin import CONVENTIONS
 from pspnet_jax.weights.foreign.recognise import stem_length
 
 FORMATS = ('semseg', 'mmseg')
+
+
+def check_is_pspnet(card: Card) -> None:
+  """Raises UserError for any other network: no other implementation has names for its arrays."""
+  if (name := card.network.get('name', PSPNET)) != PSPNET:
+    raise UserError(
+      f'the network is {name} (config.model.name), and {" and ".join(FORMATS)} know PSPNets only: '
+      'load it in Python with pspnet_jax.load(WORKDIR, model=...).'
+    )
 
 
 def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:

@@ -24,7 +24,7 @@ def setting(model):  # noqa: F811
   many = images((33, 41), (60, 50), (33, 41), (20, 90), (61, 50), (40, 40), (33, 50))
   labels = [rng.integers(0, CLASSES, x.shape[:2]).astype(np.uint8) for x in many]
   inference = Inference(network, card, batch_size=2)
-  return (inference, params, batch_stats), Source(card.spec, many, labels)
+  return (inference, inference.prepare(params, batch_stats)), Source(card.spec, many, labels)
 
 
 class Watched:
