@@ -83,7 +83,7 @@ def encode(label: np.ndarray, benchmark: Benchmark) -> bytes:
   return data.getvalue()
 
 
-class Archive:
+class Submission:
   """A .zip, .tar.gz or .tgz that appears under its name when it is complete, or not at all.
 
   Use it as a context manager.
@@ -100,7 +100,7 @@ class Archive:
     self.path = path
     self._stack = contextlib.ExitStack()
 
-  def __enter__(self) -> Archive:
+  def __enter__(self) -> Submission:
     self._archive: zipfile.ZipFile | tarfile.TarFile
     file = self._stack.enter_context(whole_file(self.path))
     if self.path.name.endswith('.zip'):
