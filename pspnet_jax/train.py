@@ -1,12 +1,32 @@
 """Trains a PSPNet.
 
-python -m pspnet_jax.train --config=configs/context_scenes.py --workdir=/tmp/scenes
+  pspnet train --config=context_scenes --workdir=/tmp/scenes
 
 Run again with the same workdir, it goes on from the latest checkpoint, bit for bit as if it had
-never stopped. --config.KEY=VALUE changes a setting.
+never stopped. --config.KEY=VALUE changes a setting, as in --config.optimizer.base_lr=0.02.
 """
 
 from __future__ import annotations
+
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_config()
+  flags.DEFINE_string('workdir', None, 'Where checkpoints and logs go.', required=True)
+  flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
+  flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
+  flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
+  flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('train', __doc__, define_flags)
 
 import contextlib
 import math
@@ -20,10 +40,8 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from absl import flags
 from clu import parameter_overview
 
-from pspnet_jax import cli
 from pspnet_jax.config import build, files
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.skip_bad import SkipBadExamples
@@ -286,13 +304,3 @@ def main(config: ml_collections.ConfigDict) -> None:
     FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, from_cluster=FLAGS.distributed
   )
   train(config, Path(FLAGS.workdir))
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
-  flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
-  flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
-  flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
-  cli.run(main)
