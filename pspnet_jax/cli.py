@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import shutil
 import sys
 import textwrap
 import warnings
@@ -22,11 +23,13 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 import pspnet_jax
-from pspnet_jax.config import checks, command_line
+from pspnet_jax.config import checks, command_line, named
 from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
+  from flax import nnx
+
   from pspnet_jax.weights.checkpoints import Which
 
 FLAGS = flags.FLAGS
@@ -197,16 +200,20 @@ def _settings(config: ml_collections.ConfigDict) -> list[str]:
 def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
   """The settings there are, with the values they have before flags change them."""
   from pspnet_jax.config import files
-  from pspnet_jax.config.defaults import defaults
+  from pspnet_jax.config.defaults import CHOICES, defaults
 
   if _takes == 'protocol':
     return defaults()
+  given = {
+    group: command_line.value_of(argv, f'config.{group}.name') for group in ('data', *CHOICES)
+  }
+  names = {group: name for group, name in given.items() if name is not None}
   path, workdir = (command_line.value_of(argv, name) for name in ('config', 'workdir'))
   if path is not None:
-    return files.load(path)
+    return files.load(path, names)
   if workdir is not None and (saved := Path(workdir, files.SAVED_AS)).is_file():
-    return files.load_saved(saved)
-  return defaults()
+    return files.load_saved(saved, names)
+  return defaults(names)
 
 
 def _override(config: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
@@ -243,6 +250,16 @@ def _fail(message: str, status: int = 1) -> NoReturn:
   sys.exit(status)
 
 
+def command(name: str) -> str:
+  """How to start another command: the way this one was started is the way that works."""
+  program, python, here = Path(sys.argv[0]), Path(sys.executable), Path.cwd()
+  if program.name == 'pspnet':
+    on_path = shutil.which('pspnet') == str(program)
+    return f'{"pspnet" if on_path else program} {name}'
+  started = python.relative_to(here) if python.is_relative_to(here) else 'python'
+  return f'{started} -m pspnet_jax.{name}'
+
+
 def which_checkpoint(value: str) -> Which:
   """The value of --checkpoint."""
   if value.isdecimal():
@@ -250,6 +267,11 @@ def which_checkpoint(value: str) -> Which:
   if value not in ('best', 'latest'):
     raise UserError(f"--checkpoint={value}: give 'best', 'latest' or the number of a step.")
   return cast('Which', value)
+
+
+def own_network(name: str | None) -> type[nnx.Module] | None:
+  """The value of --model."""
+  return None if name is None else named.find_network(name, '--model')
 
 
 def overrides() -> dict[str, Any]:

@@ -141,4 +141,10 @@ def evaluate(
 def main(config: ml_collections.ConfigDict) -> None:
   given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
   changes = checks.protocol_changes(given)
-  evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint), changes)
+  evaluate(
+    config,
+    Path(FLAGS.workdir),
+    cli.which_checkpoint(FLAGS.checkpoint),
+    changes,
+    cli.own_network(FLAGS.model),
+  )

@@ -113,6 +113,7 @@ def main() -> None:
     Path(FLAGS.input),
     Path(FLAGS.output),
     which=cli.which_checkpoint(FLAGS.checkpoint),
+    model=cli.own_network(FLAGS.model),
     overlays=FLAGS.overlays,
     **cli.protocol_options(),
   )

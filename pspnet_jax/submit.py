@@ -135,5 +135,6 @@ def main() -> None:
     allow_partial=FLAGS.allow_partial,
     competition=FLAGS.competition,
     which=cli.which_checkpoint(FLAGS.checkpoint),
+    model=cli.own_network(FLAGS.model),
     **cli.protocol_options(),
   )

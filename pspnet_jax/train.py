@@ -29,7 +29,6 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('train', __doc__, define_flags)
 
 import math
-import sys
 from pathlib import Path
 
 import jax
@@ -104,10 +103,6 @@ def _conclude(
   done = (
     f'All {run.total_steps} steps are done' if latest == run.total_steps else 'Training is done'
   )
-  # The way this command was started is the way that works for the next.
-  python = Path(sys.executable)
-  here = python.is_relative_to(Path.cwd())
-  start = f'{python.relative_to(Path.cwd()) if here else "python"} -m pspnet_jax'
   # What is the user's own code has to be named each time.
   model = run.card.network.get('name')
   model = f' --model={model}' if model else ''
@@ -115,8 +110,8 @@ def _conclude(
   data = f' --config.data.name={data}' if data else ''
   report.say(
     f'{done}; {workdir} holds step {latest} and the best, step {best}. Next:\n'
-    f'  {start}.evaluate --workdir={workdir}{model}{data}\n'
-    f'  {start}.predict --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR'
+    f'  {cli.command("evaluate")} --workdir={workdir}{model}{data}\n'
+    f'  {cli.command("predict")} --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR'
   )
 
 

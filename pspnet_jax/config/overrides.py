@@ -54,12 +54,14 @@ def paths(config: ml_collections.ConfigDict) -> Iterator[tuple[str, Any]]:
 
 def same_name(config: ml_collections.ConfigDict, key: str) -> str | None:
   """The setting that has the last name of `key`, or what that is a synonym for, in any group."""
-  name = key.rpartition('.')[2]
+  group, _, name = key.rpartition('.')
   known = [path for path, _ in paths(config)]
   for wanted in (name, SYNONYMS.get(name)):
-    found = [path for path in known if path.rpartition('.')[2] == wanted]
-    if found:
-      return difflib.get_close_matches(key, found, n=1, cutoff=0.0)[0]
+    groups = {path.rpartition('.')[0]: path for path in known if path.rpartition('.')[2] == wanted}
+    if near := difflib.get_close_matches(group, groups, n=1):
+      return groups[near[0]]
+    if groups:
+      return min(groups.values(), key=lambda path: path.count('.'))
   return None
 
 
