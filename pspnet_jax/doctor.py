@@ -31,7 +31,7 @@ from pspnet_jax.checkup.report import (
   verdict,
 )
 from pspnet_jax.checkup.survey import Fault, examine
-from pspnet_jax.config import build
+from pspnet_jax.config import parts
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source, StoredLabels
 from pspnet_jax.errors import UserError, cannot_write
@@ -87,7 +87,7 @@ def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Fi
   errors: list[tuple[str, UserError]] = []
   for split in ('train', 'val'):
     try:
-      sources[split] = build.open_split(config, split, lenient=True)
+      sources[split] = parts.open_split(config, split, lenient=True)
     except UserError as e:
       errors.append((split, e))
   if not sources:

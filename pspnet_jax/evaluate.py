@@ -19,7 +19,7 @@ from absl import flags
 from flax import nnx
 
 from pspnet_jax import cli
-from pspnet_jax.config import build, checks
+from pspnet_jax.config import checks, parts
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation import result_files, scoring
 from pspnet_jax.evaluation.metrics import Scores
@@ -55,7 +55,7 @@ def evaluate(
   step = checkpoints.step(which)
   card = checkpoints.card(step)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**(changes or {})))
-  source = build.open_split(config, 'val')
+  source = parts.open_split(config, 'val')
   theirs, ours = card.spec.class_names, source.spec.class_names
   # Converted weights may name the same classes in other words.
   if len(theirs) != len(ours) or (card.source is None and theirs != ours):
@@ -64,7 +64,7 @@ def evaluate(
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
   network = card.build_network(model)
-  inference = build.make_inference(config, network, card)
+  inference = parts.make_inference(config, network, card)
   weights = inference.prepare(*checkpoints.weights(network, step))
   checkpoints.close()
 
