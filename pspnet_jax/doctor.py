@@ -32,9 +32,8 @@ from pspnet_jax.checkup.report import (
 )
 from pspnet_jax.checkup.survey import Fault, examine
 from pspnet_jax.config import build
-from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.in_order import in_order
-from pspnet_jax.data.spec import Source
+from pspnet_jax.data.spec import Source, StoredLabels
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.pictures.labels import write_image
 from pspnet_jax.reporting.console import Cell, format_duration
@@ -65,9 +64,10 @@ def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> lis
         done += 1
         report.advance(done)
       surveyed = Surveyed(split, source.spec, records)
-      if isinstance(source, Folder):
+      if isinstance(source, StoredLabels):
         surveyed.table = source.table
-        surveyed.faults = [Fault(u.kind, str(u.path), u.message) for u in source.unpaired]
+      unpaired = getattr(source, 'unpaired', ())  # files that a lenient source keeps aside
+      surveyed.faults = [Fault(u.kind, str(u.path), u.message) for u in unpaired]
       splits.append(surveyed)
     found = [
       *unopened,

@@ -16,6 +16,7 @@ from typing import Any
 
 import ml_collections
 from absl import flags
+from flax import nnx
 
 from pspnet_jax import cli
 from pspnet_jax.config import build, checks
@@ -34,6 +35,7 @@ def evaluate(
   workdir: Path,
   which: Which = 'best',
   changes: Mapping[str, Any] | None = None,
+  model: type[nnx.Module] | None = None,
 ) -> Scores:
   """Prints the scores of a checkpoint, and writes them and pictures to `workdir/evaluation`.
 
@@ -44,6 +46,7 @@ def evaluate(
     workdir: of a run or a conversion. Network, pixels and protocol are those of its card.
     which: the checkpoint.
     changes: to the card's protocol; see `protocol.Protocol.changed`.
+    model: the network's class where it is no PSPNet.
 
   Raises:
     UserError: for whatever the user can mend.
@@ -60,7 +63,7 @@ def evaluate(
       f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
-  network = card.build_network()
+  network = card.build_network(model)
   inference = build.make_inference(config, network, card)
   weights = inference.prepare(*checkpoints.weights(network, step))
   checkpoints.close()

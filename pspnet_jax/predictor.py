@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import nnx
 
+from pspnet_jax.config import named
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.data.to_rgb import images_of, to_rgb
 from pspnet_jax.errors import UserError
@@ -41,6 +43,7 @@ class Predictor:
   Args:
     card: what the weights need to be used.
     params, batch_stats: the weights; they are put on the device here, once.
+    model: the network's class where it is no PSPNet.
     batch_size: windows run together.
     canvas_mb: megabytes of scores an image may take on the device.
 
@@ -55,11 +58,12 @@ class Predictor:
     params: Arrays,
     batch_stats: Arrays,
     *,
+    model: type[nnx.Module] | None = None,
     batch_size: int | None = None,
     canvas_mb: int = 1024,
   ):
     self.card = card
-    network = card.build_network()
+    network = card.build_network(model)
     self._inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
     self._weights = self._inference.prepare(params, batch_stats)
     depth = network.options.get('depth')
@@ -188,6 +192,7 @@ def load(
   workdir: str | Path,
   *,
   which: Which = 'best',
+  model: type[nnx.Module] | str | None = None,
   batch_size: int | None = None,
   canvas_mb: int = 1024,
   **changes: Any,
@@ -197,19 +202,24 @@ def load(
   Args:
     workdir: of a training run.
     which: 'best' (by validation mIoU), 'latest', or a step.
+    model: the network's class, or its name as package.module:Class, where it is no PSPNet: code is
+      never imported because a workdir names it.
     batch_size, canvas_mb: see `Inference`.
     **changes: to the card's protocol, such as `flip=True` or `protocol='semseg'`; see
       `protocol.Protocol.changed`.
 
   Raises:
-    UserError: if there is no such checkpoint.
+    UserError: if there is no such checkpoint, or it is of another network than `model`.
   """
   checkpoints = Checkpoints(workdir, read_only=True)
   card = checkpoints.card(which)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**changes))
-  params, batch_stats = checkpoints.weights(card.build_network(), which)
+  network = named.find_network(model, 'model') if isinstance(model, str) else model
+  params, batch_stats = checkpoints.weights(card.build_network(network), which)
   checkpoints.close()
-  return Predictor(card, params, batch_stats, batch_size=batch_size, canvas_mb=canvas_mb)
+  return Predictor(
+    card, params, batch_stats, model=network, batch_size=batch_size, canvas_mb=canvas_mb
+  )
 
 
 def load_pretrained(

@@ -13,15 +13,23 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from pspnet_jax.config.defaults import defaults
+from pspnet_jax.config import named
+from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import with_tuples
 
 SAVED_AS = 'config.json'  # in the workdir
 
 
-def load(path: str) -> ml_collections.ConfigDict:
+Names = Mapping[str, str]  # what --config.GROUP.name=NAME flags say, by group
+
+
+def load(path: str, names: Names | None = None) -> ml_collections.ConfigDict:
   """Reads `FILE.py` or `FILE.py:ARGUMENT` by calling its get_config; completes it with defaults.
+
+  Args:
+    path: as on the command line.
+    names: of groups that the command line names, whatever the file does.
 
   Raises:
     UserError: if there is no such file, it has no get_config, or it sets what does not exist.
@@ -42,7 +50,7 @@ def load(path: str) -> ml_collections.ConfigDict:
     raise UserError(f'{path} does not give a config: {type(e).__name__}: {e}.') from e
   if not isinstance(changes, ml_collections.ConfigDict):
     raise UserError(f'get_config() of {path} returns {changes!r}: return a ConfigDict.')
-  return complete(changes, path)
+  return complete(changes, path, names)
 
 
 def save(config: ml_collections.ConfigDict, path: Path) -> None:
@@ -52,8 +60,13 @@ def save(config: ml_collections.ConfigDict, path: Path) -> None:
   part.replace(path)
 
 
-def load_saved(path: Path) -> ml_collections.ConfigDict:
+def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigDict:
   """Reads what `save` wrote. Keys that have gone since then are left out.
+
+  Args:
+    path: of the file.
+    names: of groups that the command line names. No other name of the user's own code that stands
+      in the file is imported.
 
   Raises:
     UserError: if it cannot be read.
@@ -63,14 +76,21 @@ def load_saved(path: Path) -> ml_collections.ConfigDict:
     saved = ml_collections.ConfigDict(_with_placeholders(values))
   except (OSError, ValueError, TypeError, AttributeError) as e:
     raise UserError(f'cannot read the config {path} ({e}): give --config=FILE.py.') from e
-  known = defaults()
+  for group in ('data', *CHOICES):
+    name = saved.get(group, {}).get('name')
+    if name is not None and named.is_own(name) and name != (names or {}).get(group):
+      saved[group].name = named.NOT_NAMED + name
+  if saved.get('augment', {}).get('transform') is not None:
+    saved.augment.transform = named.NOT_NAMED + saved.augment.transform
+  saved.callbacks = tuple(named.NOT_NAMED + name for name in saved.get('callbacks', ()))
+  known = defaults(_names_in(saved, names))
   for key in set(saved) - set(known):
     del saved[key]
   for key, value in known.items():
-    if key != 'data' and key in saved and isinstance(value, ml_collections.ConfigDict):
+    if key in saved and isinstance(value, ml_collections.ConfigDict) and not _is_free(value, key):
       for name in set(saved[key]) - set(value):
         del saved[key][name]
-  return complete(saved, str(path))
+  return complete(saved, str(path), names)
 
 
 def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
@@ -83,13 +103,32 @@ def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
   }
 
 
-def complete(changes: ml_collections.ConfigDict, where: str) -> ml_collections.ConfigDict:
-  """Defaults with `changes` laid over them; free keys only under `data`, whose source checks them.
+def _names_in(changes: ml_collections.ConfigDict, names: Names | None) -> dict[str, str]:
+  """The name of each group: the command line's, else that of `changes`."""
+  found = {}
+  for group in CHOICES:
+    options = changes.get(group, {})
+    if isinstance(options, ml_collections.ConfigDict | dict) and options.get('name') is not None:
+      found[group] = str(options['name'])
+  return found | {group: name for group, name in (names or {}).items() if group in CHOICES}
+
+
+def _is_free(group: ml_collections.ConfigDict, key: str) -> bool:
+  """Whether a group may have any keys: whoever uses them checks them."""
+  return key == 'data' or str(group.get('name', '')).startswith(named.NOT_NAMED)
+
+
+def complete(
+  changes: ml_collections.ConfigDict, where: str, names: Names | None = None
+) -> ml_collections.ConfigDict:
+  """Defaults with `changes` laid over them.
+
+  Any key may stand under `data`, whose source checks them.
 
   Raises:
     UserError: for a key that does not exist (with the nearest one) or a value of another type.
   """
-  config = defaults()
+  config = defaults(_names_in(changes, names))
   for split in ('train', 'val'):
     if not isinstance(changes.get('data', {}).get(split, {}), ml_collections.ConfigDict | dict):
       raise UserError(f'{where} sets data.{split} to a value: give a dictionary such as split=.')
@@ -106,7 +145,7 @@ def _lay_over(
     if isinstance(old, ml_collections.ConfigDict):
       if not isinstance(value, ml_collections.ConfigDict):
         raise UserError(f'{where} sets {key} to {value!r}: give a dictionary of its keys.')
-      if key == 'data':
+      if _is_free(old, key):
         old.update(value)
       else:
         _lay_over(old, value, f'{where}: {key}')

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
   from flax import nnx
 
 
+NOT_NAMED = '?'  # before a name that only a workdir remembers
+
+
 def is_own(name: str) -> bool:
   """Whether a name stands for code outside this package."""
   return ':' in name
@@ -35,6 +38,12 @@ def find(name: str, key: str) -> Any:
   Raises:
     UserError: if there is no such module, it cannot be imported, or lacks that name.
   """
+  if name.startswith(NOT_NAMED):
+    name = name.removeprefix(NOT_NAMED)
+    raise UserError(
+      f'the run used {name}, which is imported only if you name it: give --{key}={name}, if you '
+      'trust that code.'
+    )
   module_name, _, attribute = name.partition(':')
   if not module_name or not attribute.isidentifier():
     raise UserError(f'{key}={name} is no name: write it as package.module:Name.')

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pspnet_jax.data.decode import label_table, read_image, read_label
-from pspnet_jax.data.folder import sizes_differ
 from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
+from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import Example
 from pspnet_jax.errors import UserError
 

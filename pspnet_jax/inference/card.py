@@ -41,17 +41,18 @@ class Card:
   source: Mapping[str, Any] | None = None
   published: Mapping[str, Any] | None = None
 
-  def build_network(self, model: type[nnx.Module] | None = None) -> Network:
+  def build_network(self, model: type[nnx.Module] | None = None, **options: Any) -> Network:
     """The network without its weights.
 
     Args:
       model: the network's class where it is no PSPNet.
+      **options: further arguments of `Network`.
 
     Raises:
       UserError: if it is needed and not given: code is never imported because a file names it.
     """
-    options = dict(self.network)
-    name = options.pop('name', PSPNET)
+    arguments = {**self.network, **options}
+    name = arguments.pop('name', PSPNET)
     if model is None:
       if name != PSPNET:
         raise UserError(
@@ -59,7 +60,15 @@ class Card:
           f'--model={name}, or model= in Python, if you trust that code.'
         )
       model = PSPNet
-    return Network(**options, model=model)
+    return Network(**arguments, model=model)
+
+  @property
+  def title(self) -> str:
+    """The network's name, such as PSPNet-50."""
+    name = self.network.get('name', PSPNET)
+    if name != PSPNET:
+      return str(name).partition(':')[2]
+    return f'PSPNet-{self.network.get("depth", 50)}'
 
   def to_json(self) -> dict[str, Any]:
     return dataclasses.asdict(self) | {'network': dict(self.network)}

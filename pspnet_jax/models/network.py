@@ -65,7 +65,8 @@ class Network:
 
   def _build(self, rngs: nnx.Rngs) -> nnx.Module:
     options = dict(self.options, dtype=jnp.dtype(self.options['dtype']))
-    built = self.model(**options, rngs=rngs)
+    model: Any = self.model
+    built = model(**options, rngs=rngs)
     _fix(built, self._fixed_batch_stats)
     return built
 

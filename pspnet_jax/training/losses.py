@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pspnet_jax.data.spec import IGNORE_LABEL
+from pspnet_jax.errors import UserError
 from pspnet_jax.ops.images import bilinear_matrix, resize, times_rows
 
 
@@ -146,3 +149,49 @@ def _weights(label: jax.Array, class_weights: Sequence[float], dtype: jnp.dtype)
   index = jnp.where(valid, label, 0).astype(jnp.int32)
   weights = jnp.asarray(class_weights, dtype).at[index].get(mode='clip')
   return jnp.where(valid, weights, 0)
+
+
+class Loss(Protocol):
+  """What is minimised; a class of one's own that has these two methods will do."""
+
+  def denominators(self, label: jax.Array) -> Any: ...
+
+  def __call__(
+    self, logits: jax.Array, label: jax.Array, denominators: Any, *, align_corners: bool = True
+  ) -> dict[str, jax.Array]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationLoss:
+  """Stand-in."""
+
+  class_weights: tuple[float, ...] = ()
+  ohem_threshold: float = 0.7
+  ohem_min_kept: int = 0
+  chunk_rows: int = 0
+
+  def check(self, num_classes):
+    if self.class_weights and len(self.class_weights) != num_classes:
+      raise UserError(
+        f'config.loss.class_weights has {len(self.class_weights)} numbers for {num_classes} '
+        'classes: give one each, or none.'
+      )
+
+  def denominators(self, label: jax.Array) -> jax.Array:
+    return denominator(label, self.class_weights)
+
+  def __call__(self, logits, label, denominators, *, align_corners=True):
+    if self.chunk_rows:
+      pixels = pixel_losses_of_upsampled(
+        logits, label, self.chunk_rows, align_corners=align_corners
+      )
+    else:
+      pixels = pixel_losses(logits, label)
+    total = sum_losses(
+      pixels,
+      label,
+      class_weights=self.class_weights,
+      ohem_threshold=self.ohem_threshold,
+      ohem_min_kept=self.ohem_min_kept,
+    )
+    return {'loss': total / denominators}

@@ -100,9 +100,10 @@ class Checkpoints:
     with _writing(self.directory):
       self._manager.save(step, args=ocp.args.Composite(**saved), metrics=metrics, force=True)
 
-  def has_score(self, step: int) -> bool:
-    """Whether the network was evaluated at that step."""
-    return bool(self._manager.metrics(step))
+  def score(self, step: int) -> float | None:
+    """The validation mIoU of a checkpoint; None if the network was not evaluated then."""
+    metrics = self._manager.metrics(step)
+    return _miou(metrics) if metrics else None
 
   def wait(self) -> None:
     """Waits until what was saved is on disk."""

@@ -11,9 +11,7 @@ from pspnet_jax.config.defaults import defaults
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.pspnet import PSPNet
-from pspnet_jax.training.losses import sum_losses
-from pspnet_jax.training.optim import sgd
-from pspnet_jax.training.step import make_train_step
+from pspnet_jax.training.losses import SegmentationLoss
 from tests import tiny
 
 
@@ -23,27 +21,25 @@ def write(tmp_path, body):
   return str(path)
 
 
-def test_defaults_name_every_argument_of_what_they_configure():
-  c = defaults()
-  network = set(inspect.signature(PSPNet.__init__).parameters) - {'self', 'num_classes', 'rngs'}
-  assert set(c.model) == network
-  assert set(c.augment) == set(inspect.signature(Augment).parameters) - {'crop_size', 'mean'}
-  assert set(c.loss) <= set(inspect.signature(make_train_step).parameters)
-  of_losses = set(inspect.signature(sum_losses).parameters) - {'loss', 'label'}
-  assert set(c.loss) == of_losses | {'chunk_rows'}
-  schedule = {'base_lr', 'power', 'min_lr'}
-  assert set(c.optimizer) - schedule == set(inspect.signature(sgd).parameters) - {
-    'params',
-    'schedule',
-  }
-
-
-def test_defaults_of_the_network_are_those_of_the_constructor():
+def test_defaults_stand_in_the_signatures_of_what_they_configure():
   c = defaults()
   parameters = inspect.signature(PSPNet.__init__).parameters
-  for name, value in c.model.items():
-    if name not in ('depth', 'dtype'):
-      assert value == parameters[name].default, name
+  assert {name: c.model[name] for name in ('bins', 'head_channels', 'remat')} == {
+    name: parameters[name].default for name in ('bins', 'head_channels', 'remat')
+  }
+  assert set(c.model) - {'name', 'fixed_batch_stats'} == (
+    parameters.keys() - {'self', 'num_classes', 'rngs'}
+  )
+  assert c.model.dtype == 'float32'
+  of_augment = set(inspect.signature(Augment).parameters) - {'crop_size', 'mean'}
+  assert set(c.augment) == of_augment | {'transform'}
+  assert set(c.loss) - {'name'} == set(inspect.signature(SegmentationLoss).parameters)
+  for key in ('momentum', 'weight_decay', 'power', 'min_lr', 'base_lr'):
+    assert key in c.optimizer
+  c.model.dilations = (1, 1, 2, 4)  # None is a field of the annotated type
+  c.optimizer.head_bias_multiplier = 20.0
+  with pytest.raises(TypeError):
+    c.model.pyramid_channels = 'many'
 
 
 def test_a_file_changes_defaults_and_takes_an_argument(tmp_path):
