@@ -41,7 +41,7 @@ def fit(
   batches: Iterator[Any],
   *,
   total_steps: int,
-  every: Every = Every(),  # noqa: B008
+  every: Every = Every(),
   evaluate: Evaluate | None = None,
   checkpoints: Checkpoints | None = None,
   card: Card | None = None,

@@ -117,7 +117,7 @@ def named(location: str | Path) -> Entry | None:
 
 def _hint(name: str) -> str:
   near = difflib.get_close_matches(name, entries(), n=1, cutoff=0.5)
-  listing = 'python -m pspnet_jax.zoo list'
+  listing = 'pspnet zoo list'
   return f'did you mean {near[0]}? ({listing})' if near else f'{listing} has all names.'
 
 
