@@ -33,7 +33,7 @@ from typing import Any
 import ml_collections
 from flax import nnx
 
-from pspnet_jax.config import checks, parts
+from pspnet_jax.config import checks, named, parts
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation import result_files, scoring
 from pspnet_jax.evaluation.metrics import Scores
@@ -141,10 +141,13 @@ def evaluate(
 def main(config: ml_collections.ConfigDict) -> None:
   given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
   changes = checks.protocol_changes(given)
+  # A config file that the user gives names the network as well as --model does.
+  name = FLAGS.model or (config.model.name if named.is_own(config.model.name) else None)
+  not_named = name is not None and name.startswith(named.NOT_NAMED)
   evaluate(
     config,
     Path(FLAGS.workdir),
     cli.which_checkpoint(FLAGS.checkpoint),
     changes,
-    cli.own_network(FLAGS.model),
+    None if not_named else cli.own_network(name),
   )
