@@ -72,10 +72,11 @@ def measure(case: Case, ways: Sequence[str], rounds: int) -> dict[str, Any]:
   params, batch_stats = network.init(0)
   images = [_scene(height, width, seed) for seed in range(case.images)]
   inference = Inference(network, card, batch_size=case.batch)
+  weights = inference.prepare(params, batch_stats)
   labels: dict[str, list[np.ndarray]] = {}
 
   def ours() -> None:
-    found = inference.labels(params, batch_stats, enumerate(images))
+    found = inference.labels(weights, enumerate(images))
     labels['pspnet_jax'] = [np.asarray(label)[:height, :width] for _, label in found]
 
   device = 'cuda' if torch.cuda.is_available() else 'cpu'

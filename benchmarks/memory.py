@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from benchmarks import compiling, work
 from pspnet_jax.data.spec import IGNORE_LABEL
-from pspnet_jax.training import step as train_step
+from pspnet_jax.training import step
 
 COLUMNS = ('training step', 'temporaries, MB', 'compile, s')
 CHUNK_ROWS = 32
@@ -46,15 +46,15 @@ def rows(measured: dict[str, Any]) -> Iterator[list[str]]:
 @contextlib.contextmanager
 def _log_softmax() -> Iterator[None]:
   """The loss in its textbook form, in place of ours."""
-  ours = train_step.pixel_losses
+  ours = step.pixel_losses
 
   def losses(logits: jax.Array, label: jax.Array) -> jax.Array:
     one_hot = jax.nn.one_hot(label, logits.shape[-1], dtype=logits.dtype)
     loss = -(one_hot * jax.nn.log_softmax(logits)).sum(-1)
     return jnp.where(label == IGNORE_LABEL, 0, loss)
 
-  train_step.pixel_losses = losses
+  step.pixel_losses = losses
   try:
     yield
   finally:
-    train_step.pixel_losses = ours
+    step.pixel_losses = ours

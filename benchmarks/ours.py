@@ -10,11 +10,12 @@ import numpy as np
 
 from benchmarks.timing import Program
 from benchmarks.work import Case, pixels
-from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
-from pspnet_jax.models.network import Network, fold
+from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import compiler_options
 from pspnet_jax.training import optim
-from pspnet_jax.training.step import TrainMetrics, TrainState, jit_options, make_train_step
+from pspnet_jax.training.losses import SegmentationLoss
+from pspnet_jax.training.state import TrainState
+from pspnet_jax.training.step import jit_options, make_train_step
 
 
 def train_step(
@@ -23,12 +24,10 @@ def train_step(
   """Our jitted step, and what makes each of its arguments."""
   network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
   tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 100_000))
-  options = {'seed': 0, 'mean': IMAGENET_MEAN, 'std': IMAGENET_STD, 'chunk_rows': chunk_rows}
-  step = make_train_step(network, tx, **options)
+  step = make_train_step(network, tx, loss=SegmentationLoss(chunk_rows=chunk_rows))
   image, label = pixels(case)
   arguments = (
     lambda: TrainState.create(network, tx, seed=0),
-    lambda: TrainMetrics.zeros(case.num_classes),
     lambda: jax.device_put({'image': image, 'label': label}),
   )
   return jax.jit(step, **jit_options(network)), arguments
@@ -38,18 +37,19 @@ def program(case: Case, **network_options: Any) -> Program:
   """Our side of a case."""
   if case.train:
     step, arguments = train_step(case, **network_options)
-    *carried, batch = (make() for make in arguments)
+    state, batch = (make() for make in arguments)
+    carried = [state]
 
     def run() -> None:
-      carried[:] = step(*carried, batch)
+      carried[0], _ = step(carried[0], batch)
 
     return Program(run, lambda: jax.block_until_ready(carried))
   network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
-  params = fold(*network.init(0))
+  params, _ = network.fold(*network.init(0))
   apply = network.folded().apply
   forward = jax.jit(
     lambda params, image: apply(params, {}, image)[0]['logits'],
-    compiler_options=compiler_options.of_network(train=False),
+    compiler_options=compiler_options.for_network(train=False),
   )
   image = jax.device_put(pixels(case)[0].astype(np.float32) / 64 - 2)
   last: list[jax.Array] = []

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from pspnet_jax.data.scenes import SPEC, ContextScenes
-from pspnet_jax.pictures import labels as visualize
 from pspnet_jax.pictures import legends
+from pspnet_jax.pictures.labels import colour
 
 INDICES = (1, 2, 7, 8)
 SIZE = (225, 225)
@@ -22,7 +22,7 @@ def main():
   examples = [scenes[i] for i in INDICES]
   rows = [
     [example['image'] for example in examples],
-    [visualize.colour(example['label'], SPEC) for example in examples],
+    [colour(example['label'], SPEC) for example in examples],
   ]
   height, width = SIZE
   sheet = np.full(

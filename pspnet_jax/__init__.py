@@ -18,3 +18,8 @@ def __getattr__(name: str) -> object:
 
     return getattr(predictor, name)
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+  # What is not imported yet is offered all the same where a notebook completes names.
+  return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """Examines a whole data set before it is trained on.
 
-python -m pspnet_jax.doctor --config=configs/folder.py --config.data.root=ROOT --output=DIR
+  pspnet doctor --config=folder --config.data.root=ROOT --output=DIR
 
 Reads every image and label of both splits, goes on past whatever would stop training, and says what
 is wrong and how to mend it. DIR gets `report.json` and `examples.png`, the worst cases and some
@@ -9,6 +9,22 @@ drawn at random. The exit status is 1 when training or its score would go wrong,
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_config()
+  flags.DEFINE_string('output', None, 'Where the report and the pictures go; left out: nowhere.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('doctor', __doc__, define_flags)
+
 import functools
 import json
 import time
@@ -16,20 +32,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ml_collections
-from absl import flags
 
-from pspnet_jax import cli
-from pspnet_jax.checkup import report as checkup
 from pspnet_jax.checkup.diagnosis import Finding, Surveyed, diagnose
+from pspnet_jax.checkup.report import (
+  KIND_COLUMNS,
+  advice,
+  as_json,
+  class_table,
+  kind_table,
+  messages,
+  page,
+  verdict,
+)
 from pspnet_jax.checkup.survey import Fault, examine
-from pspnet_jax.config import build
-from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.loader import in_order
-from pspnet_jax.data.spec import Source
-from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.config import parts
+from pspnet_jax.data.in_order import in_order
+from pspnet_jax.data.spec import Source, StoredLabels
+from pspnet_jax.errors import UserError
+from pspnet_jax.pictures.labels import write_image
 from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime.files import write_whole
 
 
 def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> list[Finding]:
@@ -56,9 +79,10 @@ def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> lis
         done += 1
         report.advance(done)
       surveyed = Surveyed(split, source.spec, records)
-      if isinstance(source, Folder):
+      if isinstance(source, StoredLabels):
         surveyed.table = source.table
-        surveyed.faults = [Fault(u.kind, str(u.path), u.message) for u in source.unpaired]
+      unpaired = getattr(source, 'unpaired', ())  # files that a lenient source keeps aside
+      surveyed.faults = [Fault(u.kind, str(u.path), u.message) for u in unpaired]
       splits.append(surveyed)
     found = [
       *unopened,
@@ -68,7 +92,7 @@ def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> lis
     if output is not None:
       _write(output, config, sources, splits, found, time.monotonic() - started)
       report.say(f'Report and pictures: {output / "report.json"}, {output / "examples.png"}')
-    report.say(checkup.verdict(found, done, format_duration(time.monotonic() - started)))
+    report.say(verdict(found, done, format_duration(time.monotonic() - started)))
   return found
 
 
@@ -78,7 +102,7 @@ def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Fi
   errors: list[tuple[str, UserError]] = []
   for split in ('train', 'val'):
     try:
-      sources[split] = build.open_split(config, split, lenient=True)
+      sources[split] = parts.open_split(config, split, lenient=True)
     except UserError as e:
       errors.append((split, e))
   if not sources:
@@ -87,17 +111,17 @@ def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Fi
 
 
 def _say(report: Reporter, splits: Sequence[Surveyed], found: Sequence[Finding]) -> None:
-  columns, rows = checkup.class_table(splits)
+  columns, rows = class_table(splits)
   report.table(columns, rows)
   report.say('')
   if found:
-    kinds: list[Sequence[Cell]] = [*checkup.kind_table(found)]
-    report.table(checkup.KIND_COLUMNS, kinds)
+    kinds: list[Sequence[Cell]] = [*kind_table(found)]
+    report.table(KIND_COLUMNS, kinds)
     report.say('')
-  for line in checkup.messages(found):
+  for line in messages(found):
     report.say(line)
   if not any(f.level == 'error' for f in found):
-    report.say(checkup.advice(splits))
+    report.say(advice(splits))
 
 
 def _write(
@@ -108,24 +132,13 @@ def _write(
   found: Sequence[Finding],
   seconds: float,
 ) -> None:
-  page = checkup.page(sources, splits, found, seed=config.seed)
-  try:
-    output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(checkup.as_json(splits, found, seconds), indent=1, ensure_ascii=False)
-    (output / 'report.json').write_text(text + '\n', encoding='utf-8')
-  except OSError as e:
-    raise cannot_write(output, e) from e
-  visualize.write_image(output / 'examples.png', page)
+  sheet = page(sources, splits, found, seed=config.seed)
+  text = json.dumps(as_json(splits, found, seconds), indent=1, ensure_ascii=False)
+  write_whole(output / 'report.json', text + '\n')
+  write_image(output / 'examples.png', sheet)
 
 
 def main(config: ml_collections.ConfigDict) -> None:
   found = doctor(config, Path(FLAGS.output) if FLAGS.output else None)
   if any(finding.level == 'error' for finding in found):
     raise SystemExit(1)
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('output', None, 'Where the report and the pictures go; left out: nowhere.')
-  cli.run(main, has_workdir=False)

@@ -1,6 +1,6 @@
 """Evaluates a trained PSPNet on the validation split.
 
-python -m pspnet_jax.evaluate --workdir=/tmp/scenes
+  pspnet evaluate --workdir=/tmp/scenes
 
 The data are those of the run, or of --config=FILE.py. The protocol is the checkpoint's, unless a
 flag changes it: --config.eval.protocol=semseg, --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75,
@@ -9,19 +9,33 @@ flag changes it: --config.eval.protocol=semseg, --config.eval.scales=0.5,0.75,1,
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_config()
+  cli.define_network_flags()
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('evaluate', __doc__, define_flags)
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ml_collections
-from absl import flags
+from flax import nnx
 
-from pspnet_jax import cli
-from pspnet_jax.config import build, checks
+from pspnet_jax.config import checks, named, parts
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation import result_files as evaluation_files
-from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation import result_files, scoring
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.evaluation.result_files import Shown
@@ -35,6 +49,7 @@ def evaluate(
   workdir: Path,
   which: Which = 'best',
   changes: Mapping[str, Any] | None = None,
+  model: type[nnx.Module] | None = None,
 ) -> Scores:
   """Prints the scores of a checkpoint, and writes them and pictures to `workdir/evaluation`.
 
@@ -45,6 +60,7 @@ def evaluate(
     workdir: of a run or a conversion. Network, pixels and protocol are those of its card.
     which: the checkpoint.
     changes: to the card's protocol; see `protocol.Protocol.changed`.
+    model: the network's class where it is no PSPNet.
 
   Raises:
     UserError: for whatever the user can mend.
@@ -53,7 +69,7 @@ def evaluate(
   step = checkpoints.step(which)
   card = checkpoints.card(step)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**(changes or {})))
-  source = build.open_split(config, 'val')
+  source = parts.open_split(config, 'val')
   theirs, ours = card.spec.class_names, source.spec.class_names
   # Converted weights may name the same classes in other words.
   if len(theirs) != len(ours) or (card.source is None and theirs != ours):
@@ -61,10 +77,10 @@ def evaluate(
       f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
-  network = card.build_network()
-  params, batch_stats = checkpoints.weights(network, step)
+  network = card.build_network(model)
+  inference = parts.make_inference(config, network, card)
+  weights = inference.prepare(*checkpoints.weights(network, step))
   checkpoints.close()
-  inference = build.make_inference(config, network, card)
 
   folder = workdir / 'evaluation'
   title = f'step {step} of {workdir}, {len(source):,} images'
@@ -83,10 +99,9 @@ def evaluate(
       stop.check()
 
     try:
-      confusion = evaluation.confusion_matrix(
+      confusion = scoring.confusion_matrix(
         inference,
-        params,
-        batch_stats,
+        weights,
         source,
         threads=config.threads or None,
         on_progress=progress,
@@ -100,21 +115,21 @@ def evaluate(
         stop.received or e.status - 128,
       ) from e
     scores = Scores(confusion, card.protocol.absent_classes)
-    [table] = evaluation.figures_of(scores, source.spec).tables
+    [table] = scoring.figures_of(scores, source.spec).tables
     report.table(table.heading, table.cells, footer=table.footer)
-    report.say(evaluation.summary(scores))
+    report.say(scoring.summary(scores))
 
     def show(indices: list[int]) -> list[Shown]:
       usable = [index for index in indices if index in partial.image_iou]
-      pairs = evaluation.label_examples(inference, params, batch_stats, source, usable)
+      pairs = scoring.label_examples(inference, weights, source, usable)
       return [Shown(*pair, partial.image_iou[i]) for i, pair in zip(usable, pairs, strict=True)]
 
-    evaluation_files.write(
+    result_files.write(
       folder,
       scores,
       source.spec,
       {'title': title, 'protocol': dataclasses.asdict(card.protocol)},
-      typical=show(evaluation.spread(len(source), config.pictures)),
+      typical=show(scoring.spread(len(source), config.pictures)),
       worst=show(partial.worst(config.pictures)),
     )
     partial.remove()
@@ -126,11 +141,13 @@ def evaluate(
 def main(config: ml_collections.ConfigDict) -> None:
   given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
   changes = checks.protocol_changes(given)
-  evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint), changes)
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
-  cli.run(main)
+  # A config file that the user gives names the network as well as --model does.
+  name = FLAGS.model or (config.model.name if named.is_own(config.model.name) else None)
+  not_named = name is not None and name.startswith(named.NOT_NAMED)
+  evaluate(
+    config,
+    Path(FLAGS.workdir),
+    cli.which_checkpoint(FLAGS.checkpoint),
+    changes,
+    None if not_named else cli.own_network(name),
+  )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import nnx
 
-from pspnet_jax.data.decode import read_image
+from pspnet_jax.config import named
 from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.to_rgb import images_of, to_rgb
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import importing, published
+from pspnet_jax.pictures import labels
+from pspnet_jax.weights import catalogue, importing, published
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
@@ -24,13 +27,29 @@ class Predictor:
 
       model = pspnet_jax.load('workdir')
       label = model('street.jpg')  # uint8 [H, W]
-      names = model.spec.class_names
+      labels = model(['street.jpg', array, pillow_image])  # a list, whatever their sizes
+      shares = model.areas('street.jpg')  # {'sky': 0.31, 'building': 0.2, ...}
+      picture = model.overlay('street.jpg')  # uint8 [h, w, 3]
+
+  Every method takes one image or several. An image is a path, the bytes of an image file, an image
+  of Pillow's, or a uint8 array: RGB [H, W, 3], grey or RGBA, of NumPy, JAX or torch;
+  `data.to_rgb.to_rgb` has the rules. Files and Pillow's images are held upright as their EXIF data
+  say. Several images are a list, a tuple or a batch [N, H, W, 3], and their answer is a list, also
+  of one; they are read one after another, and the device works while the next is read.
+
+  The first image compiles the network, which takes seconds to minutes; so does the first of another
+  window shape (of each image size, where the protocol runs whole images).
 
   Args:
     card: what the weights need to be used.
-    params, batch_stats: the weights.
+    params, batch_stats: the weights; they are put on the device here, once.
+    model: the network's class where it is no PSPNet.
     batch_size: windows run together.
     canvas_mb: megabytes of scores an image may take on the device.
+
+  Raises:
+    UserError: from every method, for what is no image; it names `images[i]` among several, and what
+      to give instead.
   """
 
   def __init__(
@@ -39,45 +58,141 @@ class Predictor:
     params: Arrays,
     batch_stats: Arrays,
     *,
+    model: type[nnx.Module] | None = None,
     batch_size: int | None = None,
     canvas_mb: int = 1024,
   ):
     self.card = card
-    self._weights = (params, batch_stats)
-    network = card.build_network()
+    network = card.build_network(model)
     self._inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
+    self._weights = self._inference.prepare(params, batch_stats)
+    depth = network.options.get('depth')
+    self._name = f'{network.model.__name__}-{depth}' if depth else network.model.__name__
+    self._parameters = sum(x.size for name, x in params.items() if not name.startswith('aux_head/'))
+
+  def __repr__(self) -> str:
+    height, width = self.card.crop_size
+    parts = [
+      self._name,
+      f'{self.spec.num_classes} classes',
+      f'crop {height}×{width}',
+      self.card.protocol.describe(self.card.crop_size),
+      f'{_rounded(self._parameters)} parameters',
+    ]
+    return f'Predictor({", ".join(parts)})'
 
   @property
   def spec(self) -> DatasetSpec:
     """Names and colours of the classes."""
     return self.card.spec
 
-  def __call__(self, image: np.ndarray | str | Path) -> np.ndarray:
-    """Class ids uint8 [H, W] of an image uint8 [H, W, 3] (RGB) or of a file, held upright."""
-    [(_, label)] = self.stream([(None, _read(image))])
-    return label
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The name of each class id."""
+    return self.spec.class_names
 
-  def probabilities(self, image: np.ndarray | str | Path) -> np.ndarray:
-    """As calling it, with the probability of each class: float32 [H, W, C]."""
-    image = _read(image)
-    [(_, scores)] = self._inference.probabilities(*self._weights, [(None, image)])
-    return np.asarray(scores)[: image.shape[0], : image.shape[1]]
+  @property
+  def palette(self) -> tuple[tuple[int, int, int], ...]:
+    """The colour of each class id, RGB of 0-255."""
+    return self.spec.palette
 
-  def stream(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
-    """Labels (tag, image) pairs in order, keeping the accelerator busy across images."""
-    pairs = (((tag, image.shape), image) for tag, image in images)
-    for (tag, (height, width, _)), label in self._inference.labels(*self._weights, pairs):
-      yield tag, np.asarray(label)[:height, :width]
+  def __call__(self, images: Any) -> Any:
+    """Returns the class ids, uint8 [H, W], of one image, or a list of them of several."""
+    return self._answer(images, self._labels, lambda image, label: label)
+
+  def probabilities(self, images: Any) -> Any:
+    """Returns the probability of each class, float32 [H, W, C]; of several images a list."""
+    return self._answer(images, self._probabilities, lambda image, scores: scores)
+
+  def overlay(self, images: Any, *, alpha: float = 0.5, legend: bool = True) -> Any:
+    """Lays the classes' colours over the image: the picture that `pspnet_jax.predict` writes.
+
+    Args:
+      images: one or several.
+      alpha: weight of the colours, 0 to 1.
+      legend: whether classes and their shares stand below, for which small images are enlarged.
+
+    Returns:
+      uint8 [H, W, 3] without a legend, larger with one; of several images a list.
+    """
+
+    def draw(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+      return labels.overlay(image, label, self.spec, alpha, legend)
+
+    return self._answer(images, self._labels, draw)
+
+  def areas(self, images: Any) -> Any:
+    """Returns the share of the pixels of each class: a dict by name, in the order of the classes.
+
+    Classes that do not occur have 0, and all add up to 1. Of several images it is a list.
+    """
+
+    def measure(image: np.ndarray, label: np.ndarray) -> dict[str, float]:
+      counts = np.bincount(label.ravel(), minlength=self.spec.num_classes)
+      return dict(zip(self.class_names, (counts / label.size).tolist(), strict=True))
+
+    return self._answer(images, self._labels, measure)
+
+  def stream(self, images: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]:
+    """Labels (tag, image) pairs in order, keeping the accelerator busy across images.
+
+    Yields:
+      (tag, label), where `tag` is whatever came with the image. Nothing is kept, so that there may
+      be more images than fit in memory.
+    """
+    return self._labels((tag, to_rgb(image)) for tag, image in images)
+
+  def _answer(self, given: Any, run: _Run, finish: Callable[[np.ndarray, np.ndarray], Any]) -> Any:
+    """What `finish` makes of each image and its result; a list of that if several are given."""
+    images, several = images_of(given)
+    pairs = ((image, image) for image in _read(images, several))
+    answers = [finish(image, result) for image, result in run(pairs)]
+    return answers if several else answers[0]
+
+  def _labels(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
+    return _cut(self._inference.labels(self._weights, _with_size(images)))
+
+  def _probabilities(
+    self, images: Iterable[tuple[Any, np.ndarray]]
+  ) -> Iterator[tuple[Any, np.ndarray]]:
+    return _cut(self._inference.probabilities(self._weights, _with_size(images)))
 
 
-def _read(image: np.ndarray | str | Path) -> np.ndarray:
-  return image if isinstance(image, np.ndarray) else read_image(Path(image), exif_orientation=True)
+_Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, np.ndarray]]]
+
+
+def _read(images: list[Any], several: bool) -> Iterator[np.ndarray]:
+  for i, image in enumerate(images):
+    try:
+      yield to_rgb(image)
+    except UserError as error:
+      if not several:
+        raise
+      raise UserError(f'images[{i}]: {error}') from error
+
+
+def _with_size(
+  images: Iterable[tuple[Any, np.ndarray]],
+) -> Iterator[tuple[tuple[Any, tuple[int, ...]], np.ndarray]]:
+  for tag, image in images:
+    yield (tag, image.shape[:2]), image
+
+
+def _cut(results: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]:
+  """Cuts what belongs to the image out of its canvas, as an array that may be written to."""
+  for (tag, (height, width)), result in results:
+    yield tag, np.require(np.asarray(result)[:height, :width], requirements='W')
+
+
+def _rounded(count: int) -> str:
+  return f'{count / 1e6:.1f} M' if count >= 1e6 else f'{count:,}'
 
 
 def load(
   workdir: str | Path,
   *,
   which: Which = 'best',
+  model: type[nnx.Module] | str | None = None,
   batch_size: int | None = None,
   canvas_mb: int = 1024,
   **changes: Any,
@@ -87,19 +202,24 @@ def load(
   Args:
     workdir: of a training run.
     which: 'best' (by validation mIoU), 'latest', or a step.
+    model: the network's class, or its name as package.module:Class, where it is no PSPNet: code is
+      never imported because a workdir names it.
     batch_size, canvas_mb: see `Inference`.
     **changes: to the card's protocol, such as `flip=True` or `protocol='semseg'`; see
       `protocol.Protocol.changed`.
 
   Raises:
-    UserError: if there is no such checkpoint.
+    UserError: if there is no such checkpoint, or it is of another network than `model`.
   """
   checkpoints = Checkpoints(workdir, read_only=True)
   card = checkpoints.card(which)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**changes))
-  params, batch_stats = checkpoints.weights(card.build_network(), which)
+  network = named.find_network(model, 'model') if isinstance(model, str) else model
+  params, batch_stats = checkpoints.weights(card.build_network(network), which)
   checkpoints.close()
-  return Predictor(card, params, batch_stats, batch_size=batch_size, canvas_mb=canvas_mb)
+  return Predictor(
+    card, params, batch_stats, model=network, batch_size=batch_size, canvas_mb=canvas_mb
+  )
 
 
 def load_pretrained(
@@ -112,7 +232,7 @@ def load_pretrained(
 
   Args:
     paths: one file, or MIT's encoder and decoder; a converted folder or a workdir will do too, and
-      so will the name of published weights (`python -m pspnet_jax.zoo list`), which are downloaded
+      so will the name of published weights (`pspnet zoo list`), which are downloaded
       when they are first used.
     source, align_corners: of files; see `weights.importing.convert`.
     batch_size: windows run together.
@@ -122,7 +242,7 @@ def load_pretrained(
   """
   if len(paths) == 1 and Path(paths[0]).is_dir():
     return load(paths[0], batch_size=batch_size)
-  if len(paths) == 1 and (entry := zoo.named(paths[0])) is not None:
+  if len(paths) == 1 and (entry := catalogue.named(paths[0])) is not None:
     converted = published.load(entry)
   else:
     files = [Path(path) for path in paths]

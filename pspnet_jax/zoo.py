@@ -1,7 +1,7 @@
 """Published weights by name.
 
-python -m pspnet_jax.zoo list [WORD ...]            those that have all words in name or data set
-python -m pspnet_jax.zoo get NAME [--output=DIR]    downloads, checks and converts
+  pspnet zoo list [WORD ...]            those that have all words in name or data set
+  pspnet zoo get NAME [--output=DIR]    downloads, checks and converts
 
 A PSPNet becomes a folder that predict, evaluate and init_from take, called as it is if --output
 does not say otherwise. A backbone stays the file it is, in the cache or copied to --output.
@@ -9,18 +9,31 @@ does not say otherwise. A backbone stays the file it is, in the cache or copied 
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_words()
+  flags.DEFINE_string('output', None, 'The folder to write.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('zoo', __doc__, define_flags)
+
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from rich.console import Console
 
-from pspnet_jax import cli
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.console import Cell, print_table, say
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import download, importing, published
+from pspnet_jax.weights import catalogue, download
 
 
 def show(words: Sequence[str]) -> None:
@@ -29,7 +42,7 @@ def show(words: Sequence[str]) -> None:
   Raises:
     UserError: if there are none.
   """
-  found = [entry for entry in zoo.entries().values() if _fits(entry, words)]
+  found = [entry for entry in catalogue.entries().values() if _fits(entry, words)]
   if not found:
     raise UserError(f'no published weights have {" and ".join(words)} in name or data set.')
   console = Console()
@@ -37,7 +50,7 @@ def show(words: Sequence[str]) -> None:
   backbones = [entry for entry in found if entry.is_backbone]
   if networks:
     columns: tuple[str, ...] = ('PSPNet', 'data', 'net', 'mIoU', 'ms+flip', 'file')
-    rows = [_row(e, zoo.DATASETS[e.data][0], f'R{e.depth}', e.score_ms) for e in networks]
+    rows = [_row(e, catalogue.DATASETS[e.data][0], f'R{e.depth}', e.score_ms) for e in networks]
     if console.is_terminal and console.width < 110:  # names tell these two as well
       columns = (columns[0], *columns[3:])
       rows = [(row[0], *row[3:]) for row in rows]
@@ -50,7 +63,7 @@ def show(words: Sequence[str]) -> None:
     ]
     print_table(console, ('backbone', 'net', 'stem', 'top-1', 'MB', 'file'), rows)
   for source in sorted({entry.source for entry in found if entry.address is None}):
-    say(console, f'by hand: from the folder that {zoo.PAGES[source]} links.')
+    say(console, f'by hand: from the folder that {catalogue.PAGES[source]} links.')
 
 
 def get(name: str, output: Path | None = None) -> None:
@@ -59,7 +72,9 @@ def get(name: str, output: Path | None = None) -> None:
   Raises:
     UserError: for whatever the user can mend; the download is kept.
   """
-  entry = zoo.find(name)
+  from pspnet_jax.weights import importing, published  # JAX, which the list does without
+
+  entry = catalogue.find(name)
   if entry.is_backbone:
     path = published.fetch(entry)
     if output is not None:
@@ -79,12 +94,12 @@ def get(name: str, output: Path | None = None) -> None:
   importing.write(published.load(entry), output)
 
 
-def _fits(entry: zoo.Entry, words: Sequence[str]) -> bool:
-  text = f'{entry.name} {zoo.DATASETS[entry.data][0]} {entry.source}'.lower()
+def _fits(entry: catalogue.Entry, words: Sequence[str]) -> bool:
+  text = f'{entry.name} {catalogue.DATASETS[entry.data][0]} {entry.source}'.lower()
   return all(word.lower() in text for word in words)
 
 
-def _row(entry: zoo.Entry, first: str, second: str, last: float | None) -> tuple[Cell, ...]:
+def _row(entry: catalogue.Entry, first: str, second: str, last: float | None) -> tuple[Cell, ...]:
   path = None if entry.address is None else download.cached(entry.address)
   where = 'by hand' if path is None else ('here' if path.is_file() else '')
   return (entry.name, first, second, entry.score, last, where)
@@ -97,13 +112,4 @@ def main(words: Sequence[str]) -> None:
     case ['get', name]:
       get(name, None if FLAGS.output is None else Path(FLAGS.output))
     case _:
-      raise UserError(
-        'say what to do: python -m pspnet_jax.zoo list [WORD ...], or get NAME [--output=DIR].'
-      )
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('output', None, 'The folder to write.')
-  cli.run_with_words(main)
+      raise UserError('say what to do: pspnet zoo list [WORD ...], or get NAME [--output=DIR].')

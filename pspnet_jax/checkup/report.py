@@ -11,9 +11,7 @@ import numpy as np
 from pspnet_jax.checkup import contact_sheet
 from pspnet_jax.checkup.contact_sheet import Tile
 from pspnet_jax.checkup.diagnosis import ALMOST_ALL, Finding, Surveyed, median_frequency_weights
-from pspnet_jax.data.decode import read_image, read_label
-from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.spec import Source
+from pspnet_jax.data.spec import IGNORE_LABEL, Source, StoredLabels
 from pspnet_jax.errors import UserError
 from pspnet_jax.reporting.console import Cell
 
@@ -169,11 +167,13 @@ def _tile(
   record = next(s for s in splits if s.split == split).records[index]
   title = f'{split}: {record.name}'
   text = f'{finding.kind}: {_reason(finding)}' if finding else ''
-  if isinstance(source, Folder):
-    image_path, label_path = source.pairs[index]
-    # An illegal id shows as ignored here: black.
-    table = np.where(source.table < 0, 255, source.table)
-    return Tile(_read(read_image, image_path), _read(read_label, label_path, table), title, text)
+  if isinstance(source, StoredLabels):
+    label = _read(source.stored_label, index)
+    if label is not None:  # an illegal id shows as ignored here: black
+      known = (label >= 0) & (label < len(source.table))
+      classes = source.table[np.where(known, label, 0)]
+      label = np.where(known & (classes >= 0), classes, IGNORE_LABEL).astype(np.uint8)
+    return Tile(_read(source.image, index), label, title, text)
   example = _read(source.__getitem__, index)
   return Tile(example and example['image'], example and example['label'], title, text)
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pspnet_jax.data.decode import ILLEGAL, map_ids, read_ids, read_image
-from pspnet_jax.data.folder import Folder, sizes_differ
-from pspnet_jax.data.spec import IGNORE_LABEL, Source
+from pspnet_jax.data.decode import ILLEGAL, map_ids
+from pspnet_jax.data.paired_files import sizes_differ
+from pspnet_jax.data.spec import IGNORE_LABEL, Source, StoredLabels
 from pspnet_jax.errors import BadData, UserError
 
 
@@ -51,11 +51,11 @@ class Record:
 def examine(source: Source, index: int) -> Record:
   """Reads one example and notes what is in it and what is wrong with it; never raises UserError.
 
-  Of a folder, image and label are read each on its own, and ids as they are stored. Of any other
-  source no more is known than what indexing gives or raises.
+  Of `StoredLabels`, image and label are read each on its own, and ids as they are stored. Of any
+  other source no more is known than what indexing gives or raises.
   """
-  if isinstance(source, Folder):
-    return _examine_files(source, index)
+  if isinstance(source, StoredLabels):
+    return _examine_files(source, source.spec.num_classes, index)
   record = Record(index, f'example {index}', f'example {index}')
   example = _attempt(record, record.name, source.__getitem__, index)
   if example is not None:
@@ -65,13 +65,13 @@ def examine(source: Source, index: int) -> Record:
   return record
 
 
-def _examine_files(source: Folder, index: int) -> Record:
-  image_path, label_path = source.pairs[index]
-  record = Record(index, source.names[index], str(label_path))
-  image = _attempt(record, str(image_path), read_image, image_path)
+def _examine_files(source: StoredLabels, num_classes: int, index: int) -> Record:
+  image_path, label_path = source.files(index)
+  record = Record(index, source.name(index), str(label_path))
+  image = _attempt(record, str(image_path), source.image, index)
   if image is not None:
     _note_image(record, image)
-  ids = _attempt(record, str(label_path), read_ids, label_path)
+  ids = _attempt(record, str(label_path), source.stored_label, index)
   if ids is None:
     return record
   record.ids = _counts(ids)
@@ -80,7 +80,7 @@ def _examine_files(source: Folder, index: int) -> Record:
     inside = ids[(ids >= 0) & (ids < len(source.table))]
     mapped = source.table[inside]
     label = mapped[mapped != ILLEGAL].astype(np.uint8)
-  _note_label(record, label, source.spec.num_classes)
+  _note_label(record, label, num_classes)
   record.pixels, record.label_hash = ids.size, _hash(ids)
   if image is not None and image.shape[:2] != ids.shape:
     error = sizes_differ(image_path, image.shape, label_path, ids.shape)

@@ -1,9 +1,10 @@
-"""From a config to the objects a command needs: the only code, beside commands, that sees one."""
+"""From a config to a training run that is ready to go: the one visit to the config."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,120 +13,160 @@ import ml_collections
 import numpy as np
 import optax
 
-from pspnet_jax.config import checks
-from pspnet_jax.data.augment import Augment
-from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
-from pspnet_jax.data.sources import open_source
-from pspnet_jax.data.spec import DatasetSpec, Source
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.config import files, parts
+from pspnet_jax.data.loader import train_batches
+from pspnet_jax.data.skip_bad import SkipBadExamples
+from pspnet_jax.data.spec import Source
+from pspnet_jax.evaluation.validation import Validation
 from pspnet_jax.inference.card import Card
-from pspnet_jax.inference.engine import Inference
-from pspnet_jax.inference.protocol import PLAIN
 from pspnet_jax.models.network import Network
-from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
-from pspnet_jax.training import optim
+from pspnet_jax.training.callbacks import Callback
+from pspnet_jax.training.init_from import start_from
+from pspnet_jax.training.loop import Every
+from pspnet_jax.training.state import TrainState
+from pspnet_jax.training.step import Batch, Step, jit_options
+from pspnet_jax.weights.checkpoints import Checkpoints
 
 
-def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool = False) -> Source:
-  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over.
+@dataclasses.dataclass
+class Run:
+  """A training run that is ready to go; close it when it is done.
 
-  Args:
-    config: names the source and its options.
-    split: 'train' or 'val'.
-    lenient: opens what can be read of a source that would refuse some of its files.
+  Attributes:
+    card: what travels with the weights.
+    network, step, state, batches, validation, checkpoints, callbacks: what `loop.fit` is given.
+    log_also: see `loop.fit`.
+    every: how often to log, evaluate and save.
+    start_step, total_steps: where the run begins, and where it ends.
+    devices: how many compute.
+    source: the training data.
+    notes: what the user should know of how it begins, a sentence each.
   """
-  options = config.data.to_dict()
-  of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
-  options = {k: v for k, v in (options | of_split).items() if v is not None}
-  source = open_source(**options, lenient=lenient)
-  if not len(source) and not lenient:
-    raise UserError(f'the {split} split of the data has no images: check config.data.')
-  return source
+
+  card: Card
+  network: Network
+  step: Step
+  state: TrainState
+  batches: Iterator[Batch]
+  validation: Validation
+  checkpoints: Checkpoints
+  callbacks: list[Callback]
+  log_also: dict[str, Callable[[int], float]]
+  every: Every
+  start_step: int
+  total_steps: int
+  devices: int
+  source: Source
+  notes: list[str]
+  _stack: contextlib.ExitStack
+
+  def __enter__(self) -> Run:
+    return self
+
+  def __exit__(self, *error: Any) -> None:
+    self._stack.__exit__(*error)
 
 
-def make_augment(config: ml_collections.ConfigDict) -> Augment:
-  """The training augmentation; refuses a crop that is smaller than one output cell."""
-  crop_size, output_stride = tuple(config.crop_size), config.model.output_stride
-  if len(crop_size) != 2 or min(crop_size) < output_stride:
-    raise UserError(
-      f'crop_size {crop_size} is smaller than one output cell of {output_stride}×{output_stride} '
-      f'pixels: make both sides at least {output_stride}.'
-    )
-  return Augment(crop_size=crop_size, mean=config.mean, **config.augment)
+def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
+  """Makes a run of a config: the one visit to it.
 
+  It goes on from the latest checkpoint in `workdir`, else from `config.init_from`, else it begins
+  anew. The config is kept in the workdir.
 
-def make_choice(
-  config: ml_collections.ConfigDict, source: Source, workdir: Path
-) -> RareClasses | None:
-  """What draws the training examples; None: shuffled epochs.
-
-  Rare classes need the pixels of every class in every label. They are counted once, each process
-  its share, and kept in the workdir, so that a run goes on with the figures it began with.
+  Raises:
+    UserError: for whatever the user can mend; what was saved stays.
   """
-  options, count = config.sampling, len(source)
-  if not options.rare_class_temperature:
-    return None
-  path, alone = workdir / 'class_pixels.npy', jax.process_count() == 1
-  pixels = np.zeros((count, source.spec.num_classes), np.int64)
-  kept = None
-  if alone and path.is_file():
-    with contextlib.suppress(OSError, ValueError, EOFError):  # a damaged one is replaced
-      kept = np.load(path)
-  if kept is not None and kept.shape == pixels.shape:
-    pixels = kept
-  else:
-    share = range(jax.process_index(), count, jax.process_count())
-    skip_bad = config.data_errors == 'skip'
-    rows = count_class_pixels(source, share, threads=config.threads or None, skip_bad=skip_bad)
-    with Reporter(None, total_steps=len(share), primary=jax.process_index() == 0) as report:
-      report.say(f'Counting the classes of {count:,} labels for rare class sampling.')
-      for done, (index, row) in enumerate(zip(share, rows, strict=True), 1):
-        pixels[index] = row
-        report.advance(done)
-    pixels = parallel.sum_over_processes(pixels)
-    if alone:
-      try:
-        np.save(path, pixels)
-      except OSError as e:
-        raise cannot_write(workdir, e) from e
-  return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
+  c = config
+  mesh = parallel.make_mesh()
+  on_mesh = parallel.replicated(mesh)
+  parallel.check_batch_size(c.batch_size, mesh, c.accumulation_steps)
 
+  # Data first: most mistakes are there, and they show at once.
+  source, val_source = (parts.open_split(c, split) for split in ('train', 'val'))
+  tolerant = SkipBadExamples(source) if c.data_errors == 'skip' else None
+  augment = parts.make_augment(c)
+  card = parts.make_card(c, source.spec)
+  network = parts.make_network(c, card)
+  schedule, tx = parts.make_optimizer(c, network.param_shapes)
+  step = jax.jit(parts.make_step(c, network, tx), out_shardings=on_mesh, **jit_options(network))
+  validation = Validation(
+    parts.make_inference(c, network, card),
+    val_source,
+    threads=c.threads or None,
+    pictures=c.pictures,
+    skip_bad=c.data_errors == 'skip',
+  )
+  callbacks = parts.make_callbacks(c)
 
-def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
-  """What will travel with the weights."""
-  return Card(
-    network={'num_classes': spec.num_classes, **config.model},
-    spec=spec,
-    crop_size=config.crop_size,
-    protocol=PLAIN.changed(**checks.protocol_changes(config.eval)),
-    mean=config.mean,
-    std=config.std,
+  files.make_workdir(workdir)
+  checkpoints = Checkpoints(workdir)
+  state, notes = _first_state(c, network, tx, card, checkpoints, on_mesh)
+  changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
+  if start_step := int(state.step):
+    notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
+  batches: Generator[dict[str, np.ndarray]] = train_batches(
+    source if tolerant is None else tolerant,
+    transform=augment,
+    batch_size=c.batch_size,
+    seed=c.seed,
+    start_step=start_step,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    threads=c.threads or None,
+    choose=parts.make_choice(c, source, workdir),
+  )
+  log_also: dict[str, Callable[[int], float]] = {
+    'learning_rate': lambda done: float(schedule(done - 1))
+  }
+  if tolerant is not None:
+    log_also['train/skipped_examples'] = lambda _: _over_processes(tolerant.replaced)
+  stack = contextlib.ExitStack()
+  stack.enter_context(contextlib.closing(checkpoints))
+  stack.enter_context(contextlib.closing(batches))
+  return Run(
+    card=card,
+    network=network,
+    step=step,
+    state=state,
+    batches=parallel.prefetch(batches, mesh),
+    validation=validation,
+    checkpoints=checkpoints,
+    callbacks=callbacks,
+    log_also=log_also,
+    every=Every(log=c.log_every, evaluate=c.eval_every, save=c.checkpoint_every),
+    start_step=start_step,
+    total_steps=c.total_steps,
+    devices=mesh.size,
+    source=source,
+    notes=notes,
+    _stack=stack,
   )
 
 
-def make_inference(config: ml_collections.ConfigDict, network: Network, card: Card) -> Inference:
-  """What evaluates a network, by the protocol of its card."""
-  return Inference(
-    network, card, batch_size=config.eval.batch_size, canvas_mb=config.eval.canvas_mb
-  )
+def _first_state(
+  config: ml_collections.ConfigDict,
+  network: Network,
+  tx: optax.GradientTransformation,
+  card: Card,
+  checkpoints: Checkpoints,
+  sharding: jax.sharding.Sharding,
+) -> tuple[TrainState, list[str]]:
+  """The latest checkpoint if there is one, else a new network or the weights to start from."""
+
+  def new_state() -> TrainState:
+    return TrainState.create(network, tx, seed=config.seed, ema_decay=config.ema_decay)
+
+  if checkpoints.latest_step is not None:
+    step, items = checkpoints.restore(jax.eval_shape(new_state).items(), sharding)
+    return jax.device_put(TrainState.from_items(step, items), sharding), []
+  state = new_state()
+  notes: list[str] = []
+  if config.init_from:
+    params, batch_stats, notes = start_from(config.init_from, card, state.params, state.batch_stats)
+    state = state.with_weights(params, batch_stats)
+  return jax.device_put(state, sharding), notes
 
 
-def make_optimizer(
-  config: ml_collections.ConfigDict, params: Mapping[str, Any]
-) -> tuple[optax.Schedule, optax.GradientTransformation]:
-  """Learning rate by step, and the optimiser that follows it; `params` gives the names."""
-  options = config.optimizer.to_dict()
-  schedule = optim.learning_rate(
-    options.pop('base_lr'),
-    config.total_steps,
-    power=options.pop('power'),
-    min_lr=options.pop('min_lr'),
-  )
-  return schedule, optim.sgd(params, schedule, **options)
-
-
-def step_options(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """The keyword arguments of `make_train_step` that are numbers."""
-  names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
-  return {name: config[name] for name in names} | config.loss.to_dict()
+def _over_processes(count: int) -> int:
+  return int(parallel.sum_over_processes(np.array([count], np.int64))[0])

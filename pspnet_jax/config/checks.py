@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_collections
@@ -35,36 +35,43 @@ def check_values(config: ml_collections.ConfigDict) -> None:
 
   for key in ('batch_size', 'total_steps', 'accumulation_steps', 'log_every'):
     need(c[key] >= 1, key, c[key], 'make it at least 1')
-  for key in ('eval_every', 'checkpoint_every', 'threads', 'pictures', 'seed', 'aux_weight'):
+  at_least_0 = ('eval_every', 'checkpoint_every', 'threads', 'pictures', 'seed', 'aux_weight')
+  for key in (*at_least_0, 'early_stopping'):
     need(c[key] >= 0, key, c[key], 'make it 0 or more')
   need(0 <= c.ema_decay < 1, 'ema_decay', c.ema_decay, 'give a number in [0, 1)')
-  need(c.optimizer.base_lr > 0, 'optimizer.base_lr', c.optimizer.base_lr, 'make it positive')
+  if 'base_lr' in c.optimizer:  # not where a workdir's own optimiser is not named
+    need(c.optimizer.base_lr > 0, 'optimizer.base_lr', c.optimizer.base_lr, 'make it positive')
   need(c.eval.batch_size >= 0, 'eval.batch_size', c.eval.batch_size, 'make it 0 or more')
   need(c.eval.canvas_mb >= 1, 'eval.canvas_mb', c.eval.canvas_mb, 'make it at least 1')
   need(c.data_errors in ('raise', 'skip'), 'data_errors', c.data_errors, "give 'raise' or 'skip'")
-  weights = c.loss.class_weights
-  sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)
-  remedy = 'give a number of 0 or more for each class, not 0 for all'
-  need(sound and (not weights or any(weights)), 'loss.class_weights', weights, remedy)
-  for key in ('ohem_min_kept', 'chunk_rows'):
-    need(c.loss[key] >= 0, f'loss.{key}', c.loss[key], 'make it 0 or more')
   for key, value in c.sampling.items():
     need(0 <= value < math.inf, f'sampling.{key}', value, 'make it 0 or more')
-  threshold = c.loss.ohem_threshold
-  need(0 <= threshold <= 1, 'loss.ohem_threshold', threshold, 'give a number in [0, 1]')
+  if c.loss.name == 'segmentation':
+    _check_loss(c.loss, need)
   for key in ('mean', 'std'):
     need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')
   need(_integers(c.crop_size, 2), 'crop_size', c.crop_size, 'give height and width, as 473,473')
   PLAIN.changed(**protocol_changes(c.eval))  # checks its fields itself
   for key in ('bins', 'stem_channels', 'dilations'):
-    value = c.model[key]
+    value = c.model.get(key, ())  # a network of one's own may have other keys
     need(
       (key == 'dilations' and value is None) or _integers(value),
       f'model.{key}',
       value,
       'give whole numbers, as 1,2,3,6',
     )
+
+
+def _check_loss(loss: ml_collections.ConfigDict, need: Callable[..., None]) -> None:
+  weights = loss.class_weights
+  sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)
+  remedy = 'give a number of 0 or more for each class, not 0 for all'
+  need(sound and (not weights or any(weights)), 'loss.class_weights', weights, remedy)
+  for key in ('ohem_min_kept', 'chunk_rows'):
+    need(loss[key] >= 0, f'loss.{key}', loss[key], 'make it 0 or more')
+  threshold = loss.ohem_threshold
+  need(0 <= threshold <= 1, 'loss.ohem_threshold', threshold, 'give a number in [0, 1]')
 
 
 def _numbers(values: object, length: int) -> bool:

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import ml_collections
 from ml_collections import config_dict
 
+from pspnet_jax.config import named
+from pspnet_jax.config.signatures import defaults_of
+from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.errors import UserError
+from pspnet_jax.models.network import Network
+from pspnet_jax.models.pspnet import PSPNet
+from pspnet_jax.training import optim
+from pspnet_jax.training.losses import SegmentationLoss
+
+# What a group's `name` may be beside package.module:Name of one's own; the first is the default.
+# The group's other keys are arguments of what it names.
+CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
+  'model': {'pspnet': PSPNet},
+  'optimizer': {'sgd': optim.sgd},
+  'loss': {'segmentation': SegmentationLoss},
+}
 
 
-def defaults() -> ml_collections.ConfigDict:
-  """The paper's recipe (Zhao et al. 2017, section 4) for ADE20K-sized images."""
+def chosen(group: str, name: str) -> Callable[..., Any]:
+  """What `config.GROUP.name` stands for.
+
+  Raises:
+    UserError: if there is no such thing.
+  """
+  if name in CHOICES[group]:
+    return CHOICES[group][name]
+  key = f'config.{group}.name'
+  if not named.is_own(name):
+    known = ', '.join(CHOICES[group])
+    raise UserError(f'{key} is {name!r}: give {known}, or package.module:Name of your own.')
+  return named.find_network(name, key) if group == 'model' else named.find_callable(name, key)
+
+
+def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDict:
+  """The paper's recipe (Zhao et al. 2017, section 4) for ADE20K-sized images.
+
+  Args:
+    names: for each group of `CHOICES` that has another name than its default.
+  """
+  names = {group: next(iter(known)) for group, known in CHOICES.items()} | dict(names or {})
   c = ml_collections.ConfigDict()
   c.seed = 0
   # Weights to start from: a workdir, converted or not, a file, or the name of published weights;
@@ -32,52 +71,23 @@ def defaults() -> ml_collections.ConfigDict:
   sampling.rare_class_pixels = 3000  # of a class, from which on an image counts as one of it
   c.data_errors = 'raise'  # or 'skip': another example in place of one that cannot be used
   c.threads = 0  # that load and augment; 0: as many as there are cores
+  c.early_stopping = 0  # steps without a better score after which training ends; 0: never
+  c.callbacks = ()  # package.module:Class of one's own; see training/callbacks.py
 
   c.data = ml_collections.ConfigDict()  # arguments of the source; see data/sources.py
   c.data.name = 'folder'
   c.data.train = ml_collections.ConfigDict({'split': 'train'})  # what differs between the splits
   c.data.val = ml_collections.ConfigDict({'split': 'val'})
 
-  c.augment = augment = ml_collections.ConfigDict()  # semseg's; see data/augment.py
-  augment.scale = (0.5, 2.0)
-  augment.rotate = (-10.0, 10.0)  # degrees
-  augment.rotate_probability = augment.blur_probability = augment.flip_probability = 0.5
-  augment.base_size = config_dict.placeholder(tuple)  # mmseg's from here on: (2048, 512)
-  augment.cat_max_ratio = 1.0  # 0.75
-  augment.photometric = False  # True
-  augment.pad_centred = True  # False
-
-  c.model = model = ml_collections.ConfigDict()  # see models/pspnet.py
-  model.depth = 50
-  model.output_stride = 8
-  model.dilations = config_dict.placeholder(tuple)  # of the stages; None: from output_stride
-  model.stem_channels = (64, 64, 128)
-  model.width = 64
-  model.stride_in_1x1 = model.contract_dilation = model.dilate_conv2 = False
-  model.remat = False  # less memory, a third more time: see models/resnet.py
-  model.bins = (1, 2, 3, 6)
-  model.pooling = 'avg'
-  model.reduce_dimension = True
-  model.pyramid_channels = config_dict.placeholder(int)
-  model.head_channels = 512
-  model.aux_head, model.aux_channels = True, 256
-  model.dropout_rate, model.dropout_kind = 0.1, 'channel'
-  model.align_corners = True
-  model.dtype = 'float32'
-
-  c.optimizer = optimizer = ml_collections.ConfigDict()  # see optim.py
-  optimizer.base_lr, optimizer.power, optimizer.min_lr = 0.01, 0.9, 0.0
-  optimizer.momentum, optimizer.weight_decay = 0.9, 1e-4
-  optimizer.head_multiplier = 10.0
-  optimizer.head_bias_multiplier = config_dict.placeholder(float)
-  optimizer.decay_norm = optimizer.decay_bias = True
-
+  # The keys of the groups that follow are arguments of what is named, and their defaults stand in
+  # its signature: `pspnet train --settings` lists them all.
+  c.augment = defaults_of(Augment, without=('crop_size', 'mean', 'transform'))
+  c.augment.transform = config_dict.placeholder(str)  # package.module:function of one's own
+  c.model = _group('model', names, Network, without=('num_classes', 'model', 'rngs'))
+  c.optimizer = _group('optimizer', names, optim.learning_rate)
+  c.optimizer.base_lr = 0.01
   c.aux_weight = 0.4
-  c.loss = loss = ml_collections.ConfigDict()  # see losses.py
-  loss.class_weights = ()  # one for each class; the data doctor suggests some
-  loss.ohem_min_kept = 0  # online hard example mining: at least so many pixels an image; 0: off
-  loss.ohem_threshold = 0.7  # and all whose class is given a lower probability
-  loss.chunk_rows = 0  # rows of logits at a time, to save memory; 0: all of them
+  c.loss = _group('loss', names)
 
   c.eval = evaluation = ml_collections.ConfigDict()
   evaluation.protocol = 'plain'  # or semseg, caffe, mmseg, mmseg_slide; see protocol.py
@@ -92,3 +102,15 @@ def defaults() -> ml_collections.ConfigDict:
   evaluation.batch_size = 0  # windows at a time; 0: what suits the device
   evaluation.canvas_mb = 1024  # of an image's scores on the device; larger images: in tiles
   return c
+
+
+def _group(
+  group: str, names: Mapping[str, str], *beside: Callable[..., Any], without: tuple[str, ...] = ()
+) -> ml_collections.ConfigDict:
+  """The keys of a group: its name, the arguments of what is named, and those of `beside`."""
+  name = names[group]
+  config = ml_collections.ConfigDict({'name': name})
+  if not name.startswith(named.NOT_NAMED):  # else nothing is known of it
+    # What is beside comes first: the compute dtype is a name in a config, not a NumPy dtype.
+    config.update(defaults_of(*beside, chosen(group, name), without=without))
+  return config

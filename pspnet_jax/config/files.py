@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.util
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,47 +13,64 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from pspnet_jax.config.defaults import defaults
+from pspnet_jax.config import named, overrides, shipped
+from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import with_tuples
+from pspnet_jax.runtime.files import write_whole
 
 SAVED_AS = 'config.json'  # in the workdir
 
 
-def load(path: str) -> ml_collections.ConfigDict:
+Names = Mapping[str, str]  # what --config.GROUP.name=NAME flags say, by group
+
+
+def load(path: str, names: Names | None = None) -> ml_collections.ConfigDict:
   """Reads `FILE.py` or `FILE.py:ARGUMENT` by calling its get_config; completes it with defaults.
+
+  Args:
+    path: as on the command line; a config of the package goes by its name, too.
+    names: of groups that the command line names, whatever the file does.
 
   Raises:
     UserError: if there is no such file, it has no get_config, or it sets what does not exist.
   """
   path, _, argument = path.partition(':')
-  if not Path(path).is_file():
-    raise UserError(
-      f'there is no config file {path}: give --config=FILE.py, such as those in configs/.'
-    )
+  path = str(shipped.find(path))
   module_spec = importlib.util.spec_from_file_location('config', path)
   if module_spec is None or module_spec.loader is None:
     raise UserError(f'{path} is not a Python file: give --config=FILE.py.')
   module = importlib.util.module_from_spec(module_spec)
   try:
     module_spec.loader.exec_module(module)
+    if argument and not inspect.signature(module.get_config).parameters:
+      raise UserError(f'{path} takes no argument: leave out :{argument}.')
     changes = module.get_config(*([argument] if argument else []))
+  except UserError:
+    raise
   except Exception as e:  # the file is the user's code: whatever it raises, they can mend
     raise UserError(f'{path} does not give a config: {type(e).__name__}: {e}.') from e
   if not isinstance(changes, ml_collections.ConfigDict):
     raise UserError(f'get_config() of {path} returns {changes!r}: return a ConfigDict.')
-  return complete(changes, path)
+  return complete(changes, path, names)
 
 
 def save(config: ml_collections.ConfigDict, path: Path) -> None:
-  """Writes a config as JSON, in one go, for commands that are given only the workdir."""
-  part = path.with_suffix('.tmp')
-  part.write_text(json.dumps(config.to_dict(), indent=2) + '\n')
-  part.replace(path)
+  """Writes a config as JSON for commands that are given only the workdir.
+
+  Raises:
+    UserError: if it cannot be written.
+  """
+  write_whole(path, json.dumps(config.to_dict(), indent=2) + '\n')
 
 
-def load_saved(path: Path) -> ml_collections.ConfigDict:
+def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigDict:
   """Reads what `save` wrote. Keys that have gone since then are left out.
+
+  Args:
+    path: of the file.
+    names: of groups that the command line names. No other name of the user's own code that stands
+      in the file is imported.
 
   Raises:
     UserError: if it cannot be read.
@@ -63,14 +80,21 @@ def load_saved(path: Path) -> ml_collections.ConfigDict:
     saved = ml_collections.ConfigDict(_with_placeholders(values))
   except (OSError, ValueError, TypeError, AttributeError) as e:
     raise UserError(f'cannot read the config {path} ({e}): give --config=FILE.py.') from e
-  known = defaults()
+  for group in ('data', *CHOICES):
+    name = saved.get(group, {}).get('name')
+    if name is not None and named.is_own(name) and name != (names or {}).get(group):
+      saved[group].name = named.NOT_NAMED + name
+  if saved.get('augment', {}).get('transform') is not None:
+    saved.augment.transform = named.NOT_NAMED + saved.augment.transform
+  saved.callbacks = tuple(named.NOT_NAMED + name for name in saved.get('callbacks', ()))
+  known = defaults(_names_in(saved, names))
   for key in set(saved) - set(known):
     del saved[key]
   for key, value in known.items():
-    if key != 'data' and key in saved and isinstance(value, ml_collections.ConfigDict):
+    if key in saved and isinstance(value, ml_collections.ConfigDict) and not _is_free(value, key):
       for name in set(saved[key]) - set(value):
         del saved[key][name]
-  return complete(saved, str(path))
+  return complete(saved, str(path), names)
 
 
 def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
@@ -83,13 +107,32 @@ def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
   }
 
 
-def complete(changes: ml_collections.ConfigDict, where: str) -> ml_collections.ConfigDict:
-  """Defaults with `changes` laid over them; free keys only under `data`, whose source checks them.
+def _names_in(changes: ml_collections.ConfigDict, names: Names | None) -> dict[str, str]:
+  """The name of each group: the command line's, else that of `changes`."""
+  found = {}
+  for group in CHOICES:
+    options = changes.get(group, {})
+    if isinstance(options, ml_collections.ConfigDict | dict) and options.get('name') is not None:
+      found[group] = str(options['name'])
+  return found | {group: name for group, name in (names or {}).items() if group in CHOICES}
+
+
+def _is_free(group: ml_collections.ConfigDict, key: str) -> bool:
+  """Whether a group may have any keys: whoever uses them checks them."""
+  return key == 'data' or str(group.get('name', '')).startswith(named.NOT_NAMED)
+
+
+def complete(
+  changes: ml_collections.ConfigDict, where: str, names: Names | None = None
+) -> ml_collections.ConfigDict:
+  """Defaults with `changes` laid over them.
+
+  Any key may stand under `data`, whose source checks them.
 
   Raises:
     UserError: for a key that does not exist (with the nearest one) or a value of another type.
   """
-  config = defaults()
+  config = defaults(_names_in(changes, names))
   for split in ('train', 'val'):
     if not isinstance(changes.get('data', {}).get(split, {}), ml_collections.ConfigDict | dict):
       raise UserError(f'{where} sets data.{split} to a value: give a dictionary such as split=.')
@@ -106,7 +149,7 @@ def _lay_over(
     if isinstance(old, ml_collections.ConfigDict):
       if not isinstance(value, ml_collections.ConfigDict):
         raise UserError(f'{where} sets {key} to {value!r}: give a dictionary of its keys.')
-      if key == 'data':
+      if _is_free(old, key):
         old.update(value)
       else:
         _lay_over(old, value, f'{where}: {key}')
@@ -121,8 +164,8 @@ def _lay_over(
 def check_key(config: ml_collections.ConfigDict, key: str, where: str) -> None:
   """Raises UserError, with the nearest key, unless `config` has `key`."""
   if key not in config:
-    near = difflib.get_close_matches(key, config.keys(), n=1, cutoff=0.5)
-    hint = f'did you mean {near[0]}?' if near else f'it knows {", ".join(sorted(config.keys()))}.'
+    near = overrides.close(key, config.keys())
+    hint = f'did you mean {near}?' if near else f'it knows {", ".join(sorted(config.keys()))}.'
     raise UserError(f'{where} sets the unknown config key {key!r}: {hint}')
 
 
@@ -140,10 +183,7 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
   if path.is_file():
     with contextlib.suppress(UserError):  # a damaged one is replaced
       changes = _differences(load_saved(path), config)
-  try:
-    save(config, path)
-  except OSError as e:
-    raise cannot_write(workdir, e) from e
+  save(config, path)
   return changes
 
 

@@ -55,14 +55,19 @@ def read_image(
     if pixels is not None:
       return pixels
   with _open(path, data) as image:
-    if image.mode[0] in 'IF' or ';16' in _stored_mode(image):
-      raise BadData(
-        'deep image',
-        f'{path} has more than 8 bits a channel: convert it to 8 bits, choosing which range of '
-        'values becomes 0-255.',
-      )
-    _load(path, image)
-    return np.array((ImageOps.exif_transpose(image) if exif_orientation else image).convert('RGB'))
+    return rgb_of(path, image, exif_orientation=exif_orientation)
+
+
+def rgb_of(path: str | Path, image: Image.Image, *, exif_orientation: bool = False) -> np.ndarray:
+  """What `read_image` makes of an image that Pillow holds; `path` is for messages only."""
+  if image.mode[0] in 'IF' or ';16' in _stored_mode(image):
+    raise BadData(
+      'deep image',
+      f'{path} has more than 8 bits a channel: convert it to 8 bits, choosing which range of '
+      'values becomes 0-255.',
+    )
+  _load(path, image)
+  return np.array((ImageOps.exif_transpose(image) if exif_orientation else image).convert('RGB'))
 
 
 def exif_orientation(path: str | Path) -> int:
@@ -174,9 +179,10 @@ def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
     return ids // step if step > 1 else ids
 
 
-def _stored_mode(image: ImageFile.ImageFile) -> str:
+def _stored_mode(image: Image.Image) -> str:
   """How the file lays out a pixel, such as 'L;4'; known only before the pixels are loaded."""
-  args = image.tile[0].args if image.tile else ''
+  tile = image.tile if isinstance(image, ImageFile.ImageFile) else None
+  args = tile[0].args if tile else ''
   return args if isinstance(args, str) else ' '.join(str(arg) for arg in args or ())
 
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pspnet_jax.data.classes import Classes, read_classes
-from pspnet_jax.data.decode import exif_orientation, label_table, read_image, read_label
+from pspnet_jax.data.decode import label_table, read_label
+from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.pairing import (
   IMAGE_SUFFIXES,
   LAYOUT,
@@ -24,11 +25,11 @@ from pspnet_jax.data.pairing import (
   pairs_of_split,
   refuse,
 )
-from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, default_palette
-from pspnet_jax.errors import BadData, UserError
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, default_palette
+from pspnet_jax.errors import UserError
 
 
-class Folder:
+class Folder(PairedFiles):
   """Images and labels from a folder, paired by their path without extension, sorted by it.
 
   Args:
@@ -83,13 +84,13 @@ class Folder:
     colours = palette or found.palette or default_palette(len(found.names))
     if any(len(colour) != 3 for colour in colours):
       raise UserError(f'palette={palette} must have three numbers, RGB in 0-255, for each class.')
-    self.spec = DatasetSpec(found.names, tuple((r, g, b) for r, g, b in colours))
-    self.table = label_table(ids, (*found.ignore_ids, *ignore_ids))
-    self.pairs: list[tuple[Path, Path]]
+    spec = DatasetSpec(found.names, tuple((r, g, b) for r, g, b in colours))
+    table = label_table(ids, (*found.ignore_ids, *ignore_ids))
     self.unpaired: list[Unpaired]
-    self.pairs, self.unpaired = (
+    pairs, self.unpaired = (
       pairs_of_list(root, list_file) if list_file else pairs_of_split(root, split)
     )
+    super().__init__(spec, table, pairs, names=())
     self.names = self._checked_names(root)
 
   def _checked_names(self, root: str) -> list[str]:
@@ -98,16 +99,6 @@ class Folder:
     names = _names([image for image, _ in self.pairs], root)
     self._refuse_binary_masks()
     return names
-
-  def __len__(self) -> int:
-    return len(self.pairs)
-
-  def __getitem__(self, index: int) -> Example:
-    image_path, label_path = self.pairs[index]
-    image, label = read_image(image_path), read_label(label_path, self.table)
-    if image.shape[:2] != label.shape:
-      raise sizes_differ(image_path, image.shape, label_path, label.shape)
-    return {'image': image, 'label': label, 'name': self.names[index]}
 
   def _refuse_binary_masks(self) -> None:
     # A 0/255 mask of two classes decodes without an error, as one class and pixels left out, and
@@ -172,20 +163,3 @@ def _names(paths: Sequence[Path], root: str) -> list[str]:
   if repeated:
     raise UserError(f'two images are called {repeated[0]}: make the names unique.')
   return names
-
-
-def sizes_differ(
-  image_path: Path, image: tuple[int, ...], label_path: Path, label: tuple[int, ...]
-) -> BadData:
-  """The error for an image and a label of these shapes."""
-  sizes = f'{image[1]}x{image[0]}', f'{label[1]}x{label[0]}'
-  message = f'{image_path} is {sizes[0]} but {label_path} is {sizes[1]} (width x height)'
-  turned = exif_orientation(image_path)
-  if turned >= 5 and tuple(image[:2]) == tuple(label[::-1]):
-    remedy = (
-      f'the label was drawn on the image as turned by its EXIF orientation ({turned}), so turn the '
-      'stored pixels (mogrify -auto-orient) or the label'
-    )
-  else:
-    remedy = 'make their sizes equal, scaling labels with nearest neighbour only'
-  return BadData('sizes differ', f'{message}: {remedy}.')

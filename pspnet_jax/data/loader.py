@@ -1,4 +1,4 @@
-"""Batches from a data source, shuffled and augmented; and anything at all, in order, ahead of use.
+"""Endless training batches from a data source, shuffled and augmented.
 
 A training batch is a function of (seed, step, process) and of nothing else: Grain's shuffle is a
 permutation keyed by the epoch, and the random numbers of an example by its place in the stream. So
@@ -7,15 +7,13 @@ a run goes on from any step at once, and the number of threads changes nothing.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator
 
-import cv2
 import grain
 import numpy as np
 
+from pspnet_jax.data.in_order import iterate
 from pspnet_jax.data.spec import Example, Source
 from pspnet_jax.errors import UserError
 
@@ -82,25 +80,7 @@ def train_batches(
     return stream[(start_step + step) * batch_size + process_index * local + row]
 
   rows = grain.MapDataset.range(sys.maxsize // batch_size - start_step).map(example)
-  return _iterate(rows, local, _stack, threads=threads, buffer_size=prefetch * local)
-
-
-def in_order(
-  function: Callable[[Any], Any], items: Sequence[Any], *, threads: int | None = None
-) -> Iterator[Any]:
-  """`map(function, items)`, a little ahead and in several threads.
-
-  Args:
-    function: safe to call from several threads, such as a source's `__getitem__`.
-    items: its arguments.
-    threads: how many; 0 works in the caller's, None has one a CPU core.
-
-  Raises:
-    UserError: and whatever else the function raises, when its result is due.
-  """
-  rows = grain.MapDataset.range(len(items)).map(lambda i: function(items[i]))
-  for [result] in _iterate(rows, 1, list, threads=threads, buffer_size=2):
-    yield result
+  return iterate(rows, local, _stack, threads=threads, buffer_size=prefetch * local)
 
 
 def _local_batch_size(batch_size: int, process_index: int, process_count: int) -> int:
@@ -109,27 +89,6 @@ def _local_batch_size(batch_size: int, process_index: int, process_count: int) -
   if batch_size < 1 or batch_size % process_count:
     raise UserError(f'{batch_size=} must be a multiple of {process_count=}: change batch_size.')
   return batch_size // process_count
-
-
-def _iterate(
-  rows: grain.MapDataset,
-  batch_size: int,
-  batch_fn: Callable[[list[Any]], Any],
-  *,
-  threads: int | None,
-  buffer_size: int,
-) -> Generator[Any]:
-  if threads is None:
-    threads = min(os.cpu_count() or 1, 16)
-  # Each thread works on an image of its own: OpenCV's threads on top would only get in the way.
-  cv2.setNumThreads(1)
-  options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(buffer_size, threads))
-  examples = rows.to_iter_dataset(options, allow_nones=True)
-  iterator = iter(examples.batch(batch_size, batch_fn=batch_fn))
-  try:
-    yield from iterator
-  finally:
-    iterator.close()  # cancels what was prefetched and lets the threads end
 
 
 def _stack(examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

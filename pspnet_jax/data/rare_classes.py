@@ -14,9 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pspnet_jax.data.decode import read_label
-from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source
 from pspnet_jax.errors import UserError
 
@@ -65,21 +63,19 @@ def count_class_pixels(
   """How many pixels of each class these examples have: int64 [C] for each, in order.
 
   Args:
-    source: what to read; of a folder only the labels are.
+    source: what to read; by its method `label`, if it has one.
     indices: of the examples.
-    threads: that read; see `loader.in_order`.
+    threads: that read; see `in_order`.
     skip_bad: count nothing in examples that cannot be used, so that they are never drawn.
 
   Raises:
     UserError: what the source raises, without `skip_bad`.
   """
+  read = getattr(source, 'label', lambda index: source[index]['label'])
 
   def count(index: int) -> np.ndarray:
     try:
-      if isinstance(source, Folder):
-        label = read_label(source.pairs[index][1], source.table)
-      else:
-        label = source[index]['label']
+      label = read(index)
     except UserError:
       if not skip_bad:
         raise

@@ -11,34 +11,57 @@ from pspnet_jax.data.folder import Folder, LenientFolder
 from pspnet_jax.data.prepared import SPLITS, Prepared
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import Source
+from pspnet_jax.data.tfds_source import TfdsSource
 from pspnet_jax.errors import UserError
 
 SOURCES: dict[str, Callable[..., Source]] = {
   'context_scenes': ContextScenes,
   'folder': Folder,
+  'tfds': TfdsSource,
   **{name: functools.partial(Prepared, name) for name in SPLITS},
 }
 LENIENT = {'folder': LenientFolder}  # for those that refuse files when they are opened
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def open_source(name: str, split: str, *, lenient: bool = False, **options: Any) -> Source:
+def open_source(
+  name: str,
+  split: str,
+  *,
+  lenient: bool = False,
+  own: Callable[..., Source] | None = None,
+  **options: Any,
+) -> Source:
   """Opens a split of a data source; `options` are the keyword arguments of its constructor.
 
-  With `lenient`, a source keeps aside what it would refuse, for somebody to look at.
+  Args:
+    name: a key of `SOURCES`, or whatever `own` is called.
+    split: of the data set.
+    lenient: makes a source keep aside what it would refuse, for somebody to look at.
+    own: opens a source of the user's own.
+    **options: of the source.
 
   Raises:
     UserError: for an unknown source or option, an option that is missing, or whatever the source
       finds wrong with its data.
   """
-  if name not in SOURCES:
-    raise UserError(f'unknown data source {name!r}: known are {", ".join(sorted(SOURCES))}.')
-  parameters = inspect.signature(SOURCES[name]).parameters
-  known = [parameter for parameter in parameters if parameter != 'split']
+  opener = own or SOURCES.get(name)
+  if opener is None:
+    raise UserError(
+      f'unknown data source {name!r}: known are {", ".join(sorted(SOURCES))}, and '
+      'package.module:Class of your own.'
+    )
+  parameters = dict(inspect.signature(opener).parameters)
+  if parameters.pop('split', None) is None:
+    raise UserError(f'data source {name} takes no split: give it an argument of that name.')
+  kinds = {name: parameter.kind for name, parameter in parameters.items()}
+  named = [n for n, kind in kinds.items() if kind not in _VARIADIC]
   for option in options:
-    if option not in known:
-      raise UserError(f'unknown option {option!r} of {name}: known are {", ".join(known)}.')
-  for option in known:
+    if option not in named and inspect.Parameter.VAR_KEYWORD not in kinds.values():
+      raise UserError(f'unknown option {option!r} of {name}: known are {", ".join(named)}.')
+  for option in named:
     if parameters[option].default is inspect.Parameter.empty and option not in options:
       raise UserError(f'data source {name} needs the option {option!r}: give it in the config.')
-  opener = LENIENT.get(name, SOURCES[name]) if lenient else SOURCES[name]
+  if lenient and own is None:
+    opener = LENIENT.get(name, opener)
   return opener(split=split, **options)

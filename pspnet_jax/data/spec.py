@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol, TypedDict
+from pathlib import Path
+from typing import Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
@@ -69,10 +70,32 @@ def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
 
 
 class Source(Protocol):
-  """Random access to examples; indexing is pure and safe from several threads."""
+  """Random access to examples; indexing is pure and safe from several threads.
+
+  A source may have a method `label(index)` besides, which reads no image: rare classes are then
+  counted faster.
+  """
 
   spec: DatasetSpec
 
   def __len__(self) -> int: ...
 
   def __getitem__(self, index: int) -> Example: ...
+
+
+@runtime_checkable
+class StoredLabels(Protocol):
+  """What a source of files offers besides, so that the doctor sees what the files hold.
+
+  `paired_files.PairedFiles` has it all.
+  """
+
+  table: np.ndarray  # from ids in the files to class ids; see `decode.label_table`
+
+  def name(self, index: int) -> str: ...
+
+  def files(self, index: int) -> tuple[Path, Path]: ...  # image, label
+
+  def image(self, index: int) -> np.ndarray: ...  # uint8 [H, W, 3]
+
+  def stored_label(self, index: int) -> np.ndarray: ...  # ids as stored, integers [H, W]

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pspnet_jax.data.spec import DatasetSpec, Example
-from pspnet_jax.errors import cannot_write
 from pspnet_jax.evaluation.figures import as_csv, as_markdown
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.scoring import figures_of
-from pspnet_jax.pictures import confusion as confusion_picture
-from pspnet_jax.pictures import labels as visualize
+from pspnet_jax.pictures import confusion
+from pspnet_jax.pictures.labels import overlay, panel, write_image
+from pspnet_jax.runtime.files import write_whole
 
 
 class Shown(NamedTuple):
@@ -57,29 +57,24 @@ def write(
     'accuracy': dict(zip(spec.class_names, _json_floats(scores.accuracy), strict=True)),
     'confusion': scores.confusion.tolist(),
   }
-  try:
-    folder.mkdir(exist_ok=True)
-    (folder / 'scores.json').write_text(json.dumps(values, indent=1) + '\n')
-    (folder / 'scores.md').write_text(as_markdown(found, about['title']), encoding='utf-8')
-    (folder / 'scores.csv').write_text(as_csv(found), encoding='utf-8')
-  except OSError as e:
-    raise cannot_write(folder, e) from e
-  visualize.write_image(folder / 'confusion.png', confusion_picture.draw(scores.confusion, spec))
+  write_whole(folder / 'scores.json', json.dumps(values, indent=1) + '\n')
+  write_whole(folder / 'scores.md', as_markdown(found, about['title']))
+  write_whole(folder / 'scores.csv', as_csv(found))
+  write_image(folder / 'confusion.png', confusion.draw(scores.confusion, spec))
   if typical:
-    picture = visualize.panel(
+    picture = panel(
       [shown.example['image'] for shown in typical],
       [shown.example['label'] for shown in typical],
       [shown.prediction for shown in typical],
       spec,
       names=[shown.example['name'] for shown in typical],
     )
-    visualize.write_image(folder / 'predictions.png', picture)
+    write_image(folder / 'predictions.png', picture)
   if worst:
     overlays = [
-      visualize.overlay(shown.example['image'], shown.prediction, spec, legend=False)
-      for shown in worst
+      overlay(shown.example['image'], shown.prediction, spec, legend=False) for shown in worst
     ]
-    picture = visualize.panel(
+    picture = panel(
       overlays,
       [shown.example['label'] for shown in worst],
       [shown.prediction for shown in worst],
@@ -87,7 +82,7 @@ def write(
       names=[f'{shown.example["name"]}: mIoU {100 * shown.image_iou:.1f} %' for shown in worst],
       titles=('prediction over image', 'label', 'prediction'),
     )
-    visualize.write_image(folder / 'worst.png', picture)
+    write_image(folder / 'worst.png', picture)
 
 
 def _json_floats(values: np.ndarray) -> list[float | None]:

@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Source
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.figures import Figures, Table
 from pspnet_jax.evaluation.metrics import Confusion, Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
-from pspnet_jax.inference.engine import Inference
-from pspnet_jax.models.network import Arrays
+from pspnet_jax.inference.engine import Inference, Weights
 from pspnet_jax.runtime import parallel
 
 _log = logging.getLogger(__name__)
@@ -27,8 +26,7 @@ _SAVE_EVERY = 30  # seconds
 
 def confusion_matrix(
   inference: Inference,
-  params: Arrays,
-  batch_stats: Arrays,
+  weights: Weights,
   source: Source,
   *,
   threads: int | None = None,
@@ -44,9 +42,9 @@ def confusion_matrix(
 
   Args:
     inference: how images become labels.
-    params, batch_stats: of the network.
+    weights: of `Inference.prepare`.
     source: what is evaluated.
-    threads: that read; see `loader.in_order`.
+    threads: that read; see `in_order`.
     on_label: called with predictions of this process, on the host, in order.
     pictures: for how many examples, evenly spread over the source; None: all.
     on_progress: called with the number of examples this process has done.
@@ -86,7 +84,7 @@ def confusion_matrix(
       yield (done, index, example), example['image']
 
   try:
-    for (done, index, example), prediction in inference.labels(params, batch_stats, images()):
+    for (done, index, example), prediction in inference.labels(weights, images()):
       height, width = example['label'].shape
       label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # beyond the image: ignored
       label[:height, :width] = example['label']
@@ -156,11 +154,11 @@ def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> tuple[Con
 
 
 def label_examples(
-  inference: Inference, params: Arrays, batch_stats: Arrays, source: Source, indices: list[int]
+  inference: Inference, weights: Weights, source: Source, indices: list[int]
 ) -> Iterator[tuple[Example, np.ndarray]]:
   """Some examples with their predicted labels, uint8 [H, W]."""
   examples = ((example, example['image']) for example in map(source.__getitem__, indices))
-  for example, label in inference.labels(params, batch_stats, examples):
+  for example, label in inference.labels(weights, examples):
     height, width = example['label'].shape
     yield example, np.asarray(label)[:height, :width]
 

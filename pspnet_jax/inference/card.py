@@ -6,9 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from flax import nnx
+
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference.protocol import PLAIN, Protocol
 from pspnet_jax.models.network import Network
+from pspnet_jax.models.pspnet import PSPNet
+
+PSPNET = 'pspnet'  # the name of the network that needs no import
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +22,8 @@ class Card:
   """Stored as JSON beside the weights.
 
   Args:
-    network: arguments of `Network`, num_classes included.
+    network: arguments of `Network`, num_classes included; with 'name', package.module:Class, where
+      the network is no PSPNet.
     spec: names and colours of the classes.
     crop_size: height and width the network was trained at.
     protocol: how it is evaluated.
@@ -34,8 +41,34 @@ class Card:
   source: Mapping[str, Any] | None = None
   published: Mapping[str, Any] | None = None
 
-  def build_network(self) -> Network:
-    return Network(**self.network)
+  def build_network(self, model: type[nnx.Module] | None = None, **options: Any) -> Network:
+    """The network without its weights.
+
+    Args:
+      model: the network's class where it is no PSPNet.
+      **options: further arguments of `Network`.
+
+    Raises:
+      UserError: if it is needed and not given: code is never imported because a file names it.
+    """
+    arguments = {**self.network, **options}
+    name = arguments.pop('name', PSPNET)
+    if model is None:
+      if name != PSPNET:
+        raise UserError(
+          f'the weights are those of {name}, which is imported only if you name it: give '
+          f'--model={name}, or model= in Python, if you trust that code.'
+        )
+      model = PSPNet
+    return Network(**arguments, model=model)
+
+  @property
+  def title(self) -> str:
+    """The network's name, such as PSPNet-50."""
+    name = self.network.get('name', PSPNET)
+    if name != PSPNET:
+      return str(name).partition(':')[2]
+    return f'PSPNet-{self.network.get("depth", 50)}'
 
   def to_json(self) -> dict[str, Any]:
     return dataclasses.asdict(self) | {'network': dict(self.network)}

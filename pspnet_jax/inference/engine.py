@@ -15,12 +15,13 @@ import numpy as np
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
 from pspnet_jax.inference.views import Region, make_views, rounded, tiles
-from pspnet_jax.models.network import Arrays, Network, fold
+from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.runtime import compiler_options, parallel
 
 _CANVAS_STEP = 128  # canvases are rounded up to multiples of this: few shapes for many image sizes
 
+Weights = tuple[Arrays, Arrays]  # folded, and on every device of this process
 Finish = Callable[['_Tile'], jax.Array]
 
 
@@ -72,6 +73,7 @@ class Inference:
     if not batch_size:  # on a CPU, more windows at once take more memory and no less time
       batch_size = 1 if jax.default_backend() == 'cpu' else 8
     self.card = card
+    self._network = network
     self._mesh = parallel.make_mesh(local=True)
     self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
@@ -84,11 +86,11 @@ class Inference:
     self._canvas_pixels = canvas_mb * 2**20 // pixel
     sum_logits = self._mirror and protocol.flip_rule == 'logits'
 
-    @jax.jit(compiler_options=compiler_options.of_network(train=False))
-    def run(params: Arrays, image: jax.Array) -> jax.Array:
+    @jax.jit(compiler_options=compiler_options.for_network(train=False))
+    def run(weights: Weights, image: jax.Array) -> jax.Array:
       # float32 [N, h, w, 3] -> float32 [N, h, w, C]
       image = normalize(image, card.mean, card.std)
-      outputs, _ = folded.apply(params, {}, image)
+      outputs, _ = folded.apply(*weights, image)
       logits = outputs['logits']
       return logits if self._softmax_last or sum_logits else jax.nn.softmax(logits)
 
@@ -99,44 +101,51 @@ class Inference:
 
     self._run, self._join = run, join
 
+  def prepare(self, params: Arrays, batch_stats: Arrays) -> Weights:
+    """Folds the weights of the network and brings them to this process's devices, once."""
+    folded = self._network.fold(params, batch_stats)
+    return jax.device_put(folded, parallel.replicated(self._mesh))
+
   def labels(
-    self, params: Arrays, batch_stats: Arrays, images: Iterable[tuple[Any, np.ndarray]]
+    self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
     """Labels a stream of (tag, image uint8 [H, W, 3]).
+
+    Args:
+      weights: of `prepare`.
+      images: the images, each with anything to know it by.
 
     Yields:
       (tag, label), in the order of the images. The label, uint8 and on the device as a rule, has
       one of few shapes, whatever the images': [:H, :W] of it is the image's.
     """
-    return self._stream(params, batch_stats, images, lambda tile: _argmax(tile.scores))
+    return self._stream(weights, images, lambda tile: _argmax(tile.scores))
 
   def probabilities(
-    self, params: Arrays, batch_stats: Arrays, images: Iterable[tuple[Any, np.ndarray]]
+    self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
-    """As `labels`, with the probability of each class: float32 [H, W, C]."""
+    """Like `labels`, but yields the probability of each class: float32 [H, W, C]."""
 
     def finish(tile: _Tile) -> jax.Array:
       if self._softmax_last and not self._of_view:
         return jax.nn.softmax(tile.scores)
       return tile.scores / self._views
 
-    return self._stream(params, batch_stats, images, finish)
+    return self._stream(weights, images, finish)
 
   def _stream(
     self,
-    params: Arrays,
-    batch_stats: Arrays,
+    weights: Weights,
     images: Iterable[tuple[Any, np.ndarray]],
     finish: Finish,
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
-    params = jax.device_put(fold(params, batch_stats), parallel.replicated(self._mesh))
     waiting: list[_Window] = []  # of one shape
     order: collections.deque[_Tile] = collections.deque()
     assembled: np.ndarray | None = None  # of an image in tiles
 
     def flush() -> None:
       if waiting:
-        self._process(params, waiting)
+        self._process(weights, waiting)
         waiting.clear()
 
     def finished() -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
@@ -189,7 +198,7 @@ class Inference:
         for (y, row), (x, column) in itertools.product(rows, columns):
           yield _Window(tile, pixels[y : y + h, x : x + w], (row, column))
 
-  def _process(self, params: Arrays, waiting: list[_Window]) -> None:
+  def _process(self, weights: Weights, waiting: list[_Window]) -> None:
     """Runs windows of one shape and adds their scores to the canvases."""
     # One batch size a window shape, so that it compiles once; a few windows, all of a small image,
     # need not wait for as many as a batch may hold.
@@ -205,9 +214,9 @@ class Inference:
       pixels = [window.pixels for window in windows]
       pixels += [pixels[0]] * (full - len(pixels))
       batch = jax.device_put(np.stack(pixels, dtype=np.float32), parallel.split_batch(self._mesh))
-      scores = self._run(params, batch)  # [N, h, w, C]
+      scores = self._run(weights, batch)  # [N, h, w, C]
       if self._mirror:
-        scores = self._join(scores, self._run(params, batch[:, :, ::-1]))
+        scores = self._join(scores, self._run(weights, batch[:, :, ::-1]))
       if self._mesh.size > 1:
         scores = jax.device_put(scores, first)
       for i, window in enumerate(windows):

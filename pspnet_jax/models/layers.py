@@ -20,7 +20,7 @@ Initializer = Callable[[jax.Array, tuple[int, ...]], jax.Array]
 def _host_initializer(
   draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
 ) -> Initializer:
-  """An initialiser that draws float32 values with NumPy.
+  """Makes an initialiser that draws float32 values with NumPy.
 
   A ResNet-101 is built in a second instead of the quarter of a minute that compiling jax.random for
   every kernel shape takes, and its initial values are the same on every platform.
@@ -47,7 +47,7 @@ def kaiming_fan_out(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
 
 
 def torch_uniform(fan_in: int) -> Initializer:
-  """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's default for convolutions, and semseg's heads."""
+  """Draws from U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's default, and semseg's for its heads."""
   bound = 1 / math.sqrt(fan_in)
   return _host_initializer(lambda rng, shape: (2 * rng.random(shape, np.float32) - 1) * bound)
 
@@ -69,12 +69,21 @@ class BatchNorm(nnx.Module):
     self.bias = nnx.Param(jax.device_put(zeros))
     self.mean = nnx.BatchStat(jax.device_put(zeros))
     self.var = nnx.BatchStat(jax.device_put(ones))
+    self.fixed = False  # True: training uses the running statistics and leaves them alone
     self.folded = False
 
-  def fold(self) -> None:
-    """Leaves only the bias: the rest has gone into the kernel before (`network.fold`)."""
+  def give_factor(self) -> jax.Array:
+    """Becomes the addition of a bias; the rest of it is a factor for the kernels before it.
+
+    Returns:
+      scale / sqrt(var + epsilon), [C]. Whoever owns the convolutions whose sum this layer
+      normalises multiplies their kernels by it.
+    """
+    factor = self.scale[...] * jax.lax.rsqrt(self.var[...] + self.epsilon)
+    self.bias.set_value(self.bias[...] - self.mean[...] * factor)
     del self.scale, self.mean, self.var
     self.folded = True
+    return factor
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     dtype = x.dtype
@@ -82,7 +91,7 @@ class BatchNorm(nnx.Module):
     if self.folded:
       return (x + self.bias[...]).astype(dtype)
     running_mean, running_var = self.mean[...], self.var[...]
-    if train:
+    if train and not self.fixed:
       # Both moments in one pass over x; measured from the running mean, the difference of squares
       # does not cancel, which the plain E[x²] - E[x]² does when |mean| is far above the deviation.
       centred = x - running_mean
@@ -151,6 +160,10 @@ class ConvBN(nnx.Module):
     )
     self.bn = BatchNorm(out_channels)
     self.relu = relu
+
+  def fold_batch_norm(self) -> None:
+    """Moves the normalisation into the kernel, for inference; see `Network.folded`."""
+    self.conv.kernel.set_value(self.conv.kernel[...] * self.bn.give_factor())
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     x = self.bn(self.conv(x), train=train)

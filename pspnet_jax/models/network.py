@@ -1,8 +1,9 @@
-"""PSPNet as pure functions over plain dictionaries: what training and inference work with."""
+"""A network as pure functions over plain dictionaries: what training and inference work with."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,57 +19,91 @@ Arrays = dict[str, jax.Array]  # name such as 'backbone/stage1/0/conv1/conv/kern
 
 
 class Network:
-  """A PSPNet without its state.
+  """A network without its state: a PSPNet, or a module of one's own that is called like one.
 
   The module is built once, abstractly; parameters and batch statistics are dictionaries of arrays
   by name, so that optimisers, masks, checkpoints and importers address a layer by its name.
 
   Args:
     num_classes: logits a pixel.
+    model: the module's class. It is built as `model(num_classes, dtype=..., rngs=..., **options)`
+      and called as `PSPNet.__call__` is; docs/extending.md says what it has to keep to.
     dtype: name of the compute dtype, such as 'bfloat16'.
-    **options: further arguments of `PSPNet`.
+    fixed_batch_stats: parts, such as 'backbone', whose batch normalisation is trained with its
+      running statistics, which stay as they are: for fine-tuning with small batches.
+    **options: further arguments of `model`.
+
+  Attributes:
+    model: the module's class.
+    options: what the module is built with.
+    align_corners: how logits are resized by who resizes them instead of the network.
+    param_shapes, batch_stat_shapes: shape and dtype of each array, by name.
 
   Raises:
     UserError: for an argument out of range; the message names it.
   """
 
-  def __init__(self, num_classes: int, *, dtype: str = 'float32', **options: Any):
+  def __init__(
+    self,
+    num_classes: int,
+    *,
+    model: type[nnx.Module] = PSPNet,
+    dtype: str = 'float32',
+    fixed_batch_stats: Sequence[str] = (),
+    **options: Any,
+  ):
     if dtype not in _DTYPES:
       raise UserError(
         f'compute dtype {dtype!r} is none of {", ".join(_DTYPES)}: change model.dtype.'
       )
+    self.model = model
     self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
-    self._take(nnx.eval_shape(lambda: self._build(nnx.Rngs(0))))
+    self._fixed_batch_stats = tuple(fixed_batch_stats)
+    built = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
+    self.align_corners = bool(getattr(built, 'align_corners', True))
+    self._remember_layout(built)
 
-  def _take(self, model: PSPNet) -> None:
+  def _build(self, rngs: nnx.Rngs) -> nnx.Module:
+    options = dict(self.options, dtype=jnp.dtype(self.options['dtype']))
+    model: Any = self.model
+    built = model(**options, rngs=rngs)
+    _fix(built, self._fixed_batch_stats)
+    return built
+
+  def _remember_layout(self, built: nnx.Module) -> None:
     self._graphdef: Any
-    self._graphdef, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
-    params, batch_stats = states
+    self._graphdef, *states = nnx.split(built, nnx.Param, nnx.BatchStat, ...)
+    params, batch_stats, rest = states
+    if kinds := {type(leaf).__name__ for _, leaf in nnx.to_flat_state(rest)}:
+      raise UserError(
+        f'the network {self.model.__name__} keeps state of the kind {min(kinds)}, which training '
+        'would lose: keep nnx.Param and nnx.BatchStat only, and draw random numbers from key=.'
+      )
     self._param_paths = _paths(params)
     self._batch_stat_paths = _paths(batch_stats)
     self.param_shapes = _named(params)
     self.batch_stat_shapes = _named(batch_stats)
 
-  def _build(self, rngs: nnx.Rngs) -> PSPNet:
-    options = dict(self.options, dtype=jnp.dtype(self.options['dtype']))
-    return PSPNet(**options, rngs=rngs)
-
   def folded(self) -> Network:
-    """The network for inference alone: its batch normalisation is in its kernels.
+    """The network for inference alone: batch normalisation is in the kernels where it can be.
 
-    A convolution and the normalisation after it are one linear function. `fold` gives the
-    parameters; there are no batch statistics and no auxiliary head:
+    A convolution and the normalisation after it are one linear function. Modules that are made
+    so have a method `fold_batch_norm`, as `ConvBN` has; any other normalisation stays what it is.
+    There is no auxiliary head. `fold` gives the arrays:
 
-        network.folded().apply(fold(params, batch_stats), {}, image)
+        network.folded().apply(*network.fold(params, batch_stats), image)
     """
-    model = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
-    model.aux_head = None
-    for _, module in nnx.iter_modules(model):
-      if isinstance(module, BatchNorm):
-        module.fold()
     network = copy.copy(self)
-    network._take(model)
+    network._remember_layout(nnx.eval_shape(lambda: _fold_modules(self._build(nnx.Rngs(0)))))
     return network
+
+  def fold(self, params: Arrays, batch_stats: Arrays) -> tuple[Arrays, Arrays]:
+    """Makes the parameters and batch statistics of `folded`, in float32 or wider.
+
+    The only pass is over the kernels: each takes its normalisation's factor, and the bias what is
+    left of it. No statistics remain of a PSPNet.
+    """
+    return _fold(self, params, batch_stats)
 
   def init(self, seed: int) -> tuple[Arrays, Arrays]:
     """Initial parameters and batch statistics, float32; the same for a seed on every platform."""
@@ -87,31 +122,71 @@ class Network:
     upsample: bool = True,
   ) -> tuple[Arrays, Arrays]:
     """Runs the network; see `PSPNet.__call__`. Returns its outputs and the new batch statistics."""
+    model = self._with_arrays(params, batch_stats)
+    outputs = model(image, train=train, key=key, upsample=upsample)
+    return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
+
+  def _with_arrays(self, params: Arrays, batch_stats: Arrays) -> Any:
     leaves: list[tuple[Any, nnx.Variable[Any]]] = [
       (path, nnx.Param(params[name])) for name, path in self._param_paths.items()
     ]
     leaves += [(p, nnx.BatchStat(batch_stats[name])) for name, p in self._batch_stat_paths.items()]
-    model = nnx.merge(self._graphdef, nnx.from_flat_state(leaves))
-    outputs = model(image, train=train, key=key, upsample=upsample)
-    return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
+    return nnx.merge(self._graphdef, nnx.from_flat_state(leaves))
+
+  def check_outputs(self, size: tuple[int, int]) -> None:
+    """Calls the network abstractly, as training does, on an image of this height and width.
+
+    Raises:
+      UserError: if it does not answer as `PSPNet.__call__` does.
+    """
+    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+
+    def call(params: Arrays, batch_stats: Arrays, image: jax.Array) -> Arrays:
+      return self.apply(params, batch_stats, image, train=True, key=jax.random.key(0))[0]
+
+    outputs = jax.eval_shape(call, self.param_shapes, self.batch_stat_shapes, image)
+    wanted = (1, *size, self.options['num_classes'])
+    shapes = {name: x.shape for name, x in outputs.items()} if isinstance(outputs, dict) else {}
+    if shapes.get('logits') != wanted or shapes.get('aux_logits', wanted) != wanted:
+      found = shapes or f'a {type(outputs).__name__}'
+      raise UserError(
+        f'the network {self.model.__name__} returns {found} for an image of {size[0]}×{size[1]}: '
+        f"return {{'logits': [N, H, W, {wanted[-1]}]}}, and aux_logits alike if it has any."
+      )
 
 
-@jax.jit
-def fold(params: Arrays, batch_stats: Arrays) -> Arrays:
-  """The parameters of `Network.folded`: no pass over the activations but the kernels'.
+def _fix(built: nnx.Module, parts: Sequence[str]) -> None:
+  """Tells the batch normalisation of `parts` to leave its statistics alone."""
+  unknown = set(parts)
+  for path, module in nnx.iter_modules(built):
+    name = '/'.join(map(str, path))
+    own = {part for part in parts if f'{name}/'.startswith(f'{part}/')}
+    if own and isinstance(module, BatchNorm):
+      module.fixed = True
+      unknown -= own
+  if unknown:
+    raise UserError(
+      f'fixed_batch_stats names {min(unknown)!r}, where there is no batch normalisation: name '
+      "parts such as 'backbone' or 'backbone/stage1'."
+    )
 
-  Every kernel takes its normalisation's factor, scale / sqrt(var + epsilon), and the bias what is
-  left of it; in float32 or wider, whatever the compute dtype. The auxiliary head's are left out.
-  """
-  folded = {name: x for name, x in params.items() if not name.startswith('aux_head/')}
-  for name in [name for name in folded if name.endswith('/bn/scale')]:
-    layer = name.removesuffix('bn/scale')
-    mean, var = batch_stats[f'{layer}bn/mean'], batch_stats[f'{layer}bn/var']
-    factor = folded.pop(name) * jax.lax.rsqrt(var + BatchNorm.epsilon)
-    folded[f'{layer}bn/bias'] -= mean * factor
-    kernels = [k for k in folded if k.startswith(layer) and 'kernel' in k]  # split: several
-    folded |= {k: folded[k] * factor for k in kernels}
-  return folded
+
+def _fold_modules(built: Any) -> Any:
+  if getattr(built, 'aux_head', None) is not None:
+    built.aux_head = None
+  for _, module in list(nnx.iter_modules(built)):
+    fold = getattr(module, 'fold_batch_norm', None)
+    if fold is not None:
+      fold()
+  return built
+
+
+@jax.jit(static_argnums=0)
+def _fold(network: Network, params: Arrays, batch_stats: Arrays) -> tuple[Arrays, Arrays]:
+  folded = _fold_modules(network._with_arrays(params, batch_stats))
+  _, *states = nnx.split(folded, nnx.Param, nnx.BatchStat)
+  new_params, new_batch_stats = states
+  return _named(new_params), _named(new_batch_stats)
 
 
 def _paths(state: Any) -> dict[str, tuple[Any, ...]]:

@@ -84,6 +84,12 @@ class SplitBottleneck(nnx.Module):
     self.bn = BatchNorm(out_channels)
     self.align_corners = align_corners
 
+  def fold_batch_norm(self) -> None:
+    """Moves the normalisation into all kernels, for inference; see `Network.folded`."""
+    factor = self.bn.give_factor()
+    for kernel in (self.kernel, *self.level_kernels):
+      kernel.set_value(kernel[...] * factor)
+
   def __call__(self, x: jax.Array, grids: Sequence[jax.Array], *, train: bool) -> jax.Array:
     _, height, width, _ = x.shape
     y = conv(x, self.kernel[...].astype(x.dtype))  # [N, h, w, O]
@@ -242,7 +248,7 @@ class PSPNet(nnx.Module):
 
     In training 'aux_logits' of the same shape joins it where there is an auxiliary head, `key`
     drives dropout, and batch statistics are updated in place. Without `upsample` both are left at
-    the size of the feature map, for who resizes them in parts.
+    the size of the feature map, so that the caller can upsample them in chunks.
     """
     _, height, width, _ = image.shape
     main_key, aux_key = (None, None) if key is None else jax.random.split(key)

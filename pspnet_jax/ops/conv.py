@@ -10,7 +10,7 @@ from pspnet_jax.ops import winograd
 
 
 def computed_once(x: jax.Array) -> jax.Array:
-  """`x`, computed once, in a program compiled with `compiler_options.of_network`.
+  """`x`, computed once, in a program compiled with `compiler_options.for_network`.
 
   XLA on CPU takes sums for cheap and computes them anew in each of their uses: of a residual block
   that would be its whole stage up to there. A PSPNet-101 takes a fifth less time without. Compilers

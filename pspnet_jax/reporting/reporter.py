@@ -19,7 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.reporting import console as consoles
+from pspnet_jax.reporting.console import (
+  Cell,
+  format_duration,
+  format_line,
+  log_records_on,
+  print_table,
+  say,
+)
 from pspnet_jax.reporting.run_files import RunFiles
 
 _log = logging.getLogger(__name__)
@@ -66,7 +73,7 @@ class Reporter:
       return self
     if self._files is not None:
       self._files.open()
-    self._stack.enter_context(consoles.log_records_on(self.console))
+    self._stack.enter_context(log_records_on(self.console))
     if self.console.is_terminal:
       self._progress = Progress(
         BarColumn(bar_width=None),
@@ -144,24 +151,24 @@ class Reporter:
     if self._progress is not None:
       self._progress.update(self._task, completed=step, left=f'{left} left' if left else '')
     numbers = {name: float(value) for name, value in values.items()}
-    consoles.say(self.console, consoles.format_line(step, self._total_steps, numbers, left))
+    say(self.console, format_line(step, self._total_steps, numbers, left))
 
   def say(self, message: str) -> None:
     """Prints a plain sentence."""
     if self._primary:
-      consoles.say(self.console, message)
+      say(self.console, message)
 
   def table(
     self,
     columns: Sequence[str],
-    rows: Sequence[Sequence[consoles.Cell]],
+    rows: Sequence[Sequence[Cell]],
     *,
     title: str | None = None,
-    footer: Sequence[consoles.Cell] | None = None,
+    footer: Sequence[Cell] | None = None,
   ) -> None:
     """Prints a table; see `console.print_table`."""
     if self._primary:
-      consoles.print_table(self.console, columns, rows, title=title, footer=footer)
+      print_table(self.console, columns, rows, title=title, footer=footer)
 
   def _time_left(self, step: int) -> str:
     if len(self._marks) == 2 and self._marks[0][1] == self._start_step:
@@ -171,4 +178,4 @@ class Reporter:
     self._marks.append((now, step))
     if step <= earlier or rest <= 0:
       return ''
-    return consoles.format_duration((now - then) / (step - earlier) * rest)
+    return format_duration((now - then) / (step - earlier) * rest)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 
 
-def of_network(*, train: bool, dtype: str = 'float32') -> dict[str, str]:
+def for_network(*, train: bool, dtype: str = 'float32') -> dict[str, str]:
   """For `jax.jit` of the network, computed in `dtype`; accelerators need none.
 
   XLA on CPU would undo `computed_once` and `remat`. Its order of operations is for many cores at a

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import published
+from pspnet_jax.weights import catalogue, published
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
 from pspnet_jax.weights.foreign.recognise import depth_of
@@ -64,7 +63,7 @@ def start_from(
     if there != here:
       raise UserError(
         f'init_from={location}: {name} is {there} there and {here} in this network: make '
-        f'config.model fit the weights ({_settings_of(name)}).'
+        f'config.model fit the weights ({_settings_of(name, card, made_with)}).'
       )
   notes = [f'Starting from {location}.']
   for key, there in made_with.items():
@@ -88,7 +87,7 @@ def _read(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   """Arrays, and the settings they were made with."""
   if Path(location).is_dir():
     return _from_folder(location)
-  entry = zoo.named(location)
+  entry = catalogue.named(location)
   if entry is None:
     return _from_files(location)
   if entry.is_backbone:
@@ -102,14 +101,14 @@ def _from_folder(location: str) -> tuple[Mapping[str, jax.Array], dict[str, Any]
   checkpoints = Checkpoints(location, read_only=True)
   step = checkpoints.step('best')
   card = checkpoints.card(step)
-  params, batch_stats = checkpoints.weights(card.build_network(), step)
+  params, batch_stats = checkpoints.weights(None, step)
   checkpoints.close()
   return {**params, **batch_stats}, _made_with(card)
 
 
 def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   weights = read_weights([Path(path) for path in location.split(',')])
-  conventions, classifier = weights.source.conventions, weights.arrays.get('classifier/conv/kernel')
+  conventions, classifier = weights.origin.conventions, weights.arrays.get('classifier/conv/kernel')
   if conventions is None or classifier is None:
     return weights.arrays, {}
   depth = depth_of(weights.arrays, weights.where)
@@ -119,7 +118,7 @@ def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
 
 
 def _made_with(card: Card) -> dict[str, Any]:
-  values = {key: _value(card, key) for key in (*CONVENTIONS, 'mean', 'std')}
+  values = {key: _value(card, key) for key in ('name', *CONVENTIONS, 'mean', 'std')}
   return {key: value for key, value in values.items() if value is not None}
 
 
@@ -127,9 +126,16 @@ def _value(card: Card, key: str) -> Any:
   return getattr(card, key) if key in ('mean', 'std') else card.network.get(key)
 
 
-def _settings_of(name: str) -> str:
-  if name.startswith('aux_head'):
+def _settings_of(name: str, card: Card, made_with: Mapping[str, Any]) -> str:
+  """The keys of config.model that decide on an array."""
+  networks = {card.network.get('name', PSPNET), made_with.get('name', PSPNET)}
+  part = name.partition('/')[0]
+  if networks != {PSPNET} and part != 'backbone':
+    return f'name: {" and ".join(sorted(map(str, networks)))}'
+  if part == 'aux_head':
     return 'aux_head, aux_channels'
   if name.startswith('backbone/stem'):
     return 'stem_channels'
-  return 'depth, width' if name.startswith('backbone') else 'bins, pyramid_channels, head_channels'
+  if part == 'backbone':
+    return 'depth, width'
+  return 'bins, reduce_dimension, pyramid_channels, head_channels'

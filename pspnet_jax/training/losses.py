@@ -14,26 +14,13 @@ import jax.numpy as jnp
 from pspnet_jax.errors import UserError
 from pspnet_jax.training import region_losses
 from pspnet_jax.training.pixel_losses import (
-  count_valid,
   denominator,
   focal_losses,
   in_chunks,
   joined,
   pixel_losses,
-  pixel_losses_of_upsampled,
   sum_losses,
 )
-
-__all__ = [  # the last five for those who write a loss of their own
-  'TERMS',
-  'Loss',
-  'SegmentationLoss',
-  'count_valid',
-  'denominator',
-  'pixel_losses',
-  'pixel_losses_of_upsampled',
-  'sum_losses',
-]
 
 TERMS = ('cross_entropy', 'dice', 'focal', 'lovasz')
 
@@ -43,7 +30,7 @@ class Loss(Protocol):
 
   A batch may be taken in parts and lie on several devices. The parts add up to the loss of the
   whole batch if every value is a sum over the pixels or images of the part, divided by something
-  that the labels of the whole batch alone decide:
+  that the labels of the whole batch alone decide (`count_valid` is one of `pixel_losses`):
 
       class SquaredError:
         def denominators(self, label):

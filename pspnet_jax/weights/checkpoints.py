@@ -71,7 +71,7 @@ class Checkpoints:
 
   @property
   def best_step(self) -> int | None:
-    """Of the highest validation mIoU; None if none was measured."""
+    """The step with the highest validation mIoU; None if no checkpoint has a score."""
     return self._manager.best_step()
 
   def preempted(self, step: int) -> bool:
@@ -100,9 +100,10 @@ class Checkpoints:
     with _writing(self.directory):
       self._manager.save(step, args=ocp.args.Composite(**saved), metrics=metrics, force=True)
 
-  def has_score(self, step: int) -> bool:
-    """Whether the network was evaluated at that step."""
-    return bool(self._manager.metrics(step))
+  def score(self, step: int) -> float | None:
+    """The validation mIoU of a checkpoint; None if the network was not evaluated then."""
+    metrics = self._manager.metrics(step)
+    return _miou(metrics) if metrics else None
 
   def wait(self) -> None:
     """Waits until what was saved is on disk."""
@@ -133,8 +134,12 @@ class Checkpoints:
       args = ocp.args.Composite(card=ocp.args.JsonRestore())
       return Card.from_json(self._manager.restore(step, args=args)['card'])
 
-  def weights(self, network: Network, which: Which = 'best') -> tuple[Arrays, Arrays]:
+  def weights(self, network: Network | None, which: Which = 'best') -> tuple[Arrays, Arrays]:
     """Parameters (their moving average, where one was kept) and batch statistics.
+
+    Args:
+      network: what they have to be of; None takes them as they are stored, by their names.
+      which: the checkpoint.
 
     Raises:
       UserError: if the checkpoint is of another network; the first difference is named.
@@ -142,8 +147,11 @@ class Checkpoints:
     step = self.step(which)
     metadata = self._metadata(step)
     params = 'ema_params' if metadata.get('ema_params') is not None else 'params'
-    wanted = {params: network.param_shapes, 'batch_stats': network.batch_stat_shapes}
-    self._check(step, wanted)
+    if network is None:
+      wanted = {item: dict(metadata[item].tree) for item in (params, 'batch_stats')}
+    else:
+      wanted = {params: network.param_shapes, 'batch_stats': network.batch_stat_shapes}
+      self._check(step, wanted)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     restored = self._read(step, wanted, device)
     return restored[params], restored['batch_stats']

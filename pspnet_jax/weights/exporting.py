@@ -8,14 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.inference.card import Card
+from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import PSPNET, Card
+from pspnet_jax.runtime.files import whole_file
 from pspnet_jax.weights.foreign import mmseg, semseg
 from pspnet_jax.weights.foreign.name_table import NamedArrays
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
 from pspnet_jax.weights.foreign.recognise import stem_length
 
 FORMATS = ('semseg', 'mmseg')
+
+
+def check_is_pspnet(card: Card) -> None:
+  """Raises UserError for any other network: no other implementation has names for its arrays."""
+  if (name := card.network.get('name', PSPNET)) != PSPNET:
+    raise UserError(
+      f'the network is {name} (config.model.name), and {" and ".join(FORMATS)} know PSPNets only: '
+      'load it in Python with pspnet_jax.load(WORKDIR, model=...).'
+    )
 
 
 def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
@@ -55,12 +65,13 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
   else:
     palette = [list(colour) for colour in card.spec.palette]
     content['meta'] = {'CLASSES': card.spec.class_names, 'PALETTE': palette}
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path)
-  except (OSError, RuntimeError) as e:  # torch's writer raises RuntimeError on a full disk
-    error = e if isinstance(e, OSError) else OSError(str(e).splitlines()[0])
-    raise cannot_write(path, error) from e
+  with whole_file(path) as file:
+    try:
+      torch.save(content, file)
+    except RuntimeError as e:  # torch's writer hides what the operating system says
+      if isinstance(e.__context__, OSError):
+        raise e.__context__ from None
+      raise
 
 
 def conventions(card: Card) -> str:

@@ -14,7 +14,8 @@ import pytest
 from pspnet_jax.data import sources
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.loader import in_order, train_batches
+from pspnet_jax.data.in_order import in_order
+from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation import partial_scores
-from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation import partial_scores, scoring
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.protocol import Protocol
@@ -25,7 +24,7 @@ def setting(model):  # noqa: F811
   many = images((33, 41), (60, 50), (33, 41), (20, 90), (61, 50), (40, 40), (33, 50))
   labels = [rng.integers(0, CLASSES, x.shape[:2]).astype(np.uint8) for x in many]
   inference = Inference(network, card, batch_size=2)
-  return (inference, params, batch_stats), Source(card.spec, many, labels)
+  return (inference, inference.prepare(params, batch_stats)), Source(card.spec, many, labels)
 
 
 class Watched:
@@ -49,7 +48,7 @@ class Watched:
 def test_stopped_and_resumed_counts_as_never_stopped(setting, tmp_path, stop_after, bad):
   model_, source = setting
   skip = {'skip_bad': bool(bad)}
-  expected = evaluation.confusion_matrix(*model_, Watched(source, bad), **skip)
+  expected = scoring.confusion_matrix(*model_, Watched(source, bad), **skip)
 
   def stop(done):
     if done >= stop_after:
@@ -58,14 +57,14 @@ def test_stopped_and_resumed_counts_as_never_stopped(setting, tmp_path, stop_aft
   path = tmp_path / 'evaluation' / 'unfinished.npz'
   partial = PartialScores(path, QUESTION, CLASSES)
   with pytest.raises(Stopped):
-    evaluation.confusion_matrix(
+    scoring.confusion_matrix(
       *model_, Watched(source, bad), partial=partial, on_progress=stop, **skip
     )
   assert stop_after <= partial.done < len(source)
 
   again, rest = PartialScores(path, QUESTION, CLASSES), Watched(source, bad)
   assert again.done == partial.done
-  found = evaluation.confusion_matrix(*model_, rest, partial=again, threads=1, **skip)
+  found = scoring.confusion_matrix(*model_, rest, partial=again, threads=1, **skip)
   np.testing.assert_array_equal(found, expected)
   assert min(rest.read) == partial.done and set(rest.read) == set(range(partial.done, 7))
   assert set(again.image_iou) == set(range(7)) - set(bad)
@@ -76,7 +75,7 @@ def test_image_iou_is_the_mean_over_the_classes_of_the_label(setting, tmp_path):
   model_, source = setting
   partial = PartialScores(tmp_path / 'p.npz', QUESTION, CLASSES)
   seen = {}
-  evaluation.confusion_matrix(
+  scoring.confusion_matrix(
     *model_, source, partial=partial, on_label=lambda i, _, label: seen.update({i: label})
   )
   for i, prediction in seen.items():
@@ -93,7 +92,7 @@ def test_image_iou_is_the_mean_over_the_classes_of_the_label(setting, tmp_path):
 def test_counts_for_another_question_do_not_count(setting, tmp_path):
   model_, source = setting
   path = tmp_path / 'p.npz'
-  evaluation.confusion_matrix(*model_, source, partial=PartialScores(path, QUESTION, CLASSES))
+  scoring.confusion_matrix(*model_, source, partial=PartialScores(path, QUESTION, CLASSES))
   assert PartialScores(path, QUESTION, CLASSES).done == len(source)
   assert PartialScores(path, {'step': 4}, CLASSES).done == 0
 
@@ -106,14 +105,14 @@ def test_a_damaged_file_starts_anew(tmp_path, content):
 
 
 def test_it_is_saved_now_and_then(setting, tmp_path, monkeypatch):
-  monkeypatch.setattr(evaluation, '_SAVE_EVERY', -1.0)
+  monkeypatch.setattr(scoring, '_SAVE_EVERY', -1.0)
   saves = []
   monkeypatch.setattr(
     partial_scores.PartialScores, 'save', lambda self: saves.append((self.done, self.confusion))
   )
   model_, source = setting
   partial = PartialScores(tmp_path / 'p.npz', QUESTION, CLASSES)
-  evaluation.confusion_matrix(*model_, source, partial=partial)
+  scoring.confusion_matrix(*model_, source, partial=partial)
   assert [done for done, _ in saves] == [1, 2, 3, 4, 5, 6, 7]
   pixels = np.cumsum([source[i]['label'].size for i in range(7)])
   assert [confusion.sum() for _, confusion in saves] == pixels.tolist()

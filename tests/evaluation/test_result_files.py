@@ -9,10 +9,10 @@ from PIL import Image
 
 from pspnet_jax.data.known_classes import known_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.evaluation import result_files as evaluation_files
+from pspnet_jax.evaluation import result_files
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.result_files import Shown
-from pspnet_jax.pictures import confusion as confusion_picture
+from pspnet_jax.pictures import confusion
 
 SPEC = DatasetSpec(('road', 'sky', 'yak'), default_palette(3))
 CONFUSION = np.array([[6, 2, 0], [1, 11, 0], [0, 0, 0]], np.int64)
@@ -27,7 +27,7 @@ def shown(name, iou):
 
 @pytest.fixture
 def folder(tmp_path):
-  evaluation_files.write(
+  result_files.write(
     tmp_path / 'evaluation',
     Scores(CONFUSION),
     SPEC,
@@ -63,8 +63,8 @@ def test_pictures_show_what_they_say(folder):
 @pytest.mark.parametrize('num_classes', [3, 150])
 def test_the_confusion_picture_is_darkest_on_the_diagonal_of_a_sound_network(num_classes):
   spec = SPEC if num_classes == 3 else known_classes(num_classes)
-  picture = confusion_picture.draw(np.eye(num_classes, dtype=np.int64) * 5, spec)
-  dark = (picture == confusion_picture._DARK).all(-1)
+  picture = confusion.draw(np.eye(num_classes, dtype=np.int64) * 5, spec)
+  dark = (picture == confusion._DARK).all(-1)
   cell = 44 if num_classes == 3 else 13
   assert dark.sum() >= num_classes * (cell - 2) ** 2 * 0.8  # less the numbers
   rows, columns = np.nonzero(dark)
@@ -72,5 +72,5 @@ def test_the_confusion_picture_is_darkest_on_the_diagonal_of_a_sound_network(num
 
 
 def test_a_class_without_pixels_has_an_empty_row():
-  empty = confusion_picture.draw(np.zeros((3, 3), np.int64), SPEC)
-  assert not (empty == confusion_picture._DARK).all(-1).any()
+  empty = confusion.draw(np.zeros((3, 3), np.int64), SPEC)
+  assert not (empty == confusion._DARK).all(-1).any()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.evaluation import scoring as evaluation
+from pspnet_jax.evaluation import scoring
 from pspnet_jax.runtime import parallel
 
 CLASSES = 4
@@ -32,7 +32,7 @@ class Recorded:
 class Guess:
   """In place of an `Inference`: answers one class more than the label has."""
 
-  def labels(self, params, batch_stats, images):
+  def labels(self, weights, images):
     for tag, image in images:
       yield tag, (image[..., 0].astype(np.int32) + 1) % CLASSES
 
@@ -47,7 +47,7 @@ def test_every_example_is_read_and_counted_once(monkeypatch, length, processes):
   for process in range(processes):
     monkeypatch.setattr(jax, 'process_index', lambda process=process: process)
     source = Recorded(length)
-    total += evaluation.confusion_matrix(Guess(), {}, {}, source, threads=2)
+    total += scoring.confusion_matrix(Guess(), ({}, {}), source, threads=2)
     read += source.read
     sizes.append(len(source.read))
   assert sorted(read) == list(range(length))

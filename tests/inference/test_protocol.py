@@ -153,7 +153,7 @@ def test_tiles_change_nothing(aligned, protocol):
   inference = aligned.inference(protocol)
   inference._canvas_pixels = 90 * 90  # smaller than a megabyte's
   for run, expected in zip((inference.probabilities, inference.labels), whole, strict=True):
-    got = list(run(aligned.params, aligned.batch_stats, enumerate(images)))
+    got = list(run(inference.prepare(aligned.params, aligned.batch_stats), enumerate(images)))
     assert [tag for tag, _ in got] == [0, 1] and all(isinstance(x, np.ndarray) for _, x in got)
     for image, (_, x), y in zip(images, got, expected, strict=True):
       height, width, _ = image.shape
@@ -174,7 +174,9 @@ def test_a_folder_of_fifty_sizes_compiles_the_network_once(aligned):
   rng = np.random.default_rng(3)
   images = [picture(tuple(rng.integers(20, 120, 2))) for _ in range(50)]
   inference = aligned.inference(SEMSEG.changed(base_size=(64,), scales=(0.5, 1.0)), batch_size=4)
-  labels = list(inference.labels(aligned.params, aligned.batch_stats, enumerate(images)))
+  labels = list(
+    inference.labels(inference.prepare(aligned.params, aligned.batch_stats), enumerate(images))
+  )
   assert [tag for tag, _ in labels] == list(range(50))
   assert inference._run._cache_size() == 1
 

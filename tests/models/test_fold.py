@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pspnet_jax.models.network import Network, fold
+from pspnet_jax.models.network import Network
 from tests.conftest import COMPILE_FAST, TINY
 from tests.torch_pspnet import random_arrays
 
@@ -26,7 +26,7 @@ def logits_of(options, dtype):
   image = np.random.default_rng(2).normal(size=(2, 41, 33, 3)).astype(wide)
   apply = [jax.jit(n.apply, compiler_options=COMPILE_FAST) for n in (network, network.folded())]
   plain, _ = apply[0](params, stats, image)
-  folded, nothing = apply[1](fold(params, stats), {}, image)
+  folded, nothing = apply[1](*network.fold(params, stats), image)
   assert nothing == {} and folded.keys() == {'logits'}
   return np.asarray(plain['logits']), np.asarray(folded['logits'])
 
@@ -55,7 +55,8 @@ def test_bfloat16_is_as_near_to_float32_as_unfolded():
 
 def test_a_folded_network_holds_nothing_it_does_not_use():
   network = Network(5, **TINY)
-  folded = jax.eval_shape(fold, network.param_shapes, network.batch_stat_shapes)
+  folded, statistics = jax.eval_shape(network.fold, network.param_shapes, network.batch_stat_shapes)
+  assert not statistics
   assert folded.keys() == network.folded().param_shapes.keys()
   assert not network.folded().batch_stat_shapes
   assert not [name for name in folded if name.startswith('aux') or name.endswith('scale')]

@@ -120,7 +120,7 @@ def test_what_is_stored_is_computed_once():
 
   def additions(keep):
     jitted = jax.jit(
-      lambda x, k: chain(x, k, keep), compiler_options=compiler_options.of_network(train=True)
+      lambda x, k: chain(x, k, keep), compiler_options=compiler_options.for_network(train=True)
     )
     return jitted.lower(x, kernels).compile().as_text().count(' maximum(')
 

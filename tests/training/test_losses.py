@@ -9,9 +9,8 @@ from jax.sharding import PartitionSpec as P
 from pspnet_jax.errors import UserError
 from pspnet_jax.ops.images import resize
 from pspnet_jax.training import region_losses
-from pspnet_jax.training.losses import (
-  Loss,
-  SegmentationLoss,
+from pspnet_jax.training.losses import Loss, SegmentationLoss
+from pspnet_jax.training.pixel_losses import (
   count_valid,
   denominator,
   pixel_losses,

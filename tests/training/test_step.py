@@ -10,11 +10,12 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.training import optim
-from pspnet_jax.training.losses import count_valid, pixel_losses, sum_losses
+from pspnet_jax.training.loop import _merge, _start
+from pspnet_jax.training.losses import SegmentationLoss
+from pspnet_jax.training.pixel_losses import count_valid, pixel_losses, sum_losses
+from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import (
-  SAMPLING,
-  TrainMetrics,
-  TrainState,
+  EVERY_NTH_PIXEL,
   jit_options,
   make_train_step,
 )
@@ -32,22 +33,34 @@ def make_batch(seed=0, n=8, ignored=0.2):
   return {'image': rng.integers(0, 256, (n, 25, 33, 3), np.uint8), 'label': label}
 
 
-def setup(options=None, *, dtype='float32', ema_decay=0.0, sgd=None, jit=None, **step_options):
+def setup(
+  options=None, *, dtype='float32', ema_decay=0.0, sgd=None, jit=None, accumulation_steps=1, **loss
+):
   """A small network's step, compiled quickly, and its state."""
   network = Network(CLASSES, dtype=dtype, **dict(TINY, **(options or {})))
   tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10), **(sgd or {}))
   state = TrainState.create(network, tx, seed=SEED, ema_decay=ema_decay)
   if dtype == 'float64':
     state = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, state)
-  step = make_train_step(network, tx, seed=SEED, ema_decay=ema_decay, **PIXELS, **step_options)
+  step = make_train_step(
+    network,
+    tx,
+    loss=SegmentationLoss(**loss),
+    seed=SEED,
+    ema_decay=ema_decay,
+    accumulation_steps=accumulation_steps,
+    **PIXELS,
+  )
   step = jax.jit(step, compiler_options=COMPILE_FAST, **(jit or {}))
-  return network, step, state, TrainMetrics.zeros(CLASSES)
+  return network, step, state
 
 
-def run(step, state, metrics, batches):
+def run(step, state, batches):
+  total = None
   for batch in batches:
-    state, metrics = step(state, metrics, batch)
-  return state, metrics
+    state, measured = step(state, batch)
+    total = _start(measured) if total is None else _merge(total, measured)
+  return state, total
 
 
 def error(ours, theirs) -> float:
@@ -60,14 +73,14 @@ def error(ours, theirs) -> float:
 
 
 def sharded_and_single(dtype, **loss):
-  _, step, state, metrics = setup({'dropout_rate': 0.3}, dtype=dtype, **loss)
+  _, step, state = setup({'dropout_rate': 0.3}, dtype=dtype, **loss)
   batches = [make_batch(i) for i in range(3)]
-  single = run(step, state, metrics, batches)
+  single = run(step, state, batches)
   mesh = Mesh(np.array(jax.devices()), ('data',))
-  state, metrics = jax.device_put((state, metrics), NamedSharding(mesh, P()))
+  state = jax.device_put(state, NamedSharding(mesh, P()))
   split = [jax.device_put(batch, NamedSharding(mesh, P('data'))) for batch in batches]
   assert len(split[0]['image'].addressable_shards) == 8
-  return run(step, state, metrics, split), single
+  return run(step, state, split), single
 
 
 @pytest.mark.slow
@@ -84,9 +97,9 @@ def test_eight_devices_train_as_one(dtype, bound, loss):
     assert error(sharded.params, single.params) < bound
     assert error(sharded.batch_stats, single.batch_stats) < bound  # synchronised statistics
     np.testing.assert_allclose(
-      sharded_metrics.loss.compute(), metrics.loss.compute(), rtol=max(bound, 1e-6)
+      sharded_metrics['loss'].compute(), metrics['loss'].compute(), rtol=max(bound, 1e-6)
     )
-    ours, theirs = sharded_metrics.confusion.compute(), metrics.confusion.compute()
+    ours, theirs = sharded_metrics['confusion'].compute(), metrics['confusion'].compute()
     assert ours.sum() == theirs.sum() > 0
     if dtype == 'float64':
       np.testing.assert_array_equal(ours, theirs)
@@ -101,16 +114,16 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(x64, loss):
   options = {'dropout_rate': 0.0}
   results = []
   for parts in (1, 2):
-    _, step, state, metrics = setup(options, dtype='float64', accumulation_steps=parts, **loss)
-    results.append(step(state, metrics, batch))
+    _, step, state = setup(options, dtype='float64', accumulation_steps=parts, **loss)
+    results.append(step(state, batch))
   (whole, whole_metrics), (parts, parts_metrics) = results
   assert error(parts.opt_state[1].trace, whole.opt_state[1].trace) < 1e-11  # the gradients
   assert error(parts.params, whole.params) < 1e-11
   for name in ('loss', 'main_loss', 'aux_loss'):
-    ours, theirs = (getattr(m, name).compute() for m in (parts_metrics, whole_metrics))
+    ours, theirs = (m[name].compute() for m in (parts_metrics, whole_metrics))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
   np.testing.assert_array_equal(
-    parts_metrics.confusion.compute(), whole_metrics.confusion.compute()
+    parts_metrics['confusion'].compute(), whole_metrics['confusion'].compute()
   )
 
 
@@ -119,24 +132,26 @@ def test_logits_in_chunks_of_rows_change_nothing(x64, loss):
   """Among them chunks that do not divide the 25 rows."""
   results = []
   for rows in (0, 7):
-    _, step, state, metrics = setup(dtype='float64', chunk_rows=rows, **loss)
-    results.append(step(state, metrics, make_batch(n=2)))
+    _, step, state = setup(dtype='float64', chunk_rows=rows, **loss)
+    results.append(step(state, make_batch(n=2)))
   (whole, whole_metrics), (chunks, chunks_metrics) = results
   assert error(chunks.opt_state[1].trace, whole.opt_state[1].trace) < 1e-11  # the gradients
-  np.testing.assert_allclose(chunks_metrics.loss.compute(), whole_metrics.loss.compute(), rtol=1e-6)
+  np.testing.assert_allclose(
+    chunks_metrics['loss'].compute(), whole_metrics['loss'].compute(), rtol=1e-6
+  )
   np.testing.assert_array_equal(
-    chunks_metrics.confusion.compute(), whole_metrics.confusion.compute()
+    chunks_metrics['confusion'].compute(), whole_metrics['confusion'].compute()
   )
 
 
 @pytest.mark.slow
 def test_accumulation_matches_a_loop_by_hand(x64):
   """Parts take every other row, a dropout key each, and statistics one after the other."""
-  network, step, state, metrics = setup(
+  network, step, state = setup(
     {'dropout_rate': 0.5}, dtype='float64', accumulation_steps=2, sgd={'weight_decay': 0.0}
   )
   batch = make_batch()
-  ours, _ = step(state, metrics, batch)
+  ours, _ = step(state, batch)
   key = jax.random.fold_in(jax.random.key(SEED), 0)
 
   @jax.jit
@@ -160,16 +175,16 @@ def test_accumulation_matches_a_loop_by_hand(x64):
 
 
 def test_all_ignored_batch_gives_zero_loss_and_no_update():
-  _, step, state, metrics = setup(sgd={'weight_decay': 0.0})
-  new, metrics = step(state, metrics, make_batch(ignored=1.1))
-  assert metrics.loss.compute() == 0 and not metrics.confusion.compute().any()
+  _, step, state = setup(sgd={'weight_decay': 0.0})
+  new, metrics = step(state, make_batch(ignored=1.1))
+  assert metrics['loss'].compute() == 0 and not metrics['confusion'].compute().any()
   for name, value in state.params.items():
     np.testing.assert_array_equal(new.params[name], value)
 
 
 def test_ema_follows_the_updated_parameters():
-  _, step, state, metrics = setup(ema_decay=0.9)
-  new, _ = step(state, metrics, make_batch())
+  _, step, state = setup(ema_decay=0.9)
+  new, _ = step(state, make_batch())
   for name, start in state.params.items():
     expected = 0.9 * np.asarray(start, np.float64) + 0.1 * np.asarray(new.params[name], np.float64)
     np.testing.assert_allclose(new.ema_params[name], expected, rtol=1e-5, atol=1e-8)
@@ -177,15 +192,15 @@ def test_ema_follows_the_updated_parameters():
 
 @pytest.fixture(scope='module')
 def noisy():
-  """A step with much dropout, shared by the tests below: (network, step, state, metrics)."""
+  """A step with much dropout, shared by the tests below: (network, step, state)."""
   return setup({'dropout_rate': 0.5})
 
 
 def test_dropout_is_a_function_of_the_step(noisy):
-  _, step, state, metrics = noisy
+  _, step, state = noisy
   batch = make_batch()
   losses = [
-    float(step(TrainState(jnp.int32(n), *rest), metrics, batch)[1].loss.compute())
+    float(step(TrainState(jnp.int32(n), *rest), batch)[1]['loss'].compute())
     for rest in [(state.params, state.batch_stats, state.opt_state)]
     for n in (0, 0, 1)
   ]
@@ -194,67 +209,67 @@ def test_dropout_is_a_function_of_the_step(noisy):
 
 def test_what_is_to_be_computed_again_is():
   def convolutions(remat: bool) -> int:
-    network, _, state, metrics = setup({'remat': remat})
+    network, _, state = setup({'remat': remat})
     options = jit_options(network)
     options['compiler_options'] |= COMPILE_FAST
     tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10))
     step = jax.jit(make_train_step(network, tx, seed=SEED, **PIXELS), **options)
-    program = step.lower(state, metrics, make_batch()).compile().as_text()
+    program = step.lower(state, make_batch()).compile().as_text()
     return program.count(' convolution(') + program.count(' dot(')
 
   assert convolutions(True) > convolutions(False)
 
 
 def test_loss_falls_and_metrics_add_up(noisy):
-  _, step, state, metrics = noisy
+  _, step, state = noisy
   batch = make_batch()
   batch['label'] = np.where(batch['label'] == 255, 255, batch['image'][..., 0] // 64)
   losses = []
   for _ in range(8):
-    state, one = step(state, metrics, batch)
+    state, one = step(state, batch)
     np.testing.assert_allclose(
-      one.loss.compute(), one.main_loss.compute() + 0.4 * one.aux_loss.compute(), rtol=1e-6
+      one['loss'].compute(), one['main_loss'].compute() + 0.4 * one['aux_loss'].compute(), rtol=1e-6
     )
-    losses.append(float(one.loss.compute()))
+    losses.append(float(one['loss'].compute()))
   assert losses[-1] < losses[0]
-  sampled = batch['label'][:, ::SAMPLING, ::SAMPLING]
+  sampled = batch['label'][:, ::EVERY_NTH_PIXEL, ::EVERY_NTH_PIXEL]
   np.testing.assert_array_equal(
-    one.confusion.compute().sum(1), [(sampled == c).sum() for c in range(CLASSES)]
+    one['confusion'].compute().sum(1), [(sampled == c).sum() for c in range(CLASSES)]
   )
 
 
 def test_metrics_average_over_steps(noisy):
-  _, step, state, metrics = noisy
-  state1, first = step(state, metrics, make_batch(0))
-  _, second = step(state1, metrics, make_batch(1))
-  _, both = run(step, state, metrics, [make_batch(0), make_batch(1)])
-  expected = (first.loss.compute() + second.loss.compute()) / 2
-  np.testing.assert_allclose(both.loss.compute(), expected, rtol=1e-6)
+  _, step, state = noisy
+  state1, first = step(state, make_batch(0))
+  _, second = step(state1, make_batch(1))
+  _, both = run(step, state, [make_batch(0), make_batch(1)])
+  expected = (first['loss'].compute() + second['loss'].compute()) / 2
+  np.testing.assert_allclose(both['loss'].compute(), expected, rtol=1e-6)
 
 
 def test_no_auxiliary_head_has_no_auxiliary_loss():
-  _, step, state, metrics = setup({'aux_head': False})
-  _, metrics = step(state, metrics, make_batch())
-  assert metrics.aux_loss.compute() == 0
-  assert metrics.loss.compute() == metrics.main_loss.compute() > 0
+  _, step, state = setup({'aux_head': False})
+  _, metrics = step(state, make_batch())
+  assert 'aux_loss' not in metrics
+  assert metrics['loss'].compute() == metrics['main_loss'].compute() > 0
 
 
 @pytest.mark.parametrize('mesh', [False, True], ids=['one-device', 'mesh'])
 def test_bfloat16_step_is_donated_compiled_once_and_keeps_float32(mesh):
-  jit = {'donate_argnums': (0, 1)}
-  _, step, state, metrics = setup(dtype='bfloat16', ema_decay=0.9, jit=jit)
+  jit = {'donate_argnums': 0}
+  _, step, state = setup(dtype='bfloat16', ema_decay=0.9, jit=jit)
   batches = [make_batch(i) for i in range(3)]
   if mesh:
     mesh = Mesh(np.array(jax.devices()), ('data',))
-    state, metrics = jax.device_put((state, metrics), NamedSharding(mesh, P()))
+    state = jax.device_put(state, NamedSharding(mesh, P()))
     batches = [jax.device_put(batch, NamedSharding(mesh, P('data'))) for batch in batches]
   kernel, kinds = state.params['bottleneck/kernel'], jax.tree.map(lambda x: x.dtype, state)
-  state, metrics = run(step, state, metrics, batches)
+  state, metrics = run(step, state, batches)
   assert kernel.is_deleted() and step._cache_size() == 1
   assert jax.tree.map(lambda x: x.dtype, state) == kinds
   arrays = [*state.params.values(), *state.batch_stats.values(), *state.ema_params.values()]
   assert {x.dtype for x in arrays} == {jnp.dtype('float32')}
-  assert all(np.isfinite(x).all() for x in arrays) and np.isfinite(metrics.loss.compute())
+  assert all(np.isfinite(x).all() for x in arrays) and np.isfinite(metrics['loss'].compute())
 
 
 def test_weights_for_another_number_of_classes_are_refused():

@@ -14,15 +14,14 @@ import pytest
 import torch
 
 import pspnet_jax
-from pspnet_jax import zoo as command
+from pspnet_jax import zoo
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import MMSEG, MMSEG_SLIDE
 from pspnet_jax.models.network import Network
 from pspnet_jax.training.init_from import start_from
-from pspnet_jax.weights import catalogue as zoo
-from pspnet_jax.weights import download, published
+from pspnet_jax.weights import catalogue, download, published
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign.origin import network_conventions
 from tests import tiny
@@ -31,7 +30,7 @@ from tests.weights import foreign
 from tests.weights.file_server import serve
 from tests.weights.test_importing import draw, error, logits, torch_logits
 
-ENTRIES = zoo.entries()
+ENTRIES = catalogue.entries()
 CONFIGS = {name: entry for name, entry in ENTRIES.items() if entry.source == 'mmseg'}
 HOSTS = {
   'mmseg': 'download.openmmlab.com',
@@ -107,7 +106,7 @@ def test_names_and_columns_agree(entry):
 
 
 def test_data_sets_have_their_number_of_classes():
-  numbers = {name: count for name, (_, count) in zoo.DATASETS.items()}
+  numbers = {name: count for name, (_, count) in catalogue.DATASETS.items()}
   assert numbers == {
     'cityscapes': 19,
     'ade20k': 150,
@@ -124,7 +123,7 @@ def test_data_sets_have_their_number_of_classes():
     'isaid': 16,
   }
   assert {entry.data for entry in ENTRIES.values()} == numbers.keys()
-  assert {entry.source for entry in ENTRIES.values()} == zoo.PAGES.keys()
+  assert {entry.source for entry in ENTRIES.values()} == catalogue.PAGES.keys()
 
 
 def test_every_network_can_be_built():
@@ -143,22 +142,22 @@ def test_every_network_can_be_built():
   [
     ('pspnet_r50-d8_80k_ade20k-512x512', 'did you mean pspnet_r50-d8_4xb4-80k_ade20k-512x512'),
     ('resnet50v1c', 'did you mean resnet50_v1c'),
-    ('zzz', 'python -m pspnet_jax.zoo list has all names'),
+    ('zzz', 'pspnet zoo list has all names'),
   ],
 )
 def test_an_unknown_name_is_answered_with_a_near_one(name, message):
-  for ask in (zoo.find, zoo.named, pspnet_jax.load_pretrained):
+  for ask in (catalogue.find, catalogue.named, pspnet_jax.load_pretrained):
     with pytest.raises(UserError, match=message):
       ask(name)
 
 
 def test_paths_go_before_names(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  assert zoo.named('resnet50_v1c') is ENTRIES['resnet50_v1c']
-  assert zoo.named('resnet50.tv_in1k') is ENTRIES['resnet50.tv_in1k']
+  assert catalogue.named('resnet50_v1c') is ENTRIES['resnet50_v1c']
+  assert catalogue.named('resnet50.tv_in1k') is ENTRIES['resnet50.tv_in1k']
   (tmp_path / 'resnet50_v1c').mkdir()
   for path in ('resnet50_v1c', 'gone.pth', 'gone/net', 'a.pth,b.pth', 'gone.safetensors'):
-    assert zoo.named(path) is None
+    assert catalogue.named(path) is None
 
 
 def test_files_without_an_address_are_explained():
@@ -208,7 +207,7 @@ def names(model, tmp_path, monkeypatch):
         sha256=hashlib.sha256(contents[1]).hexdigest(),
       ),
     }
-    monkeypatch.setattr(zoo, 'entries', lambda: entries)
+    monkeypatch.setattr(catalogue, 'entries', lambda: entries)
     yield entries
 
 
@@ -275,10 +274,11 @@ def test_a_run_starts_from_a_name(names):
 
 @pytest.fixture
 def run(names, tmp_path, monkeypatch):
-  """`python -m pspnet_jax.zoo WORDS` where only `names` are known."""
+  """`pspnet zoo WORDS` where only `names` are known."""
   script = (
-    'import runpy, sys; from pspnet_jax.weights import catalogue as zoo; Entry = zoo.Entry; '
-    f'zoo.entries = lambda: {names!r}; runpy.run_module("pspnet_jax.zoo", run_name="__main__")'
+    'import runpy, sys; from pspnet_jax.weights import catalogue; Entry = catalogue.Entry; '
+    f'catalogue.entries = lambda: {names!r}; '
+    'runpy.run_module("pspnet_jax.zoo", run_name="__main__")'
   )
   monkeypatch.setenv('PYTHONPATH', str(tiny.ROOT))
 
@@ -320,13 +320,13 @@ def test_a_wrong_name_is_one_sentence(run):
 
 
 def test_a_backbone_stays_a_file(names, tmp_path, capsys):
-  command.get('backbone', tmp_path / 'kept')
+  zoo.get('backbone', tmp_path / 'kept')
   file = tmp_path / 'kept/backbone.pth'
   assert file.read_bytes() == download.cached(names['backbone'].address).read_bytes()
   assert capsys.readouterr().out.endswith(
     f'--config.init_from={file} --config.model.depth=10 --config.model.stem_channels=2,2,4\n'
   )
-  command.get('backbone')
+  zoo.get('backbone')
   assert '--config.init_from=backbone ' in capsys.readouterr().out
 
 
@@ -334,24 +334,24 @@ def test_nothing_is_written_over(names, tmp_path, monkeypatch):
   (tmp_path / 'net/checkpoints').mkdir(parents=True)
   monkeypatch.chdir(tmp_path)
   with pytest.raises(UserError, match='net holds checkpoints already'):
-    command.get('net')
+    zoo.get('net')
   assert not download.cached(names['net'].address).exists()
 
 
 def test_the_list_is_of_what_has_all_words(names, capsys):
   published.fetch(names['net'])
-  command.show(['cityscapes', 'NET'])
+  zoo.show(['cityscapes', 'NET'])
   out = capsys.readouterr().out
   assert re.search(r'net +│ Cityscapes │ R10 │ 73.88 │ +76.85 │ here', out)
   assert 'backbone' not in out
-  command.show([])
+  zoo.show([])
   assert re.search(r'backbone +│ R10 │ 2-2-4', capsys.readouterr().out)
   with pytest.raises(UserError, match='no published weights have net and nothing in name'):
-    command.show(['net', 'nothing'])
+    zoo.show(['net', 'nothing'])
 
 
 def test_the_whole_list_says_where_the_rest_is(capsys):
-  command.show(['pspnet101'])
+  zoo.show(['pspnet101'])
   out = capsys.readouterr().out
   assert 'by hand: from the folder that https://github.com/hszhao/semseg links.' in out
   assert 'Pascal VOC 2012 test │ R101 │     - │   85.41 │ by hand' in out
@@ -359,6 +359,6 @@ def test_the_whole_list_says_where_the_rest_is(capsys):
 
 @pytest.mark.parametrize('words', [(), ('get',), ('show',), ('get', 'a', 'b')])
 def test_other_words_are_answered_with_those_there_are(words, monkeypatch):
-  monkeypatch.setattr(command, 'FLAGS', SimpleNamespace(output=None))
+  monkeypatch.setattr(zoo, 'FLAGS', SimpleNamespace(output=None))
   with pytest.raises(UserError, match='say what to do'):
-    command.main(words)
+    zoo.main(words)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
@@ -13,7 +14,6 @@ import pspnet_jax
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.train import train
-from pspnet_jax.weights import checkpoints as checkpoints_module
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
 
@@ -46,7 +46,7 @@ def test_a_full_disk_says_what_is_safe(workdir, tmp_path, monkeypatch, error):
   def full(*_, **__):
     raise error
 
-  monkeypatch.setattr(checkpoints_module.ocp.CheckpointManager, 'save', full)
+  monkeypatch.setattr(ocp.CheckpointManager, 'save', full)
   with pytest.raises(UserError, match='the disk is full; step 2 is safe: make room'):
     train(tiny.config(tmp_path), workdir)
 

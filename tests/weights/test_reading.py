@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.weights.foreign import reading as files
+from pspnet_jax.weights.foreign import reading
 from tests.weights import foreign, foreign_caffe
 
 
@@ -31,7 +31,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, zipped):
   with pytest.raises(
     UserError, match=r'hostile\.pth is refused: .* posix\.system, which could run'
   ):
-    files.read(path)
+    reading.read(path)
   assert not trace.exists()
   torch.load(path, weights_only=False)
   assert trace.exists()  # it would have
@@ -42,14 +42,14 @@ def test_a_plain_pickle_is_refused(tmp_path, protocol):
   trace, path = tmp_path / 'trace', tmp_path / 'plain.pth'
   path.write_bytes(pickle.dumps(Hostile(trace), protocol))
   with pytest.raises(UserError, match=r'plain\.pth is (refused|cut short or no PyTorch)'):
-    files.read(path)
+    reading.read(path)
   assert not trace.exists()
 
 
 def test_a_whole_module_is_refused(tmp_path):
   torch.save(torch.nn.Linear(2, 2), tmp_path / 'm.pth')
   with pytest.raises(UserError, match=r'Linear, which could run code; save only the state_dict'):
-    files.read(tmp_path / 'm.pth')
+    reading.read(tmp_path / 'm.pth')
 
 
 STATE = {'a': torch.arange(20000.0).reshape(2, 100, 100), 'n': torch.tensor(3)}
@@ -69,7 +69,7 @@ def whole(request, tmp_path):
 
 
 def test_whole_files_are_read(whole):
-  arrays, _ = files.read(whole)
+  arrays, _ = reading.read(whole)
   first = arrays.get('a', arrays.get('a[0]'))
   np.testing.assert_array_equal(first, STATE['a'].numpy())
   assert len(arrays) == 2
@@ -79,7 +79,7 @@ def test_whole_files_are_read(whole):
 def test_a_file_cut_short_is_named(whole, share):
   whole.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
   with pytest.raises(UserError, match=f'{whole.name} is .*cut short') as caught:
-    files.read(whole)
+    reading.read(whole)
   assert '\n' not in str(caught.value)
 
 
@@ -89,7 +89,7 @@ def test_something_else_is_named(tmp_path, suffix, content):
   path = tmp_path / f'other{suffix}'
   path.write_bytes(content)
   with pytest.raises(UserError, match=rf'other{suffix} is .*cut short'):
-    files.read(path)
+    reading.read(path)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_something_else_is_named(tmp_path, suffix, content):
 def test_contents_that_are_no_state_dict(tmp_path, content, message):
   torch.save(content, tmp_path / 'c.pth')
   with pytest.raises(UserError, match=f'c.pth.*{message}'):
-    files.read(tmp_path / 'c.pth')
+    reading.read(tmp_path / 'c.pth')
 
 
 def test_paths_that_are_no_weights(tmp_path):
@@ -118,23 +118,23 @@ def test_paths_that_are_no_weights(tmp_path):
     ('x.zip', 'no weight file by its name'),
   ):
     with pytest.raises(UserError, match=message):
-      files.read(tmp_path / name)
+      reading.read(tmp_path / name)
 
 
 def test_files_beyond_the_limit_are_not_read(tmp_path, monkeypatch):
-  monkeypatch.setattr(files, 'LARGEST', 1000)
+  monkeypatch.setattr(reading, 'LARGEST', 1000)
   torch.save(STATE, tmp_path / 'l.pth')
   with pytest.raises(UserError, match='and 1,000 is the limit'):
-    files.read(tmp_path / 'l.pth')
+    reading.read(tmp_path / 'l.pth')
 
 
 def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
   torch.save(STATE, tmp_path / 't.pth')
   monkeypatch.setitem(sys.modules, 'torch', None)
   with pytest.raises(UserError, match=r'needs PyTorch: pip install .pspnet_jax\[convert\]'):
-    files.read(tmp_path / 't.pth')
+    reading.read(tmp_path / 't.pth')
 
 
 def test_caffemodels_without_weights(tmp_path):
   with pytest.raises(UserError, match='holds no layer with weights'):
-    files.read(foreign_caffe.caffemodel(tmp_path / 'none.caffemodel', {}))
+    reading.read(foreign_caffe.caffemodel(tmp_path / 'none.caffemodel', {}))

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pspnet_jax.data.decode import read_ids
-from pspnet_jax.data.loader import in_order
+from pspnet_jax.data.in_order import in_order
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official import cityscapes
 from pspnet_jax.evaluation.official.benchmarks import Benchmark

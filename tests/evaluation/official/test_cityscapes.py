@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pspnet_jax.evaluation.official import cityscapes
-from pspnet_jax.evaluation.official import counting as files
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
+from pspnet_jax.evaluation.official.counting import count, pair
 from pspnet_jax.evaluation.official.counts import Counts, count_pixels
 from tests.evaluation.official import fabricated
 
@@ -16,9 +16,7 @@ CITYSCAPES = BENCHMARKS['cityscapes']
 
 
 def figures(predictions, labels):
-  return cityscapes.figures(
-    files.count(CITYSCAPES, files.pair(CITYSCAPES, predictions, labels), threads=0)
-  )
+  return cityscapes.figures(count(CITYSCAPES, pair(CITYSCAPES, predictions, labels), threads=0))
 
 
 def compare(ours, official):

@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 100  # with half of the examples bad, all fail once in 10^30 times
 
 
-class Tolerant:
+class SkipBadExamples:
   """A `Source` that gives another example in place of one that cannot be used.
 
   Which one is a function of the index and the length alone, so that batches stay a function of

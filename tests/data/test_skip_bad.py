@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.loader import train_batches
+from pspnet_jax.data.skip_bad import SkipBadExamples
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.data.tolerant import Tolerant
 from pspnet_jax.errors import UserError
 
 
@@ -43,21 +43,21 @@ def batches(source, count, start_step=0, threads=2):
 
 
 def test_bad_examples_are_replaced_the_same_way_from_any_step_by_any_number_of_threads():
-  expected = batches(Tolerant(Numbers()), 12)
+  expected = batches(SkipBadExamples(Numbers()), 12)
   assert not {3, 4, 11} & {i for batch in expected for i in batch}
-  assert batches(Tolerant(Numbers()), 12, threads=5) == expected
-  assert batches(Tolerant(Numbers()), 7, start_step=5, threads=0) == expected[5:]
+  assert batches(SkipBadExamples(Numbers()), 12, threads=5) == expected
+  assert batches(SkipBadExamples(Numbers()), 7, start_step=5, threads=0) == expected[5:]
 
 
 def test_good_examples_stay_where_they_were():
-  sound, tolerant = batches(Numbers(bad=()), 12), batches(Tolerant(Numbers()), 12)
+  sound, tolerant = batches(Numbers(bad=()), 12), batches(SkipBadExamples(Numbers()), 12)
   ours, theirs = np.array(tolerant), np.array(sound)
   bad = np.isin(theirs, (3, 4, 11))
   assert bad.any() and (ours[~bad] == theirs[~bad]).all()
 
 
 def test_each_is_counted_and_logged_once(caplog):
-  source = Tolerant(Numbers())
+  source = SkipBadExamples(Numbers())
   with caplog.at_level(logging.WARNING):
     for index in (3, 3, 11, 0):
       source[index]
@@ -68,13 +68,13 @@ def test_each_is_counted_and_logged_once(caplog):
 
 
 def test_neighbours_do_not_stand_in_for_a_bad_stretch():
-  source = Tolerant(Numbers(200, bad=range(50, 100)))
+  source = SkipBadExamples(Numbers(200, bad=range(50, 100)))
   stand_ins = {source[i]['name'] for i in range(50, 100)}
   assert len(stand_ins) > 25
 
 
 def test_nothing_to_go_on_with():
-  source = Tolerant(Numbers(bad=range(20)))
+  source = SkipBadExamples(Numbers(bad=range(20)))
   with pytest.raises(UserError, match=r'20 examples cannot be used.*7\.png is empty.*doctor'):
     source[7]
 
@@ -83,4 +83,4 @@ def test_defects_of_ours_are_raised():
   source = Numbers()
   source.__class__ = type('Broken', (Numbers,), {'__getitem__': lambda self, i: 1 / 0})
   with pytest.raises(ZeroDivisionError):
-    Tolerant(source)[0]
+    SkipBadExamples(source)[0]

@@ -1,0 +1,84 @@
+"""Image files and label files in pairs: what `Folder` reads, and a base for one's own layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pspnet_jax.data.decode import exif_orientation, map_ids, read_ids, read_image
+from pspnet_jax.data.spec import DatasetSpec, Example
+from pspnet_jax.errors import BadData
+
+
+class PairedFiles:
+  """A source of pairs of files; indexing decodes them strictly. It is a `StoredLabels`.
+
+  Args:
+    spec: names and colours of the classes.
+    table: from ids in the label files to class ids; see `decode.label_table`.
+    pairs: paths of image and label.
+    names: of the examples; None: the images' names without extension.
+
+  Raises:
+    UserError: on indexing, for files that cannot be decoded, ids that are neither classes nor
+      ignored, and sizes that differ.
+  """
+
+  def __init__(
+    self,
+    spec: DatasetSpec,
+    table: np.ndarray,
+    pairs: Sequence[tuple[Path, Path]],
+    names: Sequence[str] | None = None,
+  ):
+    self.spec, self.table, self.pairs = spec, table, list(pairs)
+    self.names = [image.stem for image, _ in pairs] if names is None else list(names)
+
+  def __len__(self) -> int:
+    return len(self.pairs)
+
+  def __getitem__(self, index: int) -> Example:
+    image, label = self.image(index), self.label(index)
+    if image.shape[:2] != label.shape:
+      image_path, label_path = self.pairs[index]
+      raise sizes_differ(image_path, image.shape, label_path, label.shape)
+    return {'image': image, 'label': label, 'name': self.names[index]}
+
+  def name(self, index: int) -> str:
+    """The name of an example."""
+    return self.names[index]
+
+  def files(self, index: int) -> tuple[Path, Path]:
+    """The image's and the label's file."""
+    return self.pairs[index]
+
+  def image(self, index: int) -> np.ndarray:
+    """The image alone: uint8 [H, W, 3]."""
+    return read_image(self.pairs[index][0])
+
+  def stored_label(self, index: int) -> np.ndarray:
+    """The ids in the label file, as they are: integers [H, W]."""
+    return read_ids(self.pairs[index][1])
+
+  def label(self, index: int) -> np.ndarray:
+    """The label alone: uint8 [H, W]."""
+    return map_ids(self.pairs[index][1], self.stored_label(index), self.table)
+
+
+def sizes_differ(
+  image_path: Path, image: tuple[int, ...], label_path: Path, label: tuple[int, ...]
+) -> BadData:
+  """The error for an image and a label of these shapes."""
+  sizes = f'{image[1]}x{image[0]}', f'{label[1]}x{label[0]}'
+  message = f'{image_path} is {sizes[0]} but {label_path} is {sizes[1]} (width x height)'
+  turned = exif_orientation(image_path)
+  if turned >= 5 and tuple(image[:2]) == tuple(label[::-1]):
+    remedy = (
+      f'the label was drawn on the image as turned by its EXIF orientation ({turned}), so turn the '
+      'stored pixels (mogrify -auto-orient) or the label'
+    )
+  else:
+    remedy = 'make their sizes equal, scaling labels with nearest neighbour only'
+  return BadData('sizes differ', f'{message}: {remedy}.')
