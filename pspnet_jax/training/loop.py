@@ -17,15 +17,14 @@ import numpy as np
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation.metrics import Average, Confusion, Scores
 from pspnet_jax.inference.card import Card
-from pspnet_jax.models.network import Arrays
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
-from pspnet_jax.training.callbacks import SCORE, Callback, EndTraining
+from pspnet_jax.training.callbacks import Callback, EndTraining
+from pspnet_jax.training.saving import Saving, Values, all_finite
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.checkpoints import Checkpoints
 
-Values = dict[str, float]
 Evaluate = Callable[[TrainState, Callable[[], None]], Mapping[str, Any]]
 
 
@@ -44,7 +43,7 @@ def fit(
   batches: Iterable[Any],
   *,
   total_steps: int,
-  every: Every = Every(),  # frozen
+  every: Every = Every(),
   evaluate: Evaluate | None = None,
   checkpoints: Checkpoints | None = None,
   card: Card | None = None,
@@ -98,7 +97,7 @@ def fit(
       )
     if stop is None:
       stop = stack.enter_context(StopSignals(listen=jax.process_count() == 1))
-    loop = _Loop(total_steps, every, evaluate, _Saving(checkpoints, card), report, stop, callbacks)
+    loop = _Loop(total_steps, every, evaluate, Saving(checkpoints, card), report, stop, callbacks)
     return loop.run(step, state, iter(batches), log_also or {})
 
 
@@ -109,7 +108,7 @@ class _Loop:
   total_steps: int
   every: Every
   evaluate: Evaluate | None
-  saving: _Saving
+  saving: Saving
   report: Reporter
   stop: StopSignals
   callbacks: Sequence[Callback]
@@ -217,7 +216,7 @@ class _Loop:
   def _check_finite(
     self, state: TrainState, logged: Values, since: int, now: int, *, thorough: bool
   ) -> None:
-    if math.isfinite(logged.get('train/loss', 0)) and (not thorough or _all_finite(state.params)):
+    if math.isfinite(logged.get('train/loss', 0)) and (not thorough or all_finite(state.params)):
       return
     self.saving.wait()
     raise UserError(
@@ -294,67 +293,6 @@ def _value(name: str, total: Any) -> tuple[str, float]:
   return f'train/{name}', float(value)
 
 
-@dataclasses.dataclass
-class _Saving:
-  """Checkpoints, where there are any."""
-
-  checkpoints: Checkpoints | None
-  card: Card | None
-
-  def __bool__(self) -> bool:
-    return self.checkpoints is not None
-
-  def save(self, step: int, state: TrainState, values: Values | None = None) -> None:
-    if self.checkpoints is not None and self.card is not None:
-      score = math.nan if values is None else values.get(SCORE, math.nan)
-      miou = None if math.isnan(score) else score  # where no pixel was labelled
-      self.checkpoints.save(step, state.items(), self.card, miou)
-
-  def wait(self) -> None:
-    if self.checkpoints is not None:
-      self.checkpoints.wait()
-
-  def preempted(self, step: int) -> bool:
-    return self.checkpoints is not None and self.checkpoints.preempted(step)
-
-  def has_score(self, step: int) -> bool:
-    return self.checkpoints is not None and self.checkpoints.score(step) is not None
-
-  def scores(self, step: int) -> dict[int, float]:
-    """The scores of the best checkpoint and that of `step`, by step, where there are any."""
-    if self.checkpoints is None:
-      return {}
-    best = self.checkpoints.best_step
-    found = {s: self.checkpoints.score(s) for s in (best, step) if s is not None}
-    return {s: score for s, score in found.items() if score is not None}
-
-  def keep(self, state: TrainState) -> str:
-    """Saves what was learnt before something else fails; returns what there is."""
-    if int(state.step) and _all_finite(state.params):
-      self.save(int(state.step), state)
-      self.wait()
-    return self.kept()
-
-  def kept(self) -> str:
-    latest = None if self.checkpoints is None else self.checkpoints.latest_step
-    return (
-      'no checkpoint was saved' if latest is None else f'the checkpoint of step {latest} is sound'
-    )
-
-  @contextlib.contextmanager
-  def on_error(self, state: TrainState) -> Iterator[None]:
-    """Keeps what was learnt when something outside of training fails, as an image's decoding.
-
-    Several processes would have to save together, and the others do not know.
-    """
-    try:
-      yield
-    except Exception as e:
-      if not isinstance(e, Stopped) and jax.process_count() == 1:
-        self.keep(state)
-      raise
-
-
 def _next(batches: Iterator[Any], step: int) -> Any:
   for batch in batches:
     return batch
@@ -363,8 +301,3 @@ def _next(batches: Iterator[Any], step: int) -> Any:
 
 def _due(step: int, every: int) -> bool:
   return every > 0 and step % every == 0
-
-
-@jax.jit
-def _all_finite(params: Arrays) -> jax.Array:
-  return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()

@@ -11,7 +11,8 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.training import optim
 from pspnet_jax.training.loop import _merge, _start
-from pspnet_jax.training.losses import SegmentationLoss, count_valid, pixel_losses, sum_losses
+from pspnet_jax.training.losses import SegmentationLoss
+from pspnet_jax.training.pixel_losses import count_valid, pixel_losses, sum_losses
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import (
   EVERY_NTH_PIXEL,
