@@ -316,6 +316,32 @@ def test_an_error_of_the_data_saves_what_was_learnt(checkpoints):
   assert stored(checkpoints) == (1, 1.0)
 
 
+def test_where_several_processes_train_one_alone_saves_nothing(checkpoints, monkeypatch):
+  """It would wait for the others, which know of no error, for minutes."""
+
+  def broken():
+    yield {'x': jnp.float32(1)}
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    raise OSError('no such image')
+
+  with pytest.raises(OSError, match='no such image'):
+    run(batches=broken(), checkpoints=checkpoints)
+  monkeypatch.undo()
+  checkpoints.wait()
+  assert checkpoints.latest_step is None
+
+
+def test_what_is_not_finite_is_not_saved_when_something_else_fails(checkpoints):
+  def broken():
+    yield {'x': jnp.float32(math.inf)}
+    raise OSError('no such image')
+
+  with pytest.raises(OSError, match='no such image'):
+    run(batches=broken(), checkpoints=checkpoints)
+  checkpoints.wait()
+  assert checkpoints.latest_step is None
+
+
 def test_an_error_of_the_evaluation_saves_what_was_learnt(checkpoints):
   def evaluate(state, check):
     raise OSError('no such label')
@@ -370,6 +396,13 @@ def test_a_callback_that_raises_ends_the_run_with_its_name_and_loses_nothing(
   assert checkpoints.latest_step == (step or None)
   if method == 'on_evaluate':
     assert checkpoints.score(step) == 10.0
+
+
+def test_callbacks_after_one_that_raises_are_not_called():
+  after = Recorder(on_log=(None, KeyError('later')))
+  with pytest.raises(UserError, match='raised ZeroDivisionError in on_log at step 2'):
+    run(Recorder(on_log=(2, ZeroDivisionError())), after)
+  assert after.steps('on_log') == []
 
 
 def test_the_error_of_a_callback_for_users_stays_as_it_is(checkpoints):
@@ -462,6 +495,14 @@ def test_a_signal_without_checkpoints_promises_nothing():
     'SIGTERM: stopped at step 5 of 6, and nothing is saved: give checkpoints= to be able to go on.'
   )
   assert caught.value.status == 128 + signal.SIGTERM
+
+
+def test_a_signal_leaves_no_time_to_evaluate(checkpoints):
+  recorder = Recorder()
+  never = lambda state, check: pytest.fail('evaluated')  # noqa: E731
+  with pytest.raises(Stopped, match='step 4 of 6 is saved'):
+    run(recorder, step=stopping(4), evaluate=never, checkpoints=checkpoints)
+  assert recorder.steps('on_evaluate') == [] and recorder.steps('on_save') == [3, 4]
 
 
 @pytest.mark.parametrize('step_left', [True, False])
