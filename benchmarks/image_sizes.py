@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from pspnet_jax.runtime.files import write_whole
+
 CLASSES, CROP = 19, 713
 OURS, PEER = (1000, 2000, 4000, 8000, 12000), (1000, 2000, 4000)  # sides of square images, pixels
 
@@ -114,7 +116,7 @@ def main() -> None:
         f'| {program} | {side}² | {found["peak_mb"]:.0f} | {found["seconds"]:.0f} |', flush=True
       )
       if flags.json:
-        flags.json.write_text(json.dumps(report, indent=1) + '\n')
+        write_whole(flags.json, json.dumps(report, indent=1) + '\n')
   if flags.plot:
     plot(report, flags.plot)
 

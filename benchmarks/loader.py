@@ -36,6 +36,7 @@ from pspnet_jax.data.folder import Folder, list_images
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.loader import Transform, train_batches
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, Example
+from pspnet_jax.runtime.files import write_whole
 
 NUM_CLASSES = 150
 CROP = (473, 473)
@@ -232,9 +233,8 @@ def main() -> None:
     packages = ('numpy', 'opencv-python-headless', 'pillow', 'grain', 'torch')
     versions = {name: importlib.metadata.version(name) for name in packages}
     about = {'cores': os.cpu_count(), 'python': platform.python_version(), **versions}
-    arguments.json.write_text(
-      json.dumps({'about': about, 'median': results, 'rounds': rounds}, indent=2)
-    )
+    content = {'about': about, 'median': results, 'rounds': rounds}
+    write_whole(arguments.json, json.dumps(content, indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -25,6 +25,7 @@ os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 import jax
 
 from benchmarks import compiling, device, dilation, evaluation, memory, speed, starts, work
+from pspnet_jax.runtime.files import write_whole
 
 PARTS = ('training', 'inference', 'starts', 'compiling', 'memory', 'dilation', 'evaluation')
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       report['measured'].setdefault(part, []).append(measured)
       show(measured['case'], modules[part].COLUMNS, modules[part].rows(measured))
       if flags.json:  # after each case: a run cut short leaves what it has
-        flags.json.write_text(json.dumps(report, indent=1) + '\n')
+        write_whole(flags.json, json.dumps(report, indent=1) + '\n')
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -45,13 +45,14 @@ from pspnet_jax.checkup.report import (
   verdict,
 )
 from pspnet_jax.checkup.survey import Fault, examine
-from pspnet_jax.config import build
+from pspnet_jax.config import parts
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source, StoredLabels
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import UserError
 from pspnet_jax.pictures.labels import write_image
 from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime.files import write_whole
 
 
 def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> list[Finding]:
@@ -101,7 +102,7 @@ def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Fi
   errors: list[tuple[str, UserError]] = []
   for split in ('train', 'val'):
     try:
-      sources[split] = build.open_split(config, split, lenient=True)
+      sources[split] = parts.open_split(config, split, lenient=True)
     except UserError as e:
       errors.append((split, e))
   if not sources:
@@ -132,12 +133,8 @@ def _write(
   seconds: float,
 ) -> None:
   sheet = page(sources, splits, found, seed=config.seed)
-  try:
-    output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(splits, found, seconds), indent=1, ensure_ascii=False)
-    (output / 'report.json').write_text(text + '\n', encoding='utf-8')
-  except OSError as e:
-    raise cannot_write(output, e) from e
+  text = json.dumps(as_json(splits, found, seconds), indent=1, ensure_ascii=False)
+  write_whole(output / 'report.json', text + '\n')
   write_image(output / 'examples.png', sheet)
 
 

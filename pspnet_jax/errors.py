@@ -1,6 +1,8 @@
 """The exceptions for what a user can mend."""
 
+import difflib
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -35,3 +37,8 @@ class Stopped(UserError):
 def cannot_write(path: Path, error: OSError) -> UserError:
   """The sentence for a path that the operating system refuses."""
   return UserError(f'cannot write to {path}: {error.strerror or error}.')
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+  """The known name that `name` was probably meant to be; None if none is like it."""
+  return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

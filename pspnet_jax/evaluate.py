@@ -33,7 +33,7 @@ from typing import Any
 import ml_collections
 from flax import nnx
 
-from pspnet_jax.config import build, checks
+from pspnet_jax.config import checks, named, parts
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation import result_files, scoring
 from pspnet_jax.evaluation.metrics import Scores
@@ -69,7 +69,7 @@ def evaluate(
   step = checkpoints.step(which)
   card = checkpoints.card(step)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**(changes or {})))
-  source = build.open_split(config, 'val')
+  source = parts.open_split(config, 'val')
   theirs, ours = card.spec.class_names, source.spec.class_names
   # Converted weights may name the same classes in other words.
   if len(theirs) != len(ours) or (card.source is None and theirs != ours):
@@ -78,7 +78,7 @@ def evaluate(
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
   network = card.build_network(model)
-  inference = build.make_inference(config, network, card)
+  inference = parts.make_inference(config, network, card)
   weights = inference.prepare(*checkpoints.weights(network, step))
   checkpoints.close()
 
@@ -141,10 +141,13 @@ def evaluate(
 def main(config: ml_collections.ConfigDict) -> None:
   given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
   changes = checks.protocol_changes(given)
+  # A config file that the user gives names the network as well as --model does.
+  name = FLAGS.model or (config.model.name if named.is_own(config.model.name) else None)
+  not_named = name is not None and name.startswith(named.NOT_NAMED)
   evaluate(
     config,
     Path(FLAGS.workdir),
     cli.which_checkpoint(FLAGS.checkpoint),
     changes,
-    cli.own_network(FLAGS.model),
+    None if not_named else cli.own_network(name),
   )

@@ -40,7 +40,6 @@ from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import list_images
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.errors import cannot_write
 from pspnet_jax.pictures.labels import overlay, write_image, write_label
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.weights.checkpoints import Which
@@ -96,11 +95,6 @@ def _write(
   spec: DatasetSpec,
   overlays: bool,
 ) -> None:
-  try:
-    for kind in ('labels', 'overlays') if overlays else ('labels',):
-      (output / kind / target).parent.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise cannot_write(output, e) from e
   write_label(output / 'labels' / target, label, spec)
   if overlays:
     picture = overlay(image, label, spec)

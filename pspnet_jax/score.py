@@ -36,13 +36,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pspnet_jax.errors import cannot_write
 from pspnet_jax.evaluation.figures import Figures, as_csv, as_markdown
 from pspnet_jax.evaluation.official import ade20k, cityscapes, voc2012
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
 from pspnet_jax.evaluation.official.counting import Files, Ids, count, pair
 from pspnet_jax.evaluation.official.counts import Counts
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime.files import write_whole
 
 FIGURES = {
   'ade20k': ade20k.figures,
@@ -126,12 +126,8 @@ def _percent(value: float) -> str:
 
 def _write(output: Path, figures: Figures, title: str) -> list[Path]:
   texts = {'scores.md': as_markdown(figures, title), 'scores.csv': as_csv(figures)}
-  try:
-    output.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-      (output / name).write_text(text, encoding='utf-8')
-  except OSError as e:
-    raise cannot_write(output, e) from e
+  for name, text in texts.items():
+    write_whole(output / name, text)
   return [output / name for name in texts]
 
 

@@ -80,7 +80,7 @@ def submit(
   names = None if list_file is None else read_names(list_file, benchmark)
   paths = submissions.select(benchmark, images, names, allow_partial=allow_partial)
   folder = submissions.folder(benchmark, len(paths), competition)
-  archive = submissions.Archive(output)
+  archive = submissions.Submission(output)
   model = predictor.load(workdir, which=which, **options)
   theirs, ours = benchmark.spec.class_names, model.spec.class_names
   if len(ours) != len(theirs):

@@ -22,7 +22,7 @@ from pspnet_jax.training.losses import SegmentationLoss
 # The group's other keys are arguments of what it names.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
   'model': {'pspnet': PSPNet},
-  'optimizer': {'sgd': optim.sgd},
+  'optimizer': {'sgd': optim.sgd, 'adamw': optim.adamw},
   'loss': {'segmentation': SegmentationLoss},
 }
 
@@ -79,8 +79,8 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   c.data.train = ml_collections.ConfigDict({'split': 'train'})  # what differs between the splits
   c.data.val = ml_collections.ConfigDict({'split': 'val'})
 
-  # The keys of the groups that follow are arguments, and their defaults stand in the signatures:
-  # docs/settings.md lists them all.
+  # The keys of the groups that follow are arguments of what is named, and their defaults stand in
+  # its signature: `pspnet train --settings` lists them all.
   c.augment = defaults_of(Augment, without=('crop_size', 'mean', 'transform'))
   c.augment.transform = config_dict.placeholder(str)  # package.module:function of one's own
   c.model = _group('model', names, Network, without=('num_classes', 'model', 'rngs'))

@@ -17,6 +17,7 @@ from pspnet_jax.config import named, overrides, shipped
 from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import with_tuples
+from pspnet_jax.runtime.files import write_whole
 
 SAVED_AS = 'config.json'  # in the workdir
 
@@ -55,10 +56,12 @@ def load(path: str, names: Names | None = None) -> ml_collections.ConfigDict:
 
 
 def save(config: ml_collections.ConfigDict, path: Path) -> None:
-  """Writes a config as JSON, in one go, for commands that are given only the workdir."""
-  part = path.with_suffix('.tmp')
-  part.write_text(json.dumps(config.to_dict(), indent=2) + '\n')
-  part.replace(path)
+  """Writes a config as JSON for commands that are given only the workdir.
+
+  Raises:
+    UserError: if it cannot be written.
+  """
+  write_whole(path, json.dumps(config.to_dict(), indent=2) + '\n')
 
 
 def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigDict:
@@ -180,10 +183,7 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
   if path.is_file():
     with contextlib.suppress(UserError):  # a damaged one is replaced
       changes = _differences(load_saved(path), config)
-  try:
-    save(config, path)
-  except OSError as e:
-    raise cannot_write(workdir, e) from e
+  save(config, path)
   return changes
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pspnet_jax.errors import cannot_write
+from pspnet_jax.runtime.files import whole_file
 
 
 class PartialScores:
@@ -48,26 +48,20 @@ class PartialScores:
       pass  # none, or a damaged one: from the beginning
 
   def save(self) -> None:
-    """Writes the file in one go; UserError if that fails."""
-    part = self._path.with_suffix('.part')
-    try:
-      self._path.parent.mkdir(parents=True, exist_ok=True)
-      with part.open('wb') as file:
-        np.savez(
-          file,
-          key=self._key,
-          done=self.done,
-          left_out=np.array(sorted(self.left_out), np.int64),
-          confusion=self.confusion,
-          indices=np.array(list(self.image_iou), np.int64),
-          image_iou=np.array(list(self.image_iou.values()), np.float64),
-        )
-      part.replace(self._path)
-    except OSError as e:
-      raise cannot_write(self._path, e) from e
+    """Writes the file whole; UserError if that fails."""
+    with whole_file(self._path) as file:
+      np.savez(
+        file,
+        key=self._key,
+        done=self.done,
+        left_out=np.array(sorted(self.left_out), np.int64),
+        confusion=self.confusion,
+        indices=np.array(list(self.image_iou), np.int64),
+        image_iou=np.array(list(self.image_iou.values()), np.float64),
+      )
 
   def remove(self) -> None:
-    """Once the evaluation is complete."""
+    """Removes the file, which an evaluation that is complete does not need."""
     self._path.unlink(missing_ok=True)
 
   def worst(self, count: int) -> list[int]:

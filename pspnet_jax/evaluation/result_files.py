@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pspnet_jax.data.spec import DatasetSpec, Example
-from pspnet_jax.errors import cannot_write
 from pspnet_jax.evaluation.figures import as_csv, as_markdown
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.scoring import figures_of
 from pspnet_jax.pictures import confusion
 from pspnet_jax.pictures.labels import overlay, panel, write_image
+from pspnet_jax.runtime.files import write_whole
 
 
 class Shown(NamedTuple):
@@ -57,13 +57,9 @@ def write(
     'accuracy': dict(zip(spec.class_names, _json_floats(scores.accuracy), strict=True)),
     'confusion': scores.confusion.tolist(),
   }
-  try:
-    folder.mkdir(exist_ok=True)
-    (folder / 'scores.json').write_text(json.dumps(values, indent=1) + '\n')
-    (folder / 'scores.md').write_text(as_markdown(found, about['title']), encoding='utf-8')
-    (folder / 'scores.csv').write_text(as_csv(found), encoding='utf-8')
-  except OSError as e:
-    raise cannot_write(folder, e) from e
+  write_whole(folder / 'scores.json', json.dumps(values, indent=1) + '\n')
+  write_whole(folder / 'scores.md', as_markdown(found, about['title']))
+  write_whole(folder / 'scores.csv', as_csv(found))
   write_image(folder / 'confusion.png', confusion.draw(scores.confusion, spec))
   if typical:
     picture = panel(

@@ -7,11 +7,10 @@ A published mIoU belongs to a protocol as much as to a network. A protocol is on
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from typing import Any, Literal
 
 from pspnet_jax.data.sizes import fit_size
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, nearest
 
 Size = tuple[int, int]  # height, width
 
@@ -203,7 +202,7 @@ PROTOCOLS = {
 def named(name: str) -> Protocol:
   """A protocol of PROTOCOLS; UserError with the nearest name if there is none."""
   if name not in PROTOCOLS:
-    near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.5)
-    hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(PROTOCOLS)}.'
+    near = nearest(name, PROTOCOLS)
+    hint = f'did you mean {near}?' if near else f'there are {", ".join(PROTOCOLS)}.'
     raise UserError(f'there is no evaluation protocol {name!r}: {hint}')
   return PROTOCOLS[name]

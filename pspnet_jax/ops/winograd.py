@@ -54,7 +54,7 @@ def worthwhile(image: Sequence[int], kernel: Sequence[int], dilation: int) -> bo
 def _forward(
   x: jax.Array, kernel: jax.Array, dilation: int
 ) -> tuple[jax.Array, tuple[Parts, Parts]]:
-  tiles = _both(x, dilation, _input)
+  tiles = _along_both_axes(x, dilation, _input)
   parts = [_kernel_parts(row) for row in _kernel_parts(_widen(kernel))]
   return _multiply(tiles, parts, x.shape).astype(x.dtype), (tiles, parts)
 
@@ -66,10 +66,10 @@ def _gradients(
   tiles, parts = residuals
   order = (3, 1, 2, 0)  # of the parts of the kernel upside down
   turned = [[parts[i][j].T for j in order] for i in order]
-  gradient_x = _multiply(_both(g, dilation, _input), turned, g.shape)
+  gradient_x = _multiply(_along_both_axes(g, dilation, _input), turned, g.shape)
   products = [
     [jnp.einsum('pi,po->io', _flat(a), _flat(b)) for a, b in zip(*rows, strict=True)]
-    for rows in zip(tiles, _both(g, dilation, _result_gradient), strict=True)
+    for rows in zip(tiles, _along_both_axes(g, dilation, _result_gradient), strict=True)
   ]
   columns = [_kernel_gradient(row) for row in products]  # [4][3]
   rows = [_kernel_gradient(column) for column in zip(*columns, strict=True)]  # [3][3], transposed
@@ -104,7 +104,7 @@ def _tiles(side: int, dilation: int) -> int:
   return -(-side // (2 * dilation))
 
 
-def _both(
+def _along_both_axes(
   x: jax.Array, dilation: int, cut: Callable[[jax.Array, int, int], list[jax.Array]]
 ) -> Parts:
   """`cut` along both axes: [4][4] of [N, T, d, U, d, C], T and U tiles in d phases each."""

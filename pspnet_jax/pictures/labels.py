@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.pictures import legends
 from pspnet_jax.pictures.legends import PAPER, Entry
+from pspnet_jax.runtime.files import write_whole
 
 IGNORE_COLOUR = (0, 0, 0)
 _MIN_WIDTH = 384  # of a picture with a legend: a name takes some room
@@ -37,8 +38,7 @@ def colour(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
 def write_label(path: Path, label: np.ndarray, spec: DatasetSpec) -> None:
   """Writes a label as an 8-bit palette PNG: viewers show colours, decoders read the ids.
 
-  The file appears in one go. Arguments and errors as for `colour`; UserError also if the file
-  cannot be written.
+  Arguments and errors are those of `colour`; UserError also if the file cannot be written.
   """
   picture = Image.fromarray(_checked(label, spec))
   picture.putpalette(_palette(spec).tobytes())  # sets mode 'P'; all 256 entries, so ids stay
@@ -46,7 +46,7 @@ def write_label(path: Path, label: np.ndarray, spec: DatasetSpec) -> None:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-  """Writes a uint8 [H, W, 3] image as PNG, in one go; UserError if that fails."""
+  """Writes a uint8 [H, W, 3] image as PNG; UserError if that fails."""
   _write(path, Image.fromarray(image))
 
 
@@ -222,12 +222,6 @@ def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -
 
 
 def _write(path: Path, picture: Image.Image) -> None:
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    try:
-      picture.save(temporary, 'PNG')
-      temporary.replace(path)
-    finally:
-      temporary.unlink(missing_ok=True)
-  except OSError as e:
-    raise UserError(f'{path} cannot be written ({e.strerror or e}).') from e
+  encoded = io.BytesIO()  # by itself, Pillow does not say why it cannot write
+  picture.save(encoded, 'PNG')
+  write_whole(path, encoded.getvalue())

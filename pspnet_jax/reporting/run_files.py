@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import queue
 import threading
 import time
@@ -18,6 +17,7 @@ import numpy as np
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.reporting.event_files import EventFile
+from pspnet_jax.runtime.files import write_whole
 
 _FLUSH_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -135,15 +135,7 @@ def forget_after(path: Path, step: int) -> None:
   kept = [line for line in lines if line.endswith('\n') and _step_of(line) <= step]
   if len(kept) == len(lines):
     return
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    with temporary.open('w', encoding='utf-8') as file:
-      file.writelines(kept)
-      file.flush()
-      os.fsync(file.fileno())
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  write_whole(path, ''.join(kept))
   _log.info('%s: removed %d records later than step %d', path, len(lines) - len(kept), step)
 
 

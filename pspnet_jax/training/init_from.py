@@ -108,7 +108,7 @@ def _from_folder(location: str) -> tuple[Mapping[str, jax.Array], dict[str, Any]
 
 def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   weights = read_weights([Path(path) for path in location.split(',')])
-  conventions, classifier = weights.source.conventions, weights.arrays.get('classifier/conv/kernel')
+  conventions, classifier = weights.origin.conventions, weights.arrays.get('classifier/conv/kernel')
   if conventions is None or classifier is None:
     return weights.arrays, {}
   depth = depth_of(weights.arrays, weights.where)

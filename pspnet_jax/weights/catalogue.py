@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import difflib
 import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, nearest
 
 # Data set -> how its authors call it, and the number of classes.
 DATASETS = {
@@ -116,9 +115,9 @@ def named(location: str | Path) -> Entry | None:
 
 
 def _hint(name: str) -> str:
-  near = difflib.get_close_matches(name, entries(), n=1, cutoff=0.5)
+  near = nearest(name, entries())
   listing = 'pspnet zoo list'
-  return f'did you mean {near[0]}? ({listing})' if near else f'{listing} has all names.'
+  return f'did you mean {near}? ({listing})' if near else f'{listing} has all names.'
 
 
 def _entry(row: Mapping[str, str]) -> Entry:

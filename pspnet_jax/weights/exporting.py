@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
+from pspnet_jax.runtime.files import whole_file
 from pspnet_jax.weights.foreign import mmseg, semseg
 from pspnet_jax.weights.foreign.name_table import NamedArrays
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
@@ -64,12 +65,13 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
   else:
     palette = [list(colour) for colour in card.spec.palette]
     content['meta'] = {'CLASSES': card.spec.class_names, 'PALETTE': palette}
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path)
-  except (OSError, RuntimeError) as e:  # torch's writer raises RuntimeError on a full disk
-    error = e if isinstance(e, OSError) else OSError(str(e).splitlines()[0])
-    raise cannot_write(path, error) from e
+  with whole_file(path) as file:
+    try:
+      torch.save(content, file)
+    except RuntimeError as e:  # torch's writer hides what the operating system says
+      if isinstance(e.__context__, OSError):
+        raise e.__context__ from None
+      raise
 
 
 def conventions(card: Card) -> str:

@@ -19,14 +19,14 @@ from pspnet_jax.models.network import Arrays
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign import reading, recognise
 from pspnet_jax.weights.foreign.name_table import NamedArrays
-from pspnet_jax.weights.foreign.origin import CONVENTIONS, Source
+from pspnet_jax.weights.foreign.origin import CONVENTIONS, Origin
 
 
 @dataclasses.dataclass(frozen=True)
 class ForeignWeights:
   """Arrays by our names and in our layout; `meta` is what mmseg writes beside them."""
 
-  source: Source
+  origin: Origin
   arrays: NamedArrays
   meta: Mapping[str, Any]
   where: str  # the files' names, for messages
@@ -75,8 +75,8 @@ def read_weights(paths: Sequence[Path], source_name: str | None = None) -> Forei
     tensors |= more
     meta = meta or its_meta
   where = ' and '.join(map(str, paths))
-  source = recognise.source_of(tensors, where, source_name)
-  return ForeignWeights(source, source.table.to_ours(tensors, where), meta, where)
+  origin = recognise.origin_of(tensors, where, source_name)
+  return ForeignWeights(origin, origin.table.to_ours(tensors, where), meta, where)
 
 
 def convert(
@@ -100,13 +100,13 @@ def convert(
     UserError: for whatever the user can mend; it names the file and the key.
   """
   weights = read_weights(paths, source)
-  conventions = weights.source.conventions
+  conventions = weights.origin.conventions
   if conventions is None:
     raise UserError(
       f'{weights.where} is an ImageNet backbone without a head: train from it with '
       '--config.init_from, or give a whole PSPNet.'
     )
-  network = recognise.network_of(weights.arrays, weights.source, weights.where)
+  network = recognise.network_of(weights.arrays, weights.origin, weights.where)
   num_classes = network['num_classes']
   known = conventions(network['depth'], num_classes, align_corners, output_stride)
   spec = classes or _own_classes(weights.meta, num_classes)
@@ -123,13 +123,13 @@ def convert(
     mean=known.mean,
     std=known.std,
     source={
-      'name': weights.source.name,
+      'name': weights.origin.name,
       'files': {path.name: f'sha256:{_sha256(path)}' for path in paths},
     },
   )
   built = card.build_network()
   shapes = built.param_shapes | built.batch_stat_shapes
-  recognise.check_arrays(shapes, weights.arrays, weights.source, weights.where)
+  recognise.check_arrays(shapes, weights.arrays, weights.origin, weights.where)
   return Converted(
     card,
     {name: jnp.asarray(weights.arrays[name]) for name in built.param_shapes},

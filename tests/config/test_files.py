@@ -7,7 +7,7 @@ import re
 import ml_collections
 import pytest
 
-from pspnet_jax.config import build, checks, files
+from pspnet_jax.config import checks, files, parts
 from pspnet_jax.config.defaults import defaults
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.errors import UserError
@@ -115,7 +115,7 @@ def test_a_damaged_saved_config_is_named(tmp_path):
 @pytest.mark.parametrize('path', sorted((tiny.ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
 def test_configs_of_the_project_load_and_build(path):
   c = files.load(str(path))
-  build.make_augment(c)
+  parts.make_augment(c)
   assert re.search(rf'--config={path.stem}\b', path.read_text())
   assert isinstance(c, ml_collections.ConfigDict)
   checks.check_values(c)
@@ -149,7 +149,7 @@ def test_configs_of_published_data_say_how_to_get_them(config, tmp_path):
   c.data.data_dir = str(tmp_path)
   for split in ('train', 'val'):
     with pytest.raises(UserError, match=rf'pspnet prepare --dataset=\w+ --data_dir={tmp_path}'):
-      build.open_split(c, split)
+      parts.open_split(c, split)
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def test_writing_replaces_and_names_what_fails(tmp_path):
   write_image(tmp_path / 'a.png', np.zeros((2, 2, 3), np.uint8))
   write_image(tmp_path / 'a.png', np.full((3, 2, 3), 9, np.uint8))
   assert np.asarray(Image.open(tmp_path / 'a.png')).tolist() == [[[9] * 3] * 2] * 3
-  with pytest.raises(UserError, match=r'nowhere.a\.png cannot be written'):
-    write_image(tmp_path / 'nowhere' / 'a.png', np.zeros((2, 2, 3), np.uint8))
+  with pytest.raises(UserError, match=r'cannot write to .*a\.png.b\.png'):
+    write_image(tmp_path / 'a.png' / 'b.png', np.zeros((2, 2, 3), np.uint8))
 
 
 def test_overlay_mixes_and_keeps_the_size_without_a_legend():

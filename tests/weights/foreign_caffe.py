@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from tests.weights.author import BRANCH, near_statistics
-from tests.weights.authors import BLOCKS
+from tests.weights.peer import BRANCH, near_statistics
+from tests.weights.rebuilt import BLOCKS
 
 
 def blobs_of(depth=50, *, stem=(4, 4, 8), width=4, head=12, aux=6, classes=5, seed=0):
@@ -102,7 +102,7 @@ def logits_of(
 
 
 class Caffe:
-  """At full size, with what the comparisons need (see author.py)."""
+  """At full size, with what the comparisons need (see peer.py)."""
 
   def __init__(self, depth: int, num_classes: int):
     self.depth = depth

@@ -26,12 +26,12 @@ import torch
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.weights import exporting, importing
-from tests.weights import authors, foreign_caffe
+from tests.weights import foreign_caffe, rebuilt
 
 AUTHORS = {
-  'semseg': authors.Semseg,
-  'mmseg': authors.Mmseg,
-  'mit': authors.Mit,
+  'semseg': rebuilt.Semseg,
+  'mmseg': rebuilt.Mmseg,
+  'mit': rebuilt.Mit,
   'caffe': foreign_caffe.Caffe,
 }
 

@@ -1,4 +1,4 @@
-"""The authors' own code behind the interface of author.py, for comparisons outside the test suite.
+"""The authors' own code behind the interface of peer.py, for comparisons outside the test suite.
 
 Nothing of it is here. PSPNET_UPSTREAM names a folder with checkouts of
 
@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from tests.weights import foreign_caffe
-from tests.weights.author import Author
-from tests.weights.authors import mmseg_files, semseg_files
+from tests.weights.peer import Peer
+from tests.weights.rebuilt import mmseg_files, semseg_files
 
 
 def authors(folder: Path) -> dict[str, Callable[..., Any]]:
@@ -47,7 +47,7 @@ def authors(folder: Path) -> dict[str, Callable[..., Any]]:
   return found
 
 
-class Semseg(Author):
+class Semseg(Peer):
   def __init__(self, depth: int, num_classes: int):
     super().__init__()
     from model.pspnet import PSPNet
@@ -65,7 +65,7 @@ class Semseg(Author):
     return semseg_files(self.network)
 
 
-class Mit(Author):
+class Mit(Peer):
   def __init__(self, depth: int, num_classes: int):
     super().__init__()
     from mit_semseg.models import models, resnet
@@ -89,7 +89,7 @@ class Mit(Author):
     return {f'{name}_epoch_20.pth': part.state_dict() for name, part in parts.items()}
 
 
-class Mmseg(Author):
+class Mmseg(Peer):
   """Built from the config files that the package carries."""
 
   def __init__(

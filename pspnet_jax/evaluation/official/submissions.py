@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 import zipfile
@@ -16,6 +17,7 @@ from pspnet_jax.data.folder import list_images
 from pspnet_jax.data.spec import default_palette
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.evaluation.official.benchmarks import Benchmark
+from pspnet_jax.runtime.files import whole_file
 
 ENDINGS = ('.zip', '.tar.gz', '.tgz')
 
@@ -81,10 +83,10 @@ def encode(label: np.ndarray, benchmark: Benchmark) -> bytes:
   return data.getvalue()
 
 
-class Archive:
+class Submission:
   """A .zip, .tar.gz or .tgz that appears under its name when it is complete, or not at all.
 
-  Use it as a context manager. Until the end the file is called PATH.part.
+  Use it as a context manager.
 
   Raises:
     UserError: for another ending, or if the file cannot be written.
@@ -96,18 +98,16 @@ class Archive:
     if path.is_dir():
       raise UserError(f'{path} is a folder: give the name of a file.')
     self.path = path
-    self._part = path.with_name(f'{path.name}.part')
+    self._stack = contextlib.ExitStack()
 
-  def __enter__(self) -> Archive:
+  def __enter__(self) -> Submission:
     self._archive: zipfile.ZipFile | tarfile.TarFile
-    try:
-      self._part.parent.mkdir(parents=True, exist_ok=True)
-      if self.path.name.endswith('.zip'):
-        self._archive = zipfile.ZipFile(self._part, 'w')  # PNG is compressed already
-      else:
-        self._archive = tarfile.open(self._part, 'w:gz', compresslevel=1)
-    except OSError as e:
-      raise cannot_write(self.path, e) from e
+    file = self._stack.enter_context(whole_file(self.path))
+    if self.path.name.endswith('.zip'):
+      self._archive = zipfile.ZipFile(file, 'w')  # PNG is compressed already
+    else:
+      self._archive = tarfile.open(self.path.name, 'w:gz', file, compresslevel=1)
+    self._stack.push(contextlib.closing(self._archive))
     return self
 
   def add(self, name: str, data: bytes) -> None:
@@ -125,18 +125,12 @@ class Archive:
       raise cannot_write(self.path, e) from e
 
   def __exit__(
-    self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
   ) -> None:
-    try:
-      try:
-        self._archive.close()
-        if kind is None:
-          self._part.replace(self.path)
-      finally:
-        self._part.unlink(missing_ok=True)
-    except OSError as e:
-      if kind is None:
-        raise cannot_write(self.path, e) from e
+    self._stack.__exit__(kind, error, traceback)
 
 
 def _check_image(path: Path, benchmark: Benchmark) -> None:

@@ -6,8 +6,13 @@ import dataclasses
 
 from pspnet_jax.inference.protocol import CAFFE
 from pspnet_jax.models.resnet import DEPTHS
-from pspnet_jax.weights.foreign.name_table import Table, conv_bn
-from pspnet_jax.weights.foreign.origin import CITYSCAPES, Conventions, Source, network_conventions
+from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn
+from pspnet_jax.weights.foreign.origin import (
+  CITYSCAPES_CLASSES,
+  Conventions,
+  Origin,
+  network_conventions,
+)
 
 _BLOCK = 'conv{s+1}_{b+1}'
 
@@ -16,7 +21,7 @@ def _with_bn(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
   return conv_bn(ours, theirs, f'{theirs}/bn')
 
 
-TABLE = Table(
+TABLE = NameTable(
   (
     *_with_bn('backbone/stem/convs/0', 'conv1_1_3x3_s2'),
     *_with_bn('backbone/stem/convs/1', 'conv1_2_3x3'),
@@ -55,7 +60,7 @@ def conventions(
   the mean is in the order red, green, blue: the same numbers come out.
   """
   del output_stride
-  cityscapes = num_classes == CITYSCAPES
+  cityscapes = num_classes == CITYSCAPES_CLASSES
   network = network_conventions(
     align_corners=True if align_corners is None else align_corners,
     stride_in_1x1=depth == 50,
@@ -70,4 +75,4 @@ def conventions(
   )
 
 
-SOURCE = Source('caffe', ('conv1_1_3x3_s2[0]',), TABLE, conventions)
+ORIGIN = Origin('caffe', ('conv1_1_3x3_s2[0]',), TABLE, conventions)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pspnet_jax.weights.foreign.name_table import COUNTERS, Table, conv_bn, torch_stages
-from pspnet_jax.weights.foreign.origin import Source
+from pspnet_jax.weights.foreign.name_table import COUNTERS, NameTable, conv_bn, torch_stages
+from pspnet_jax.weights.foreign.origin import Origin
 
 _IGNORED = (*COUNTERS, r'(head\.)?fc\.(weight|bias)')  # and the classifier
 
 # torchvision and timm (one 7×7); semseg's and MIT's own (three 3×3, numbered on).
-TABLE = Table(
+TABLE = NameTable(
   (
     *conv_bn('backbone/stem/convs/0', 'conv1', 'bn1'),
     *conv_bn('backbone/stem/convs/1', 'conv2', 'bn2'),
@@ -18,7 +18,7 @@ TABLE = Table(
   _IGNORED,
 )
 # timm's resnet50c (32-32-64) and resnet50s (64-64-128).
-TIMM_DEEP = Table(
+TIMM_DEEP = NameTable(
   (
     *conv_bn('backbone/stem/convs/0', 'conv1.0', 'conv1.1'),
     *conv_bn('backbone/stem/convs/1', 'conv1.3', 'conv1.4'),
@@ -28,7 +28,7 @@ TIMM_DEEP = Table(
   _IGNORED,
 )
 # OpenMMLab's resnet50_v1c.
-V1C = Table(
+V1C = NameTable(
   (
     *conv_bn('backbone/stem/convs/0', 'stem.0', 'stem.1'),
     *conv_bn('backbone/stem/convs/1', 'stem.3', 'stem.4'),
@@ -39,8 +39,8 @@ V1C = Table(
 )
 
 _MARK = 'layer1.0.conv1.weight'
-SOURCES = (
-  Source('imagenet', (_MARK, 'conv1.6.weight'), TIMM_DEEP),
-  Source('imagenet', (_MARK, 'stem.6.weight'), V1C),
-  Source('imagenet', (_MARK, 'conv1.weight'), TABLE),
+ORIGINS = (
+  Origin('imagenet', (_MARK, 'conv1.6.weight'), TIMM_DEEP),
+  Origin('imagenet', (_MARK, 'stem.6.weight'), V1C),
+  Origin('imagenet', (_MARK, 'conv1.weight'), TABLE),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.resnet import DEPTHS
-from pspnet_jax.weights.foreign.name_table import Table, conv_bn, torch_stages
-from pspnet_jax.weights.foreign.origin import Conventions, Source, network_conventions
+from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn, torch_stages
+from pspnet_jax.weights.foreign.origin import Conventions, Origin, network_conventions
 
-TABLE = Table(
+TABLE = NameTable(
   (
     *conv_bn('backbone/stem/convs/0', 'conv1', 'bn1'),
     *conv_bn('backbone/stem/convs/1', 'conv2', 'bn2'),
@@ -39,4 +39,4 @@ def conventions(
   return Conventions(network, (473, 473), Protocol(window='image'))
 
 
-SOURCE = Source('mit', ('conv_last.0.weight',), TABLE, conventions)
+ORIGIN = Origin('mit', ('conv_last.0.weight',), TABLE, conventions)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from pspnet_jax.inference.protocol import MMSEG, MMSEG_SLIDE
-from pspnet_jax.weights.foreign.name_table import Table, conv_bn, torch_stages
-from pspnet_jax.weights.foreign.origin import CITYSCAPES, Conventions, Source, network_conventions
+from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn, torch_stages
+from pspnet_jax.weights.foreign.origin import (
+  CITYSCAPES_CLASSES,
+  Conventions,
+  Origin,
+  network_conventions,
+)
 
 _HEADS = (
   *conv_bn(
@@ -19,7 +24,7 @@ _HEADS = (
   *conv_bn('aux_head/bottleneck', 'auxiliary_head.convs.0.conv', 'auxiliary_head.convs.0.bn'),
   ('aux_head/classifier/conv', 'auxiliary_head.conv_seg'),
 )
-TABLE = Table(
+TABLE = NameTable(
   (
     *conv_bn('backbone/stem/convs/0', 'backbone.stem.0', 'backbone.stem.1'),
     *conv_bn('backbone/stem/convs/1', 'backbone.stem.3', 'backbone.stem.4'),
@@ -28,7 +33,7 @@ TABLE = Table(
     *_HEADS,
   )
 )
-TABLE_7X7 = Table(
+TABLE_7X7 = NameTable(
   (
     *conv_bn('backbone/stem/convs/0', 'backbone.conv1', 'backbone.bn1'),
     *torch_stages('backbone.'),
@@ -51,7 +56,7 @@ def conventions(
     contract_dilation=True,
     dilations=(1, 1, 2, 4) if output_stride == 32 else None,
   )
-  if num_classes != CITYSCAPES:
+  if num_classes != CITYSCAPES_CLASSES:
     return Conventions(network, (512, 512), MMSEG)
   if align_corners:
     slid = dataclasses.replace(MMSEG_SLIDE, base_size=(2049, 1025))
@@ -61,5 +66,5 @@ def conventions(
 
 
 _MARK = 'decode_head.conv_seg.weight'
-SOURCE = Source('mmseg', (_MARK, 'backbone.stem.0.weight'), TABLE, conventions)
-SOURCE_7X7 = Source('mmseg', (_MARK,), TABLE_7X7, conventions)
+ORIGIN = Origin('mmseg', (_MARK, 'backbone.stem.0.weight'), TABLE, conventions)
+ORIGIN_7X7 = Origin('mmseg', (_MARK,), TABLE_7X7, conventions)

@@ -48,7 +48,7 @@ def torch_stages(prefix: str = '') -> tuple[tuple[str, str], ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class NameTable:
   """How a source names its arrays.
 
   Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.inference.protocol import PLAIN, Protocol
-from pspnet_jax.weights.foreign.name_table import Table
+from pspnet_jax.weights.foreign.name_table import NameTable
 
 # Arguments of `Network` that change what the same weights compute, and that no shape tells.
 CONVENTIONS = (
@@ -19,7 +19,9 @@ CONVENTIONS = (
   'dilate_conv2',
   'stride_in_1x1',
 )
-CITYSCAPES = 19  # classes: by their number the data sets of the published networks are known
+CITYSCAPES_CLASSES = (
+  19  # classes: by their number the data sets of the published networks are known
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +36,12 @@ class Conventions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Origin:
   """An implementation.
 
   Args:
     name: of `--source`; variants share it.
-    marks: keys that tell its files from those of the sources after it in recognise.SOURCES.
+    marks: keys that tell its files from those of the sources after it in recognise.ORIGINS.
     table: its names.
     conventions: from depth, number of classes, the wish for align_corners (None: its own) and
       output stride; None for ImageNet classifiers, of which only the backbone is of use.
@@ -47,7 +49,7 @@ class Source:
 
   name: str
   marks: tuple[str, ...]
-  table: Table
+  table: NameTable
   conventions: Callable[[int, int, bool | None, int], Conventions] | None = None
 
 

@@ -12,32 +12,32 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.models.resnet import DEPTHS
 from pspnet_jax.weights.foreign import caffe, imagenet, mit, mmseg, semseg
 from pspnet_jax.weights.foreign.name_table import listed
-from pspnet_jax.weights.foreign.origin import Source
+from pspnet_jax.weights.foreign.origin import Origin
 
-SOURCES = (
-  semseg.SOURCE,
-  mmseg.SOURCE,
-  mmseg.SOURCE_7X7,
-  mit.SOURCE,
-  caffe.SOURCE,
-  *imagenet.SOURCES,
+ORIGINS = (
+  semseg.ORIGIN,
+  mmseg.ORIGIN,
+  mmseg.ORIGIN_7X7,
+  mit.ORIGIN,
+  caffe.ORIGIN,
+  *imagenet.ORIGINS,
 )
-NAMES = tuple(dict.fromkeys(source.name for source in SOURCES))
+NAMES = tuple(dict.fromkeys(origin.name for origin in ORIGINS))
 _BINS = (1, 2, 3, 6)  # of every published network; no shape tells them
 
 
-def source_of(keys: Collection[str], where: str, name: str | None = None) -> Source:
+def origin_of(keys: Collection[str], where: str, name: str | None = None) -> Origin:
   """The source whose marks are among `keys`; with a `name`, of that name whatever the keys.
 
   Raises:
     UserError: if there is none.
   """
-  candidates = [source for source in SOURCES if name in (None, source.name)]
+  candidates = [origin for origin in ORIGINS if name in (None, origin.name)]
   if not candidates:
     raise UserError(f'--source={name} is none of {", ".join(NAMES)}: change it.')
-  for source in candidates:
-    if all(mark in keys for mark in source.marks):
-      return source
+  for origin in candidates:
+    if all(mark in keys for mark in origin.marks):
+      return origin
   if name is not None:
     return candidates[-1]
   raise UserError(
@@ -46,12 +46,12 @@ def source_of(keys: Collection[str], where: str, name: str | None = None) -> Sou
   )
 
 
-def network_of(arrays: Mapping[str, np.ndarray], source: Source, where: str) -> dict[str, Any]:
+def network_of(arrays: Mapping[str, np.ndarray], origin: Origin, where: str) -> dict[str, Any]:
   """The arguments of `Network` that shapes tell.
 
   Args:
     arrays: by our names.
-    source: for the names in messages.
+    origin: for the names in messages.
     where: the file, for messages.
 
   Raises:
@@ -60,7 +60,7 @@ def network_of(arrays: Mapping[str, np.ndarray], source: Source, where: str) -> 
 
   def out_channels(name: str) -> int:
     if name not in arrays:
-      raise UserError(f'{where} lacks {source.table.theirs(name)}: {_remedy(arrays, source)}.')
+      raise UserError(f'{where} lacks {origin.table.theirs(name)}: {_remedy(arrays, origin)}.')
     return arrays[name].shape[-1]
 
   depth, width = depth_of(arrays, where), out_channels('backbone/stage1/0/conv1/conv/kernel')
@@ -78,7 +78,7 @@ def network_of(arrays: Mapping[str, np.ndarray], source: Source, where: str) -> 
   if (levels := _count(r'pyramid/reductions/(\d+)/', arrays)) != len(_BINS):
     raise UserError(
       f'{where} has {levels} pyramid levels, and published networks have {len(_BINS)}, for bins '
-      f'{_BINS}: {_remedy(arrays, source)}.'
+      f'{_BINS}: {_remedy(arrays, origin)}.'
     )
   level = out_channels('pyramid/reductions/0/conv/kernel')
   expansion = 4 if DEPTHS[depth][0] else 1
@@ -113,21 +113,21 @@ def depth_of(arrays: Mapping[str, np.ndarray], where: str) -> int:
 
 
 def check_arrays(
-  shapes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: Source, where: str
+  shapes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: Origin, where: str
 ) -> None:
   """Raises UserError unless `arrays` fills `shapes` exactly; it names the source's keys."""
   # Levels of the bottleneck's kernel are lacking only where the levels themselves are.
   lacking = (n for n in shapes.keys() - arrays.keys() if '/level_kernels/' not in n)
-  missing = {source.table.theirs(name) for name in lacking}
+  missing = {origin.table.theirs(name) for name in lacking}
   if missing:
-    raise UserError(f'{where} lacks {listed(missing)}: {_remedy(arrays, source)}.')
-  unused = {source.table.theirs(name) for name in arrays.keys() - shapes.keys()}
+    raise UserError(f'{where} lacks {listed(missing)}: {_remedy(arrays, origin)}.')
+  unused = {origin.table.theirs(name) for name in arrays.keys() - shapes.keys()}
   if unused:
     raise UserError(f'{where}: a PSPNet of this depth has no {listed(unused)}: give another file.')
   for name, wanted in shapes.items():
     if arrays[name].shape != wanted.shape:
       raise UserError(
-        f'{where}: {source.table.theirs(name)}, our {name}, has shape {arrays[name].shape} where '
+        f'{where}: {origin.table.theirs(name)}, our {name}, has shape {arrays[name].shape} where '
         f'the other layers need {wanted.shape}: give an unchanged file.'
       )
 
@@ -138,8 +138,8 @@ def _count(pattern: str, names: Collection[str]) -> int:
   return 1 + max((int(match[1]) for match in found if match), default=-1)
 
 
-def _remedy(arrays: Collection[str], source: Source) -> str:
+def _remedy(arrays: Collection[str], origin: Origin) -> str:
   backbone = any(name.startswith('backbone/') for name in arrays)
-  if source.name == 'mit' and not (backbone and 'classifier/conv/kernel' in arrays):
+  if origin.name == 'mit' and not (backbone and 'classifier/conv/kernel' in arrays):
     return 'give both files, as --input=ENCODER,DECODER'
   return 'it is not a whole checkpoint, so download it again or give another'

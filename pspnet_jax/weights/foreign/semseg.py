@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 from pspnet_jax.inference.protocol import SEMSEG
-from pspnet_jax.weights.foreign.name_table import Table, conv_bn, torch_stages
-from pspnet_jax.weights.foreign.origin import CITYSCAPES, Conventions, Source, network_conventions
+from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn, torch_stages
+from pspnet_jax.weights.foreign.origin import (
+  CITYSCAPES_CLASSES,
+  Conventions,
+  Origin,
+  network_conventions,
+)
 
-TABLE = Table(
+TABLE = NameTable(
   (
     *conv_bn('backbone/stem/convs/0', 'layer0.0', 'layer0.1'),
     *conv_bn('backbone/stem/convs/1', 'layer0.3', 'layer0.4'),
@@ -28,7 +33,7 @@ def conventions(
 ) -> Conventions:
   """Crops and base sizes of its configs (config/*.yaml)."""
   del depth, output_stride
-  cityscapes = num_classes == CITYSCAPES
+  cityscapes = num_classes == CITYSCAPES_CLASSES
   return Conventions(
     network_conventions(align_corners=True if align_corners is None else align_corners),
     (713, 713) if cityscapes else (473, 473),
@@ -36,4 +41,4 @@ def conventions(
   )
 
 
-SOURCE = Source('semseg', ('layer0.0.weight',), TABLE, conventions)
+ORIGIN = Origin('semseg', ('layer0.0.weight',), TABLE, conventions)

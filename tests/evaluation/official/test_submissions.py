@@ -252,11 +252,11 @@ def test_images_unlike_the_benchmarks_are_named(tmp_path, spoil, message):
 
 def test_the_archive_says_what_it_can_be_called(tmp_path):
   with pytest.raises(UserError, match=r'must end in .zip or .tar.gz'):
-    submissions.Archive(tmp_path / 'results.rar')
+    submissions.Submission(tmp_path / 'results.rar')
   (tmp_path / 'file').write_text('')
   with (
     pytest.raises(UserError, match='cannot write to'),
-    submissions.Archive(tmp_path / 'file' / 'a.zip'),
+    submissions.Submission(tmp_path / 'file' / 'a.zip'),
   ):
     pass
 

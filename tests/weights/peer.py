@@ -28,7 +28,7 @@ def near_statistics(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.
 BRANCH = 0.15
 
 
-class Author(nn.Module):
+class Peer(nn.Module):
   """What the comparisons need of a network; `forward` takes a normalised NCHW image."""
 
   align_corners = False
@@ -55,7 +55,7 @@ class Author(nn.Module):
     x = torch.tensor((image - mean) / std, dtype=dtype).permute(2, 0, 1)
     return self.eval().to(dtype)(x[None])[0].permute(1, 2, 0).numpy()
 
-  def fill(self, image: np.ndarray, seed: int = 0) -> Author:
+  def fill(self, image: np.ndarray, seed: int = 0) -> Peer:
     """Random weights with which every class wins somewhere."""
     generator = torch.Generator().manual_seed(seed)
 

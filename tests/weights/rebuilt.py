@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from tests.weights.author import Author
+from tests.weights.peer import Peer
 
 BLOCKS = {
   18: (2, 2, 2, 2),
@@ -74,7 +74,7 @@ def dilate(conv: nn.Conv2d, dilation: int) -> None:
   conv.stride, conv.dilation, conv.padding = (1, 1), (dilation,) * 2, (dilation,) * 2
 
 
-class Semseg(Author):
+class Semseg(Peer):
   """Align corners; every middle convolution of stages 3 and 4 is dilated, the first one too."""
 
   align_corners = True
@@ -134,7 +134,7 @@ class ConvModule(nn.Module):
     return F.relu(self.bn(self.conv(x)))
 
 
-class Mmseg(Author):
+class Mmseg(Peer):
   """One convolution a block is dilated, contracted in a stage's first; all levels like the head.
 
   At output stride 32 it is dilated and strided (configs/pspnet/pspnet_r50-d32_*.py). ResNet-18's
@@ -203,7 +203,7 @@ def mmseg_files(network: nn.Module, num_classes: int) -> dict[str, Any]:
   return {'iter_80000.pth': {'meta': meta, 'state_dict': network.state_dict()}}
 
 
-class Mit(Author):
+class Mit(Peer):
   """By its stride: what was strided loses it and is half dilated, every other 3×3 dilated fully."""
 
   def __init__(self, depth: int, num_classes: int, *, width: int = 64):
