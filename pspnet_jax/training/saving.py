@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from pspnet_jax.errors import Stopped
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays
+from pspnet_jax.training.callbacks import SCORE
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.weights.checkpoints import Checkpoints
 
-SCORE = 'val/mIoU'  # what the best checkpoint is chosen by
 Values = dict[str, float]
 
 
@@ -46,13 +46,16 @@ class Saving:
   def has_score(self, step: int) -> bool:
     return self.checkpoints is not None and self.checkpoints.score(step) is not None
 
-  def best(self) -> tuple[int | None, float | None]:
-    if self.checkpoints is None or self.checkpoints.best_step is None:
-      return None, None
-    return self.checkpoints.best_step, self.checkpoints.score(self.checkpoints.best_step)
+  def scores(self, step: int) -> dict[int, float]:
+    """The scores of the best checkpoint and that of `step`, by step, where there are any."""
+    if self.checkpoints is None:
+      return {}
+    best = self.checkpoints.best_step
+    found = {s: self.checkpoints.score(s) for s in (best, step) if s is not None}
+    return {s: score for s, score in found.items() if score is not None}
 
   def keep(self, state: TrainState) -> str:
-    """Saves what was learnt before something else fails; says what there is."""
+    """Saves what was learnt before something else fails; returns what there is."""
     if int(state.step) and all_finite(state.params):
       self.save(int(state.step), state)
       self.wait()
@@ -60,15 +63,20 @@ class Saving:
 
   def kept(self) -> str:
     latest = None if self.checkpoints is None else self.checkpoints.latest_step
-    return f'the checkpoint of step {latest} is sound' if latest is not None else 'none was saved'
+    return (
+      'no checkpoint was saved' if latest is None else f'the checkpoint of step {latest} is sound'
+    )
 
   @contextlib.contextmanager
   def on_error(self, state: TrainState) -> Iterator[None]:
-    """Keeps what was learnt when something outside of training fails, as an image's decoding."""
+    """Keeps what was learnt when something outside of training fails, as an image's decoding.
+
+    Several processes would have to save together, and the others do not know.
+    """
     try:
       yield
     except Exception as e:
-      if not isinstance(e, Stopped):
+      if not isinstance(e, Stopped) and jax.process_count() == 1:
         self.keep(state)
       raise
 
