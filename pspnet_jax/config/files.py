@@ -182,9 +182,20 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
   changes = []
   if path.is_file():
     with contextlib.suppress(UserError):  # a damaged one is replaced
-      changes = _differences(load_saved(path), config)
+      changes = _differences(_as_named(load_saved(path)), config)
   save(config, path)
   return changes
+
+
+def _as_named(saved: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """A config as it was saved, before names of the user's own code were marked."""
+  flat = saved.to_dict()
+  for group in ('data', *CHOICES):
+    flat[group]['name'] = flat[group]['name'].removeprefix(named.NOT_NAMED)
+  if flat['augment']['transform'] is not None:
+    flat['augment']['transform'] = flat['augment']['transform'].removeprefix(named.NOT_NAMED)
+  flat['callbacks'] = tuple(name.removeprefix(named.NOT_NAMED) for name in flat['callbacks'])
+  return ml_collections.ConfigDict(flat)
 
 
 def make_workdir(workdir: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +110,11 @@ def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
   if options['name'] == PSPNET:
     del options['name']
   else:
-    # A class may give its base class what it does not want to be asked for: only what was changed
-    # is handed to it.
-    known = defaults_of(chosen('model', options['name']))
-    kept = ('name', 'dtype')
+    # A class may give its base class what it does not want to be asked for: of what it only hands
+    # on, it gets what was changed. Its own arguments are kept, whatever their defaults will be.
+    model = chosen('model', options['name'])
+    known = defaults_of(model)
+    kept = {'name', 'dtype', *inspect.signature(model.__init__).parameters}
     options = {k: v for k, v in options.items() if k in kept or v != known.get(k)}
   return Card(
     network={'num_classes': spec.num_classes, **options},
@@ -146,12 +147,18 @@ def make_optimizer(
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
   """Learning rate by step, and the optimiser that follows it; `params` gives the names."""
   options = config.optimizer.to_dict()
-  make = chosen('optimizer', options.pop('name'))
+  name = options.pop('name')
   of_schedule = inspect.signature(optim.learning_rate).parameters.keys() & options.keys()
   schedule = optim.learning_rate(
     total_steps=config.total_steps, **{key: options.pop(key) for key in of_schedule}
   )
-  return schedule, make(params, schedule, **options)
+  tx = _made('optimizer', name, params, schedule, **options)
+  if not isinstance(tx, optax.GradientTransformation):
+    raise UserError(
+      f'config.optimizer.name={name} makes a {type(tx).__name__}: give a function of (params, '
+      'schedule) that returns an optax transformation.'
+    )
+  return schedule, tx
 
 
 def make_step(
@@ -159,13 +166,41 @@ def make_step(
 ) -> Step:
   """The training step."""
   options = config.loss.to_dict()
-  loss = chosen('loss', options.pop('name'))(**options)
+  name = options.pop('name')
+  loss = _made('loss', name, **options)
+  if not callable(loss) or not hasattr(loss, 'denominators'):
+    raise UserError(
+      f'config.loss.name={name} makes a {type(loss).__name__}, which is no loss: give it the two '
+      'methods of training.losses.Loss.'
+    )
   names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
   return make_train_step(network, tx, loss=loss, **{name: config[name] for name in names})
 
 
 def make_callbacks(config: ml_collections.ConfigDict) -> list[Callback]:
   """Early stopping, if it is asked for, and callbacks of one's own."""
-  key = 'config.callbacks'
-  callbacks = [named.find_callable(name, key)() for name in config.callbacks]
+  callbacks = []
+  for name in config.callbacks:
+    make = named.find_callable(name, 'config.callbacks')
+    if not (isinstance(make, type) and issubclass(make, Callback)):
+      raise UserError(f'config.callbacks={name} is {make!r}: name a class derived from Callback.')
+    _check_call(make, f'config.callbacks={name}')
+    callbacks.append(make())
   return ([EarlyStopping(config.early_stopping)] if config.early_stopping else []) + callbacks
+
+
+def _made(group: str, name: str, *arguments: Any, **options: Any) -> Any:
+  """What `config.GROUP.name` stands for, called."""
+  make = chosen(group, name)
+  _check_call(make, f'config.{group}.name={name}', *arguments, **options)
+  return make(*arguments, **options)
+
+
+def _check_call(make: Callable[..., Any], key: str, *arguments: Any, **options: Any) -> None:
+  try:
+    inspect.signature(make).bind(*arguments, **options)
+  except TypeError as e:
+    given = {2: '(params, schedule) and ', 0: ''}[len(arguments)] + (
+      ', '.join(options) or 'nothing'
+    )
+    raise UserError(f'{key} is called with {given}: {e}.') from e
