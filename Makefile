@@ -24,7 +24,7 @@ demo: $(VENV)/.core  ## Train a small PSPNet on generated scenes, then evaluate 
 	@$(BIN)/pspnet evaluate --workdir=$(DEMO)
 
 test: lint  ## Lint, check types, run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: $(VENV)/.test  ## Lint, formatting and types only
 	@$(BIN)/python -m ruff check .

@@ -51,7 +51,7 @@ WAYS: dict[str, Convolution] = {
 
 
 def measure(case: work.Case, rounds: int) -> dict[str, Any]:
-  """Both stages' convolutions, every way in turn."""
+  """Times the convolutions of both stages, every way in turn."""
   side = math.ceil(case.size / 8)
   results = []
   for channels, dilation in ((256, 2), (512, 4)):

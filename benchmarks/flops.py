@@ -14,7 +14,7 @@ from tests.torch_pspnet import TorchPSPNet
 
 
 def executed(function: Callable[..., Any], *arguments: Any) -> int:
-  """Of the convolutions and matrix products in a JAX function's forward pass."""
+  """Counts the FLOPs of the convolutions and matrix products in a JAX function's forward pass."""
   return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
@@ -37,7 +37,7 @@ def _count(jaxpr: Any) -> int:
 
 
 def useful(size: int, batch: int, *, train: bool, num_classes: int, depth: int) -> int:
-  """Of the network as published, its head convolving the concatenated pyramid, counted by torch."""
+  """Counts, with torch, the FLOPs of the published network, which concatenates the pyramid."""
   with torch.device('meta'):
     model = TorchPSPNet(num_classes, depth=depth, aux_head=train).train(train)
     image = torch.empty(batch, 3, size, size)

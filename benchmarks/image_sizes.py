@@ -78,7 +78,7 @@ def measure(program: str, side: int) -> dict[str, float]:
 
 
 def plot(report: dict[str, list[dict[str, float]]], path: Path) -> None:
-  """Both curves; the peer's beyond what was run as its scores alone would have it."""
+  """Draws both curves; beyond what was run, the peer's is what its scores alone would take."""
   from matplotlib import pyplot
 
   figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout='constrained')

@@ -77,7 +77,7 @@ def _natural(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 class Repeated:
-  """As many examples as ADE20K has: shuffling a few dozen takes Grain 0.4 ms an example."""
+  """As long a source as ADE20K is: shuffling a few dozen takes Grain 0.4 ms an example."""
 
   def __init__(self, root: Path):
     self.folder = Folder(str(root), class_names=[str(i) for i in range(NUM_CLASSES)])

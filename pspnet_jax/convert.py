@@ -19,7 +19,8 @@ def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   flags.DEFINE_list('input', None, 'FILE, or several with commas.', required=True)
   flags.DEFINE_string('output', None, 'The folder to write.', required=True)
-  flags.DEFINE_string('source', None, 'semseg, mmseg, mit, caffe or imagenet; else recognised.')
+  sources = 'semseg, mmseg, mit, caffe, imagenet'
+  flags.DEFINE_string('source', None, f'One of {sources}; else recognised.')
   flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
   flags.DEFINE_integer('output_stride', 8, '8, 16 or 32: no file tells it.')
   flags.DEFINE_string('class_names', None, 'A class file: a name, or NAME R G B, a line.')

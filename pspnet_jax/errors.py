@@ -27,7 +27,7 @@ class BadData(UserError):
 
 
 class Stopped(UserError):
-  """Asked to stop by a signal: everything is saved. Commands exit with 128 + its number."""
+  """A signal asked to stop, and everything is saved. Commands exit with 128 + its number."""
 
   def __init__(self, message: str, signal_number: int = signal.SIGTERM):
     super().__init__(message)

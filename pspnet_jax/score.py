@@ -63,7 +63,7 @@ def score(
   """Prints the figures, and writes them to `output` if it is given.
 
   Args:
-    name: of the benchmark: 'ade20k', 'voc2012' or 'cityscapes'.
+    name: the benchmark: 'ade20k', 'voc2012' or 'cityscapes'.
     predictions, labels: folders.
     list_file: the images to score, one a line; None: all.
     ids: what predictions hold; see `counting.count`.

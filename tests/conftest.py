@@ -23,7 +23,7 @@ TINY = {
   'aux_channels': 6,
 }
 
-# For jax.jit(compiler_options=...) of a training pass that runs once: compiling takes a sixth.
+# What jax.jit(compiler_options=...) gets for a training pass that runs once: a sixth to compile.
 COMPILE_FAST = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
 
 

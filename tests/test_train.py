@@ -99,7 +99,7 @@ def test_predict_labels_a_folder(finished, tmp_path):
   assert '3 image(s)' in within.stdout and '3 image(s)' in again.stdout, again.stderr
   refused = tiny.run('predict', *arguments, '--config.batch_size=2')
   assert refused.returncode == 1 and 'does not bear on prediction' in refused.stderr
-  # In Python, the same in three lines.
+  # Python does the same in three lines.
   model = pspnet_jax.load(workdir)
   label = model(tmp_path / 'in' / 'deep' / 'b.png')
   written = pspnet_jax.data.decode.Image.open(tmp_path / 'out' / 'labels' / 'deep' / 'b.png')
@@ -185,7 +185,7 @@ def test_eight_devices_train_one_network(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(finished, tmp_path):
-  """From the weights of another run, which both have to read."""
+  """Both start from the weights of another run, which both have to read."""
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]

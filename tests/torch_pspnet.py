@@ -22,7 +22,7 @@ BLOCKS = {
   152: (3, 8, 36, 3),
   269: (3, 30, 48, 8),
 }
-# By output stride: stride, dilation, and first block's dilation under contract_dilation, a stage.
+# Output stride -> stride, dilation, and first block's dilation under contract_dilation, by stage.
 STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1), 32: (1, 2, 2, 2)}
 DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}
 CONTRACTED = {8: (1, 1, 1, 2), 16: (1, 1, 1, 1), 32: (1, 1, 1, 1)}

@@ -1,4 +1,4 @@
-"""Many examples on one page: image and label side by side, with what is noteworthy above them."""
+"""Draws many examples on one page: image and label side by side, what is noteworthy above them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pspnet_jax.pictures.legends import PAPER, Entry
 _TILE = (300, 225)  # width and height in which an image is shown
 _COLUMNS, _GAP, _TEXT = 2, 14, 15
 _MISSING = (236, 236, 236)
-_RULE = (200, 60, 60)  # of what is wrong
+_RULE = (200, 60, 60)  # the mark of what is wrong
 
 
 class Tile(NamedTuple):
@@ -34,7 +34,7 @@ def draw(sections: Sequence[tuple[str, Sequence[Tile]]], spec: DatasetSpec) -> n
   Args:
     sections: headings and what stands below them; empty ones are left out. The tiles of a section
       all have a text or none.
-    spec: names and colours of the classes, listed at the end.
+    spec: has names and colours of the classes, which are listed at the end.
 
   Returns:
     uint8 [h, w, 3].

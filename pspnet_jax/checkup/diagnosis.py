@@ -1,4 +1,4 @@
-"""What the examples of a data set show together, and which of it would spoil training."""
+"""Finds what would spoil training, from all examples of a data set together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pspnet_jax.checkup.survey import Fault, Record
 from pspnet_jax.data.spec import DatasetSpec
 
 Level = Literal['error', 'warning']
-ALMOST_ALL = 0.99  # of a label's pixels ignored: it teaches next to nothing
+ALMOST_ALL = 0.99  # a label with this share of its pixels ignored teaches next to nothing
 
 
 class Finding(NamedTuple):
@@ -29,22 +29,22 @@ class Finding(NamedTuple):
 
 @dataclasses.dataclass
 class Surveyed:
-  """One split, read through."""
+  """A split that was read through."""
 
   split: str
   spec: DatasetSpec
   records: list[Record]
-  faults: list[Fault] = dataclasses.field(default_factory=list)  # of the folder as a whole
+  faults: list[Fault] = dataclasses.field(default_factory=list)  # what the folder as a whole has
   table: np.ndarray | None = None  # from stored ids to classes, where the ids are known
 
   @property
   def class_pixels(self) -> np.ndarray:
-    """int64 [C]."""
+    """How many pixels each class has, int64 [C]."""
     return sum((r.class_pixels for r in self._labelled), np.zeros(self.spec.num_classes, np.int64))
 
   @property
   def class_images(self) -> np.ndarray:
-    """int64 [C]: in how many images each class occurs."""
+    """In how many images each class occurs, int64 [C]."""
     present = (r.class_pixels > 0 for r in self._labelled if r.class_pixels is not None)
     return sum(present, np.zeros(self.spec.num_classes, np.int64))
 
@@ -60,11 +60,11 @@ class Surveyed:
 def diagnose(
   splits: Sequence[Surveyed], crop_size: tuple[int, int], *, skip_bad: bool = False
 ) -> list[Finding]:
-  """All findings, errors first.
+  """Lists all findings, errors first.
 
   Args:
     splits: what was read.
-    crop_size: of training, height and width.
+    crop_size: height and width in training.
     skip_bad: training leaves out examples that it cannot use: these are warnings then.
   """
   found: list[Finding] = []

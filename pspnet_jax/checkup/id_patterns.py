@@ -12,7 +12,7 @@ import numpy as np
 
 from pspnet_jax.data.spec import IGNORE_LABEL
 
-Ids = Mapping[str, Mapping[int, int]]  # by label file: how many pixels have which id, as stored
+IdCounts = Mapping[str, Mapping[int, int]]  # label file -> stored id -> pixels
 _INSTANCE_FACTOR = 1000  # Cityscapes' instance maps: class id × 1000 + instance
 
 
@@ -31,7 +31,7 @@ class Pattern(NamedTuple):
     return self.says.replace('{}', subject)
 
 
-def recognise(files: Ids, table: np.ndarray) -> list[Pattern]:
+def recognise(files: IdCounts, table: np.ndarray) -> list[Pattern]:
   """The mistakes that explain the ids in these files, each with its remedy.
 
   Args:
@@ -39,10 +39,10 @@ def recognise(files: Ids, table: np.ndarray) -> list[Pattern]:
     table: int16 [65536], from stored ids to class ids; see `decode.label_table`.
   """
   found = [_binary(files, table), _from_one(files, table), _background(files, table)]
-  return [p for p in [*found, _instances(files, table)] if p is not None]
+  return [pattern for pattern in [*found, _instances(files, table)] if pattern is not None]
 
 
-def _binary(files: Ids, table: np.ndarray) -> Pattern | None:
+def _binary(files: IdCounts, table: np.ndarray) -> Pattern | None:
   """255 is ignored, so that a mask of 0 and 255 reads as one class and nothing else."""
   if table[IGNORE_LABEL] != IGNORE_LABEL or table[0] == IGNORE_LABEL:
     return None
@@ -67,14 +67,14 @@ def _binary(files: Ids, table: np.ndarray) -> Pattern | None:
   )
 
 
-def _from_one(files: Ids, table: np.ndarray) -> Pattern | None:
+def _from_one(files: IdCounts, table: np.ndarray) -> Pattern | None:
   """Ids 1 to N where 0 to N-1 are known: the last is unknown, and 0 is missing."""
   known = np.flatnonzero(table[:IGNORE_LABEL] >= 0)
   if known.size == 0 or known[0] != 0:
     return None
   beyond = int(known[-1]) + 1  # the first id that nobody listed, if ids simply count up
-  shifted = [f for f, ids in files.items() if _illegal(ids, table) == {beyond}]
-  with_zero = [f for f, ids in files.items() if 0 in ids]
+  shifted = [file for file, ids in files.items() if _illegal(ids, table) == {beyond}]
+  with_zero = [file for file, ids in files.items() if 0 in ids]
   if not shifted or beyond != known.size:
     return None
   if not with_zero:
@@ -104,7 +104,7 @@ def _from_one(files: Ids, table: np.ndarray) -> Pattern | None:
   )
 
 
-def _background(files: Ids, table: np.ndarray) -> Pattern | None:
+def _background(files: IdCounts, table: np.ndarray) -> Pattern | None:
   """Classes count from 1, and 0 is neither a class nor ignored."""
   illegal = {file: _illegal(ids, table) for file, ids in files.items()}
   holders = [file for file, ids in illegal.items() if 0 in ids]
@@ -119,8 +119,10 @@ def _background(files: Ids, table: np.ndarray) -> Pattern | None:
   )
 
 
-def _instances(files: Ids, table: np.ndarray) -> Pattern | None:
-  large = {f: {i for i in _illegal(ids, table) if i > IGNORE_LABEL} for f, ids in files.items()}
+def _instances(files: IdCounts, table: np.ndarray) -> Pattern | None:
+  large = {
+    file: {i for i in _illegal(ids, table) if i > IGNORE_LABEL} for file, ids in files.items()
+  }
   holders = [file for file, ids in large.items() if ids]
   if not holders:
     return None

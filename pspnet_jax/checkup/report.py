@@ -1,4 +1,4 @@
-"""What the data doctor says: tables and sentences, JSON, and a page of pictures."""
+"""Says what the data doctor found: tables and sentences, JSON, and a page of pictures."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def messages(found: Sequence[Finding]) -> Iterator[str]:
 
 
 def advice(splits: Sequence[Surveyed]) -> str:
-  """The class weights as a flag."""
+  """Gives the class weights as a flag."""
   weights = ','.join(f'{w:.3g}' for w in median_frequency_weights(splits[:1]))
   return (
     'Weights by median frequency (Eigen & Fergus 2015), for rare classes that are missed:\n'
@@ -79,7 +79,7 @@ def verdict(found: Sequence[Finding], examples: int, duration: str) -> str:
 
 
 def as_json(splits: Sequence[Surveyed], found: Sequence[Finding], seconds: float) -> dict[str, Any]:
-  """Everything, for programs."""
+  """Gives everything in values that JSON has, for programs."""
   names = splits[0].spec.class_names
   return {
     'seconds': round(seconds, 2),
@@ -102,7 +102,7 @@ def _split_json(s: Surveyed) -> dict[str, Any]:
     'ignored_share': s.ignored_share,
     'class_pixels': s.class_pixels.tolist(),
     'class_images': s.class_images.tolist(),
-    'ids': {str(i): ids[i] for i in sorted(ids)},  # as stored in the label files
+    'ids': {str(i): ids[i] for i in sorted(ids)},  # ids as the label files store them
     'sizes': {f'{h}x{w}': n for (h, w), n in sizes.most_common(20)},  # height x width
     'images': [
       {
@@ -125,8 +125,9 @@ def page(
   *,
   seed: int = 0,
 ) -> np.ndarray:
-  """The contact sheet: the worst examples, each kind of finding in its turn, and some at random."""
-  at: dict[tuple[str, str], tuple[str, int]] = {}  # where findings point: to files or names
+  """Draws the contact sheet: the worst examples, kind by kind in turns, and some at random."""
+  # Findings point to files or names; the value is the split and the index of that example.
+  at: dict[tuple[str, str], tuple[str, int]] = {}
   for s in splits:
     for r in s.records:
       at |= {(s.split, where): (s.split, r.index) for where in (r.name, r.label_file)}

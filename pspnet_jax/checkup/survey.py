@@ -1,4 +1,4 @@
-"""Examples looked at closely: everything that is wrong with each, not only the first thing.
+"""Looks at examples closely: notes all that is wrong with each, not only the first thing.
 
 Training stops at the first file that it cannot use. Whoever mends a data set wants the whole list.
 """
@@ -36,12 +36,12 @@ class Record:
   faults: list[Fault] = dataclasses.field(default_factory=list)
   size: tuple[int, int] | None = None  # height, width of the image
   constant: bool = False  # an image of one colour
-  image_hash: str = ''  # of the decoded pixels
+  image_hash: str = ''  # hash of the decoded pixels
   label_hash: str = ''
   class_pixels: np.ndarray | None = None  # int64 [C]
   ignored: int = 0  # pixels
-  pixels: int = 0  # of the label
-  ids: dict[int, int] = dataclasses.field(default_factory=dict)  # as stored: id to pixels
+  pixels: int = 0  # how many the label has
+  ids: dict[int, int] = dataclasses.field(default_factory=dict)  # stored id -> pixels
 
   @property
   def ignored_share(self) -> float:

@@ -85,7 +85,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   # Data first: most mistakes are there, and they show at once.
   source, val_source = (parts.open_split(c, split) for split in ('train', 'val'))
   tolerant = SkipBadExamples(source) if c.data_errors == 'skip' else None
-  augment = parts.make_augment(c)
+  transform = parts.make_transform(c, source.spec.num_classes)
   card = parts.make_card(c, source.spec)
   network = parts.make_network(c, card)
   schedule, tx = parts.make_optimizer(c, network.param_shapes)
@@ -107,7 +107,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
   batches: Generator[dict[str, np.ndarray]] = train_batches(
     source if tolerant is None else tolerant,
-    transform=augment,
+    transform=transform,
     batch_size=c.batch_size,
     seed=c.seed,
     start_step=start_step,

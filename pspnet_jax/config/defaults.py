@@ -23,7 +23,7 @@ from pspnet_jax.training.losses import SegmentationLoss
 # The group's other keys are arguments of what it names.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
   'model': {'pspnet': PSPNet},
-  'optimizer': {'sgd': optim.sgd},
+  'optimizer': {'sgd': optim.sgd, 'adamw': optim.adamw},
   'loss': {'segmentation': SegmentationLoss},
 }
 

@@ -54,10 +54,7 @@ def find(name: str, key: str) -> Any:
     sys.path.append(os.getcwd())  # as `python -m` has it; last, so that it hides nothing
   try:
     module = importlib.import_module(module_name)
-  except (
-    Exception,
-    SystemExit,
-  ) as e:  # the module is the user's code: whatever it raises, they can mend
+  except (Exception, SystemExit) as e:  # it is the user's code: whatever it raises, they can mend
     if isinstance(e, ModuleNotFoundError) and e.name and f'{module_name}.'.startswith(f'{e.name}.'):
       raise UserError(
         f'{key}={name}: there is no module {e.name}: install it, or start the command in the '

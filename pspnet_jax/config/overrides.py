@@ -70,11 +70,10 @@ def nearest(config: ml_collections.ConfigDict, key: str) -> str | None:
   if found := same_name(config, key):
     return found
   group, _, name = key.rpartition('.')
-  if group in config and isinstance(config[group], ml_collections.ConfigDict):
-    if near := close(name, config[group]):
-      return f'{group}.{near}'
-  elif near := close(key, config):
-    return near
+  of_group = {x.rpartition('.')[2]: x for x, _ in paths(config) if x.rpartition('.')[0] == group}
+  if of_group:
+    near = close(name, of_group)
+    return None if near is None else of_group[near]
   return close(key, (path for path, _ in paths(config)))
 
 

@@ -17,9 +17,11 @@ from pspnet_jax.config import checks, named
 from pspnet_jax.config.defaults import chosen
 from pspnet_jax.config.signatures import defaults_of
 from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.loader import Transform
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.data.spec import DatasetSpec, Source
+from pspnet_jax.data.transform_first import TransformFirst
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.inference.engine import Inference
@@ -60,10 +62,16 @@ def make_augment(config: ml_collections.ConfigDict) -> Augment:
       f'pixels: make both sides at least {output_stride}.'
     )
   options = config.augment.to_dict()
-  transform = options.pop('transform')
-  if transform is not None:
-    options['transform'] = named.find_callable(transform, 'config.augment.transform')
+  del options['transform']
   return Augment(crop_size=crop_size, mean=config.mean, **options)
+
+
+def make_transform(config: ml_collections.ConfigDict, num_classes: int) -> Transform:
+  """What makes a training example: the augmentation, after the user's own transform if any."""
+  augment, name = make_augment(config), config.augment.transform
+  if name is None:
+    return augment
+  return TransformFirst(named.find_callable(name, 'config.augment.transform'), augment, num_classes)
 
 
 def make_choice(

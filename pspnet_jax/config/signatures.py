@@ -56,11 +56,7 @@ def _named(function: Any) -> dict[str, inspect.Parameter]:
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
   try:
     hints = typing.get_type_hints(function)
-  except (
-    NameError,
-    TypeError,
-    AttributeError,
-  ):  # names that are imported for the type checker only
+  except (NameError, TypeError, AttributeError):  # names imported for the type checker only
     hints = {}
   return {
     name: p.replace(annotation=hints.get(name, p.annotation))

@@ -1,0 +1,1 @@
+"""Data sources, and what happens to an example until it is in a batch."""

@@ -1,4 +1,4 @@
-"""The class file of a folder data set.
+"""Reads the class file of a folder data set.
 
     # id = position among the classes; a colour is optional; spaces in names are fine
     sky             128 128 128

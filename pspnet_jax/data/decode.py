@@ -1,4 +1,4 @@
-"""Strict decoding of images and labels: an error that names the file, never a guess.
+"""Decodes images and labels strictly: what is doubtful is an error that names the file.
 
 OpenCV is the faster decoder but returns an image for half a JPEG and colours for a palette file; so
 it gets complete JPEGs and grey PNGs only, and Pillow the rest. Label ids go through a
@@ -142,7 +142,10 @@ def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
-  """The numbers in a label file, unchanged: uint8, uint16 or int32 [H, W]; as `read_label`."""
+  """Reads the numbers in a label file as they are: uint8, uint16 or int32 [H, W].
+
+  Arguments and errors are those of `read_label`.
+  """
   data = _read_bytes(path, data)
   if data.startswith(_PNG) and data[24:26] == _GREY_OF_8_BITS:
     ids = _decode(data, cv2.IMREAD_UNCHANGED)
@@ -187,7 +190,7 @@ def _stored_mode(image: Image.Image) -> str:
 
 
 def _illegal_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> str:
-  """One sentence: the file, its illegal ids, how many pixels, and what most likely went wrong."""
+  """A sentence with the file, its illegal ids, how many pixels, and what probably went wrong."""
   present, counts = np.unique(ids, return_counts=True)
   legal = np.flatnonzero(table >= 0)
   illegal = ~np.isin(present, legal)
@@ -257,7 +260,7 @@ def _damaged(path: str | Path) -> BadData:
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray | None:
-  """What OpenCV makes of a file; None, and Pillow may say what is wrong with it."""
+  """Decodes a file with OpenCV; None where Pillow may say what is wrong with it."""
   try:
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
   except cv2.error:

@@ -1,8 +1,10 @@
-"""Work done in several threads, a little ahead of its use, with the results in order."""
+"""Does work in several threads, a little ahead of its use, and gives the results in order."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ import grain
 def in_order(
   function: Callable[[Any], Any], items: Sequence[Any], *, threads: int | None = None
 ) -> Iterator[Any]:
-  """`map(function, items)`, a little ahead and in several threads.
+  """Yields `map(function, items)`, computed a little ahead and in several threads.
 
   Args:
     function: safe to call from several threads, such as a source's `__getitem__`.
@@ -38,12 +40,32 @@ def iterate(
 ) -> Generator[Any]:
   if threads is None:
     threads = min(os.cpu_count() or 1, 16)
-  # Each thread works on an image of its own: OpenCV's threads on top would only get in the way.
-  cv2.setNumThreads(1)
   options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(buffer_size, threads))
   examples = rows.to_iter_dataset(options, allow_nones=True)
   iterator = iter(examples.batch(batch_size, batch_fn=batch_fn))
-  try:
+  with _OneThreadEach(), contextlib.closing(iterator):  # cancels what was prefetched at the end
     yield from iterator
-  finally:
-    iterator.close()  # cancels what was prefetched and lets the threads end
+
+
+class _OneThreadEach:
+  """Keeps OpenCV from starting threads while anyone is in the block, and lets it again after.
+
+  Each of our threads works on an image of its own: OpenCV's on top would only get in the way. The
+  setting is the whole process's, and so the last to leave restores what the first one found.
+  """
+
+  _lock = threading.RLock()  # the garbage collector may end an iterator while this thread has it
+  _inside, _before = 0, 0
+
+  def __enter__(self) -> None:
+    with self._lock:
+      if not _OneThreadEach._inside:
+        _OneThreadEach._before = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+      _OneThreadEach._inside += 1
+
+  def __exit__(self, *_: object) -> None:
+    with self._lock:
+      _OneThreadEach._inside -= 1
+      if not _OneThreadEach._inside and cv2.getNumThreads() == 1:  # nobody else has changed it
+        cv2.setNumThreads(_OneThreadEach._before)

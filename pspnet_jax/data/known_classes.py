@@ -15,8 +15,8 @@ class CityscapesLabel(NamedTuple):
   """A row of the table in cityscapesScripts, in its order and with its fields."""
 
   name: str
-  id: int  # in label files and submissions
-  train_id: int  # 0-18 for the classes that are evaluated, else 255, of the license plate -1
+  id: int  # what label files and submissions hold
+  train_id: int  # 0-18 for the classes that are evaluated, -1 for license plate, else 255
   category: str
   category_id: int
   has_instances: bool
@@ -24,8 +24,8 @@ class CityscapesLabel(NamedTuple):
   colour: tuple[int, int, int]  # RGB, 0-255
 
 
-# By category: NAME COLOUR in the order of the ids, which count from 0, with a star for what is
-# evaluated.
+# Category -> NAME COLOUR of its labels in the order of their ids, which count from 0; a star marks
+# what is evaluated.
 _CITYSCAPES = {
   'void': 'unlabeled 000000, ego vehicle 000000, rectification border 000000, out of roi 000000, '
   'static 000000, dynamic 6f4a00, ground 510051',
@@ -84,13 +84,13 @@ def known_classes(num_classes: int) -> DatasetSpec | None:
 
 
 def numbered_classes(num_classes: int) -> DatasetSpec:
-  """class_0, class_1, ...: where nothing is known of them."""
+  """Names classes class_0, class_1, ... where nothing is known of them."""
   names = tuple(f'class_{i}' for i in range(num_classes))
   return DatasetSpec(names, default_palette(num_classes))
 
 
 def _entries(text: str) -> list[tuple[str, tuple[int, int, int]]]:
-  """Names and colours from NAME RRGGBB, ..."""
+  """Reads names and colours from 'NAME RRGGBB, ...'."""
   rows = [entry.rpartition(' ') for entry in text.split(', ')]
   colours = [bytes.fromhex(colour) for _, _, colour in rows]
   return [(name, (c[0], c[1], c[2])) for (name, _, _), c in zip(rows, colours, strict=True)]

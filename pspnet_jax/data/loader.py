@@ -43,11 +43,11 @@ def train_batches(
     source: what to read; indexed from several threads.
     transform: makes arrays of one size from an example and random numbers, such as an `Augment`.
     batch_size: global, over all processes.
-    seed: of the order and of the random numbers; 0 to 2**32 - 1.
+    seed: decides the order and the random numbers; 0 to 2**32 - 1.
     start_step: the step of the first batch; any, at no cost.
     process_index: which of the processes this is.
     process_count: how many processes share a batch.
-    threads: that read and transform; 0 does it in the caller's, None has one a CPU core.
+    threads: how many read and transform; 0 works in the caller's, None has one a CPU core.
     prefetch: batches to prepare ahead.
     choose: draws the index of each example, instead of shuffled epochs.
 

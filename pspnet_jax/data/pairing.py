@@ -1,4 +1,4 @@
-"""Which image belongs to which label: by their names in two folders, or by a list file."""
+"""Finds the label of each image: by their names in two folders, or by a list file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Unpaired(NamedTuple):
   message: str  # one sentence that begins with the path
 
 
-Pairing = tuple[list[tuple[Path, Path]], list[Unpaired]]  # pairs, sorted; files without a partner
+Pairing = tuple[list[tuple[Path, Path]], list[Unpaired]]  # sorted pairs; what has no partner
 
 
 def image_files(folder: Path) -> list[Path]:
-  """Images in a folder and all folders below it."""
+  """Lists the images in a folder and all folders below it."""
   # os.walk follows the symbolic links that data sets are often put together with.
   return [
     Path(where, name)

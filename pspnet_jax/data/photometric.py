@@ -7,9 +7,9 @@ import dataclasses
 import cv2
 import numpy as np
 
-BRIGHTNESS = 32.0  # at most, added
+BRIGHTNESS = 32.0  # the most that is added or taken off
 CONTRAST = SATURATION = (0.5, 1.5)  # factors
-HUE = 18  # at most, in steps of two degrees
+HUE = 18  # the most it is turned, in steps of two degrees
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Published data sets as `pspnet prepare` writes them, read at random.
+"""Reads published data sets as `pspnet prepare` writes them, in any order.
 
 DATA_DIR/NAME/1.0.0 is a TFDS data set of ArrayRecord files, whose examples hold the encoded image,
 the label as a PNG of class ids and 255, and the name. Reading it imports no TensorFlow.
@@ -17,11 +17,11 @@ from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import Example
 from pspnet_jax.errors import UserError
 
-VERSION = '1.0.0'  # of what is written
+VERSION = '1.0.0'  # version of the format that is written
 DATA_DIR = '~/tensorflow_datasets'  # where TFDS keeps everybody's data sets
 SPECS = {'ade20k': ADE20K, 'camvid': CAMVID, 'cityscapes': CITYSCAPES, 'voc2012': VOC2012}
 
-# By data set and split, in which prepared ones the examples are: no image is stored twice.
+# Data set -> split -> the prepared splits that hold its examples: no image is stored twice.
 SPLITS = {
   'ade20k': {'train': ['ade20k/train'], 'val': ['ade20k/val']},
   'camvid': {
@@ -51,7 +51,7 @@ class Prepared:
   """A split of a prepared data set; indexing is safe from several threads and processes.
 
   Args:
-    name: of the data set; see `SPLITS`.
+    name: which data set; see `SPLITS`.
     split: one of its splits.
     data_dir: where it was prepared.
 
@@ -84,7 +84,7 @@ class Prepared:
     i = bisect.bisect_right(self._ends, index)
     stored = self._parts[i][index - self._ends[i] + len(self._parts[i])]
     name = stored['name'].decode()
-    where = self._folders[i] / name  # for messages: what it would be called as a file
+    where = self._folders[i] / name  # a name for messages: there is no such file
     image = read_image(f'{where} (image)', data=stored['image'])
     label = read_label(f'{where} (label)', self._table, data=stored['label'])
     if image.shape[:2] != label.shape:
@@ -103,7 +103,7 @@ def _folder(data_dir: str, prepared: str) -> Path:
 
 
 def _open(folder: Path, split: str) -> Any:
-  """Random access to the examples as they are stored: dicts of bytes."""
+  """Opens the examples as they are stored, dicts of bytes, for random access."""
   try:
     import tensorflow_datasets as tfds
   except ImportError as e:

@@ -1,4 +1,4 @@
-"""Sizes of images, as augmentation and evaluation reckon them."""
+"""Computes sizes of images for augmentation and evaluation alike."""
 
 from __future__ import annotations
 

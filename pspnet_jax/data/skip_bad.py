@@ -1,4 +1,4 @@
-"""Going on without examples that cannot be used: counted and logged, never in silence."""
+"""Goes on without examples that cannot be used: they are counted and logged, never in silence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pspnet_jax.data.spec import Example, Source
 from pspnet_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS = 100  # with half of the examples bad, all fail once in 10^30 times
+_ATTEMPTS = 100  # if half of the examples are bad, all fail once in 10^30 times
 
 
 class SkipBadExamples:

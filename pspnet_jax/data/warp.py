@@ -1,4 +1,4 @@
-"""Parts of scaled and rotated images and labels, without the rest of the image being made.
+"""Makes parts of scaled and rotated images and labels, without making the rest of the image.
 
 The steps and their rounding are OpenCV's: cv2.resize, then cv2.warpAffine. Each computes only what
 the next one looks at. A single warp in place of the two would be sharper, as it interpolates once.
@@ -22,7 +22,7 @@ class Canvas:
 
   height: int
   width: int
-  scale: tuple[float, float]  # of the canvas to the image, down and to the right
+  scale: tuple[float, float]  # size of the canvas over that of the image, down and to the right
   angle: float  # degrees, counter-clockwise; 0: not rotated
 
 
@@ -35,14 +35,14 @@ def warp_image(
   colour: tuple[float, ...],
   blur: bool,
 ) -> np.ndarray:
-  """These rows and columns of the canvas, interpolated linearly, perhaps blurred.
+  """Makes these rows and columns of the canvas, interpolated linearly, perhaps blurred.
 
   Args:
     image: uint8 or float32 [H, W, 3].
     canvas: what it becomes.
-    rows, columns: of the canvas.
-    colour: of what rotation uncovers.
-    blur: with a 5x5 Gaussian.
+    rows, columns: the part of the canvas to make.
+    colour: what rotation uncovers gets it.
+    blur: whether to blur with a 5x5 Gaussian.
 
   Returns:
     [len(rows), len(columns), 3], of the image's dtype.
@@ -74,7 +74,7 @@ def warp_image(
 
 
 def warp_label(label: np.ndarray, canvas: Canvas, rows: range, columns: range) -> np.ndarray:
-  """The same of a label uint8 [H, W]: nearest neighbours; rotation uncovers IGNORE_LABEL."""
+  """Does the same to a label uint8 [H, W]: nearest neighbours; rotation uncovers IGNORE_LABEL."""
   if not canvas.angle:
     return _resize_label(label, canvas, rows, columns)
   matrix, *window = _unrotate(canvas, rows, columns)
@@ -110,7 +110,7 @@ def _resize_label(label: np.ndarray, canvas: Canvas, rows: range, columns: range
 
 
 def _unrotate(canvas: Canvas, rows: range, columns: range) -> tuple[np.ndarray, range, range]:
-  """Where a part of the canvas lies before rotation.
+  """Finds where a part of the canvas lies before rotation.
 
   Returns:
     float64 [2, 3] from the part to a window of the unrotated canvas; the window's rows and columns.
@@ -128,7 +128,7 @@ def _unrotate(canvas: Canvas, rows: range, columns: range) -> tuple[np.ndarray, 
 
 
 def _grow(pixels: range, by: int, size: int) -> range:
-  """More pixels on both sides, as far as there are any; never none at all."""
+  """Takes more pixels on both sides, as far as there are any; the range is never empty."""
   start = min(max(pixels.start - by, 0), size - 1)
   return range(start, max(min(pixels.stop + by, size), start + 1))
 

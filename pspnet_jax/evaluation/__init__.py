@@ -1,1 +1,1 @@
-"""evaluation."""
+"""Evaluation: counts, figures and the files that they are written to."""

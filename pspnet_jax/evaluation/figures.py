@@ -17,8 +17,8 @@ class Table:
 
   kind: str  # 'class' or 'category'
   columns: tuple[str, ...]  # names of the figures
-  rows: Mapping[str, tuple[float, ...]]  # by the name of the class or category
-  means: tuple[float, ...]  # as the benchmark averages
+  rows: Mapping[str, tuple[float, ...]]  # figures by the name of the class or category
+  means: tuple[float, ...]  # averaged as the benchmark does
 
   def column(self, name: str) -> dict[str, float]:
     """One figure by class."""
@@ -31,7 +31,7 @@ class Table:
 
   @property
   def cells(self) -> list[list[Cell]]:
-    """In percent."""
+    """The rows of a table for people, in percent."""
     return [[name, *(100 * value for value in values)] for name, values in self.rows.items()]
 
   @property
@@ -48,7 +48,7 @@ class Figures:
 
 
 def as_markdown(figures: Figures, title: str) -> str:
-  """Summary and tables under a title, in percent."""
+  """Writes summary and tables under a title, in percent."""
   summary: list[list[Cell]] = [[name, 100 * value] for name, value in figures.summary.items()]
   parts = [f'# {title}\n', _grid(['figure', '%'], summary)]
   parts += [_grid(table.heading, [*table.cells, table.footer]) for table in figures.tables]
@@ -56,7 +56,7 @@ def as_markdown(figures: Figures, title: str) -> str:
 
 
 def as_csv(figures: Figures) -> str:
-  """Lines `kind,name,figure,value` with every digit; an undefined value is empty."""
+  """Writes lines `kind,name,figure,value` with every digit; an undefined value is empty."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow(['kind', 'name', 'figure', 'value'])

@@ -78,7 +78,7 @@ class Confusion:
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """What a confusion matrix says.
+  """The figures that a confusion matrix gives.
 
   IoU of a class is intersection over union; accuracy is recall. The means run over the classes by
   the named convention: 'exclude' leaves out a class that neither label nor prediction shows (its

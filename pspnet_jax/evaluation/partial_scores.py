@@ -1,4 +1,4 @@
-"""What an evaluation has counted so far, in a file, so that it can be interrupted."""
+"""Keeps what an evaluation has counted so far in a file, so that it can be interrupted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PartialScores:
   """Counts of the first images of an evaluation, which are always the same ones.
 
   Args:
-    path: of the file. It is read if it is there and was written for the same `question`.
+    path: the file. It is read if it is there and was written for the same `question`.
     question: everything the counts depend on, as JSON would have it.
     num_classes: C.
 

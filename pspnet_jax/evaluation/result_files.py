@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: figures for programs and people, pictures."""
+"""Writes what an evaluation leaves behind: figures for programs and people, pictures."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def write(
 
   Args:
     folder: is made if need be.
-    scores: of all images.
+    scores: what was counted over all images.
     spec: names and colours of the classes.
     about: what was evaluated and how, for scores.json; `title` heads scores.md.
-    typical: for predictions.png.
-    worst: for worst.png, the worst first.
+    typical: the examples in predictions.png.
+    worst: the examples in worst.png, the worst first.
 
   Raises:
     UserError: if something cannot be written.

@@ -1,4 +1,4 @@
-"""Scores of a network on a labelled data source."""
+"""Scores a network on a labelled data source."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def confusion_matrix(
 
   Args:
     inference: how images become labels.
-    weights: of `Inference.prepare`.
+    weights: from `Inference.prepare`.
     source: what is evaluated.
-    threads: that read; see `in_order`.
+    threads: how many read; see `in_order`.
     on_label: called with predictions of this process, on the host, in order.
-    pictures: for how many examples, evenly spread over the source; None: all.
+    pictures: how many examples `on_label` gets, evenly spread over the source; None: all.
     on_progress: called with the number of examples this process has done.
     skip_bad: leave out examples that cannot be used; a warning names each, and one says how many
       of all processes' there were.
-    partial: of this process: what it holds is not counted again, and it is kept up to date, on
-      disk twice a minute and whenever this ends.
+    partial: what this process has counted before and need not count again; it is brought up to
+      date on disk twice a minute and whenever this ends.
 
   Returns:
     int64 [C, C], rows are labels.
@@ -106,13 +106,13 @@ def confusion_matrix(
 
 
 def spread(length: int, count: int | None) -> list[int]:
-  """`count` indices (None: all), evenly spread."""
+  """Picks `count` indices (None: all), evenly spread."""
   count = length if count is None else min(count, length)
   return [i * length // count for i in range(count)]
 
 
 class _Count:
-  """Counts on the device, brought to the host now and then."""
+  """Counts on the device, and brings the counts to the host now and then."""
 
   def __init__(self, num_classes: int, partial: PartialScores | None):
     self._partial, self._saved = partial, time.monotonic()
@@ -145,7 +145,7 @@ class _Count:
 
 @jax.jit
 def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> tuple[Confusion, jax.Array]:
-  """The sum with an image's counts, and its mean IoU over the classes its label shows."""
+  """Adds an image's counts; returns its mean IoU over the classes its label shows, too."""
   counts = Confusion.count(label, prediction, total.low.shape[0])
   pixels = counts.low.astype(jnp.float32)
   right, labelled = jnp.diag(pixels), pixels.sum(1)
@@ -156,7 +156,7 @@ def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> tuple[Con
 def label_examples(
   inference: Inference, weights: Weights, source: Source, indices: list[int]
 ) -> Iterator[tuple[Example, np.ndarray]]:
-  """Some examples with their predicted labels, uint8 [H, W]."""
+  """Yields some examples with their predicted labels, uint8 [H, W]."""
   examples = ((example, example['image']) for example in map(source.__getitem__, indices))
   for example, label in inference.labels(weights, examples):
     height, width = example['label'].shape
@@ -164,7 +164,7 @@ def label_examples(
 
 
 def figures_of(scores: Scores, spec: DatasetSpec) -> Figures:
-  """The scores as a table of classes; fractions."""
+  """Puts the scores into a table of classes, in fractions."""
   share = scores.label_pixels / max(scores.label_pixels.sum(), 1)
   columns = zip(scores.iou, scores.accuracy, share, strict=True)
   rows = {

@@ -1,1 +1,1 @@
-"""inference."""
+"""From images to labels and probabilities, by any protocol."""

@@ -1,4 +1,4 @@
-"""The geometry of a protocol along one axis, and the resizing of images, on the host."""
+"""Where windows lie along one axis, how their scores are resized, and the resizing of images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def window_starts(size: int, window: int, stride: float) -> list[int]:
 
 
 def matlab_taps(size_in: int, size_out: int) -> Taps:
-  """MATLAB's imresize(..., 'bilinear'): a triangle, made wider when shrinking, edges mirrored."""
+  """The taps of MATLAB's imresize(..., 'bilinear').
+
+  Its kernel is a triangle, wider where the image shrinks; edges are mirrored.
+  """
   scale = size_out / size_in
   widening = min(scale, 1)
   width = 2 / widening
@@ -48,7 +51,7 @@ def resize_image(
     return image
   if how == 'uint8':
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-  # As imresize: first the axis that shrinks most, and whole numbers after each.
+  # imresize begins with the axis that shrinks most, and rounds to whole numbers after each.
   axes = sorted((0, 1), key=lambda axis: size[axis] / image.shape[axis])
   for axis in axes:
     index, weight = matlab_taps(image.shape[axis], size[axis])
@@ -64,7 +67,7 @@ def resize_image(
 class Piece:
   """Where the scores of a window go along one axis of the canvas, and how they are interpolated."""
 
-  position: int  # of the first row on the canvas
+  position: int  # where its first row lies on the canvas
   index: np.ndarray  # int32 [F, K], rows of the window
   weight: np.ndarray  # float32 [F, K]; 0 beyond the window and the image
 
@@ -77,12 +80,12 @@ class Axis:
   of windows that share a row. Hence nothing is ever held at the size the windows are cut from.
 
   Args:
-    size: of the image.
-    scaled: size after resizing.
-    window: of the network's input.
+    size: length of the axis in the image.
+    scaled: its length after resizing.
+    window: its length in the network's input.
     stride: see `window_starts`.
     padding: see `protocol.Protocol`.
-    taps: from scaled to size.
+    taps: how scores are resized from `scaled` to `size`.
     mirrored: whether the scaled image is the mirror image along this axis.
   """
 
@@ -126,7 +129,7 @@ class Axis:
     """A window's part in rows first..stop of the image, which lie at 0 of a canvas.
 
     Args:
-      start: of the window.
+      start: where the window begins.
       first, stop: rows of the image.
       length: rows of the piece, F; those in excess have no weight.
       canvas: rows of the canvas, at least F.

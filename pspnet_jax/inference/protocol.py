@@ -1,7 +1,7 @@
 """Evaluation protocols as data: how an image is brought to the network, and its scores back.
 
 A published mIoU belongs to a protocol as much as to a network. A protocol is one `Protocol`;
-`inference.py` obeys any. Those of the published implementations are below.
+`engine.py` obeys any. Those of the published implementations are below.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Protocol:
     extra: pixels added to the long side after scaling.
     resampling: 'float' interpolates pixels with OpenCV, unrounded; 'uint8' rounds them; 'matlab' is
       MATLAB's imresize, rounded and anti-aliased when shrinking.
-    scales: of the base size; the results of all are averaged.
-    padding: of images smaller than the window, with the mean pixel: 'centre' puts the image in the
-      middle, 'end' pads at bottom and right, 'none' makes the window smaller.
+    scales: factors of the base size; the results of all are averaged.
+    padding: where images smaller than the window get mean pixels: around them ('centre'), at bottom
+      and right ('end'), or nowhere: 'none' makes the window smaller.
     window: height and width of the windows slid over an image; 'crop' is the size the network was
       trained at, 'image' runs the whole image at once.
     stride: distance of neighbouring windows as a share of their size.
@@ -37,8 +37,8 @@ class Protocol:
       softmax of the sum of both logits; 'image' mirrors the image before windows are cut.
     average: what is averaged where windows overlap and resized to the image, 'softmax' or 'logits';
       the softmax of these comes last, one for each scale and flip.
-    resize_back: of scores to the image's size: 'opencv' is bilinear, 'matlab' anti-aliased too,
-      'network' the network's own rule (align_corners or not).
+    resize_back: how scores are brought to the image's size: 'opencv' is bilinear, 'matlab' is also
+      anti-aliased, 'network' is the network's own rule (align_corners or not).
     absent_classes: whether classes that occur in no label and no prediction are left out of the
       mean IoU ('exclude') or count as 0 ('zero').
 
@@ -95,13 +95,13 @@ class Protocol:
     return max(1, round(long / width * height)), long
 
   def window_size(self, scaled: Size, crop_size: Size) -> Size:
-    """Of a resized image, and a network trained at `crop_size`."""
+    """Height and width of the windows on a resized image, for a network trained at `crop_size`."""
     if self.window == 'image':
       return scaled
     return crop_size if self.window == 'crop' else self.window
 
   def changed(self, protocol: str | None = None, **changes: Any) -> Protocol:
-    """With other values for some fields; None leaves a field as it is.
+    """The protocol with other values for some fields; None leaves a field as it is.
 
     Args:
       protocol: one of PROTOCOLS to take the rest from. A base size that this protocol has goes with
@@ -120,7 +120,7 @@ class Protocol:
     return dataclasses.replace(start, **given)
 
   def describe(self, crop_size: Size) -> str:
-    """For people, in half a line."""
+    """Says how images are evaluated, in half a line."""
     if self.window == 'image':
       parts = ['whole images']
     else:
@@ -153,7 +153,7 @@ _CHOICES = {
   'absent_classes': ('exclude', 'zero'),
 }
 
-MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of every published multi-scale figure
+MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # what every published multi-scale figure uses
 
 # Images at their own size, windows of the training crop: quick, and what training validates with.
 PLAIN = Protocol()

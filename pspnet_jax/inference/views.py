@@ -1,4 +1,4 @@
-"""What a protocol makes of an image: views of it at several scales, cut into windows and tiles."""
+"""Views of an image at the scales of a protocol, and how they are cut into windows and tiles."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class View:
     ]
 
   def prepare(self, image: np.ndarray, card: Card) -> np.ndarray:
-    """The image uint8 [H, W, 3] as windows are cut from it: resized, mirrored, padded."""
+    """Resizes, mirrors and pads the image uint8 [H, W, 3]: windows are cut from the result."""
     protocol, mean = card.protocol, np.asarray(card.mean, np.float32)
     if self.size != image.shape[:2] or protocol.resize != 'none':
       image = resize_image(image, self.size, protocol.resampling)
@@ -65,7 +65,7 @@ class View:
 
 
 def make_views(size: tuple[int, int], card: Card) -> Iterator[View]:
-  """All scales of an image of `size`, and their mirror images where the protocol mirrors images."""
+  """Yields the scales of an image of `size`, and their mirror images if the protocol has these."""
   protocol = card.protocol
   mirrorings = (False, True) if protocol.flip and protocol.flip_rule == 'image' else (False,)
   for scale, mirrored in itertools.product(protocol.scales, mirrorings):
@@ -98,7 +98,7 @@ def _taps(scaled: int, size: int, card: Card) -> Taps:
 
 
 def tiles(size: tuple[int, int], piece: tuple[int, int], most: int) -> list[Region]:
-  """The parts an image is done in, row by row, so that a canvas has at most `most` pixels.
+  """Cuts an image into parts, row by row, whose canvas has at most `most` pixels.
 
   A canvas is no smaller than the piece that a window adds to it: below that, tiles save nothing.
   """
@@ -117,5 +117,5 @@ def tiles(size: tuple[int, int], piece: tuple[int, int], most: int) -> list[Regi
 
 
 def rounded(size: int, step: int = 64) -> int:
-  """Up to a multiple of `step`: few shapes for many sizes."""
+  """Rounds up to a multiple of `step`: many sizes then share few shapes."""
   return -(-size // step) * step

@@ -1,0 +1,1 @@
+"""Networks: PSPNet, its parts, and a network as pure functions."""

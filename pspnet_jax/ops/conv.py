@@ -10,11 +10,11 @@ from pspnet_jax.ops import winograd
 
 
 def computed_once(x: jax.Array) -> jax.Array:
-  """`x`, computed once, in a program compiled with `compiler_options.for_network`.
+  """Returns `x` and has it computed only once, given the options of `compiler_options.for_network`.
 
-  XLA on CPU takes sums for cheap and computes them anew in each of their uses: of a residual block
-  that would be its whole stage up to there. A PSPNet-101 takes a fifth less time without. Compilers
-  for accelerators weigh that themselves.
+  XLA on CPU takes sums to be cheap and computes them anew for each of their uses; for a residual
+  block that means its whole stage so far. Without this a PSPNet-101 takes a quarter longer.
+  Compilers for accelerators weigh it themselves.
   """
   return lax.optimization_barrier(x) if jax.default_backend() == 'cpu' else x
 
@@ -22,9 +22,9 @@ def computed_once(x: jax.Array) -> jax.Array:
 def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1) -> jax.Array:
   """Convolution of [N, H, W, I] with an odd-sided [k, k, I, O], zero padding `dilation * (k // 2)`.
 
-  As torch pads, so that an input of H rows gives ceil(H / stride) rows. A 1×1 convolution is a
-  matrix product, which XLA runs faster than a convolution on CPU. There wide 3×3 convolutions take
-  fewer multiplications, too (`winograd`); libraries of accelerators choose for themselves.
+  It pads as torch does: an input of H rows gives ceil(H / stride) rows. A 1×1 convolution is
+  computed as a matrix product, which XLA on CPU runs faster, and a wide 3×3 one takes fewer
+  multiplications there (`winograd`); the libraries of accelerators choose for themselves.
   """
   if kernel.shape[:2] == (1, 1):
     return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
@@ -43,21 +43,21 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
 
 
 def _product(axes: str, x: jax.Array, y: jax.Array) -> jax.Array:
-  """A matrix product; of bfloat16, XLA on CPU computes it twice as fast if asked for float32."""
+  """A matrix product. XLA on CPU is twice as fast with bfloat16 if it is asked for float32."""
   wide = jnp.promote_types(x.dtype, jnp.float32) if jax.default_backend() == 'cpu' else None
   return jnp.einsum(axes, x, y, preferred_element_type=wide).astype(x.dtype)
 
 
 @jax.custom_vjp
 def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """[N, H, W, I] times [I, O]."""
+  """Multiplies [N, H, W, I] by [I, O]."""
   return _product('nhwi,io->nhwo', x, kernel)
 
 
 def _pointwise_gradients(
   residuals: tuple[jax.Array, jax.Array], g: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """As JAX's own, but for the order of factors: XLA on CPU transposes the first, so the smaller."""
+  """JAX's own gradients, but with the smaller factor first: XLA on CPU transposes the first one."""
   x, kernel = residuals
   gradient = (
     _product('nhwi,nhwo->io', x, g)

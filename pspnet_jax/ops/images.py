@@ -1,6 +1,6 @@
 """Pixels normalised and arrays resized, as products with small constant matrices.
 
-Exact, differentiable, for any size, and free of gathers on every platform. Arrays are NHWC.
+The products are exact, differentiable and free of gathers on every platform. Arrays are NHWC.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXACT = lax.Precision.HIGHEST
 def normalize(
   image: jax.Array, mean: Sequence[float], std: Sequence[float], dtype: jnp.dtype = jnp.float32
 ) -> jax.Array:
-  """(image - mean) / std for uint8 or float pixels [..., 3], computed in float32 or wider."""
+  """Computes (image - mean) / std for uint8 or float pixels [..., 3], in float32 or wider."""
   wide = jnp.promote_types(image.dtype, jnp.float32)
   image = (image.astype(wide) - jnp.asarray(mean, wide)) / jnp.asarray(std, wide)
   return image.astype(dtype)
@@ -49,7 +49,7 @@ def bilinear_taps(
 
 
 def bilinear_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:
-  """The same as a matrix, float64 [size_out, size_in]; see `bilinear_taps`."""
+  """Does the same by a matrix, float64 [size_out, size_in]; see `bilinear_taps`."""
   index, weight = bilinear_taps(size_in, size_out, align_corners)
   matrix = np.zeros((size_out, size_in))
   np.add.at(matrix, (np.arange(size_out)[:, None], index), weight)
@@ -59,9 +59,9 @@ def bilinear_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndar
 def resize(
   x: jax.Array, size: tuple[int, int], *, align_corners: bool, every: int = 1
 ) -> jax.Array:
-  """Bilinear resize of [N, h, w, C] to [N, *size, C]; see `bilinear_matrix`.
+  """Resizes [N, h, w, C] bilinearly to [N, *size, C]; see `bilinear_taps`.
 
-  With `every`=n, only each n-th row and column of the result is computed.
+  With `every`=n only each n-th row and column of the result is computed.
   """
   rows = bilinear_matrix(x.shape[1], size[0], align_corners)[::every]
   columns = bilinear_matrix(x.shape[2], size[1], align_corners)[::every]
@@ -72,11 +72,11 @@ def resize(
 
 
 def times_rows(matrix: np.ndarray | jax.Array, x: jax.Array) -> jax.Array:
-  """Matrix [H, h] times the rows of [N, h, W, C]: [N, H, W, C], in float32 or wider.
+  """Multiplies a matrix [H, h] by the rows of [N, h, W, C]: [N, H, W, C], in float32 or wider.
 
-  With a matrix for each image, all alike and the first factor, both the product and its gradient
-  read and write NHWC. One matrix for all images, or the gradient as JAX would write it, makes XLA
-  transpose the feature map, or the logits: the largest arrays of a training step.
+  Each image gets a copy of the matrix as the first factor, so that the product and its gradient
+  read and write NHWC. With one matrix for all images, or with the gradient as JAX would write it,
+  XLA transposes the feature map or the logits, the largest arrays of a training step.
   """
   return _times_rows(jnp.asarray(matrix, x.dtype), x)
 

@@ -13,10 +13,10 @@ from pspnet_jax.ops.images import EXACT, times_rows
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-  """3×3 max pooling of stride 2, one pixel of padding: the stem's.
+  """Max pooling of the stem: 3×3, stride 2, one pixel of padding.
 
-  Along one axis, then the other, as comparisons of slices: their gradient, which goes to the first
-  maximum of a window as torch's, takes a fifth of the time of `lax.reduce_window`'s.
+  It compares slices along one axis, then along the other. The gradient goes to the first maximum of
+  a window, as in torch, and takes a fifth of the time of `lax.reduce_window`'s.
   """
   return _max_of_three(_max_of_three(x, 2), 1)
 
@@ -37,7 +37,7 @@ def _cells(size: int, bins: int) -> list[tuple[int, int]]:
 
 
 def _membership(size: int, bins: int) -> np.ndarray:
-  """0/1 matrix [bins, size]: which positions each pooling cell holds."""
+  """Marks the positions that each pooling cell holds, as a 0/1 matrix [bins, size]."""
   matrix = np.zeros((bins, size))
   for i, (start, stop) in enumerate(_cells(size, bins)):
     matrix[i, start:stop] = 1
@@ -66,7 +66,7 @@ def adaptive_avg_pool(x: jax.Array, bins: Sequence[int]) -> list[jax.Array]:
 
 
 def adaptive_max_pool(x: jax.Array, bins: Sequence[int]) -> list[jax.Array]:
-  """The maxima of [N, H, W, C] over a b×b grid for each b of `bins`: a list of [N, b, b, C].
+  """Takes the maxima of [N, H, W, C] over a b×b grid for each b of `bins`: a list of [N, b, b, C].
 
   A gradient goes to the first maximum of a cell, as in torch. `x.max()` would not do: it looks for
   the maximum by equality with an `x` that XLA may compute anew and round differently, and where

@@ -12,7 +12,7 @@ from pspnet_jax.ops.images import EXACT, bilinear_matrix, times_rows
 
 
 def _shifted(matrix: np.ndarray) -> np.ndarray:
-  """[size, b] -> [3, size, b]: the row above, at and below each; zero outside the image."""
+  """Stacks the row above, at and below each: [3, size, b] from [size, b]; zero outside."""
   zero = np.zeros((1, matrix.shape[1]))
   above, below = np.vstack([zero, matrix[:-1]]), np.vstack([matrix[1:], zero])
   return np.stack([above, matrix, below])
@@ -25,7 +25,7 @@ def conv3x3_of_upsampled(
   *,
   align_corners: bool,
 ) -> jax.Array:
-  """Sum over levels of conv3x3(resize(grid, size), kernel), exactly, without the upsampled maps.
+  """Sums conv3x3(resize(grid, size), kernel) over the levels, exactly, without the upsampled maps.
 
   A map upsampled from b×b cells is a fixed linear function of those cells, so its convolution is
   nine products of the cells with [C, O] matrices followed by two small interpolations: for PSPNet's

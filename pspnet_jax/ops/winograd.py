@@ -1,8 +1,8 @@
 """3×3 convolutions by Winograd's F(2×2, 3×3): Lavin and Gray 2016, docs/design/0005-winograd.md.
 
-Of an image cut into overlapping tiles of 4×4 pixels, each gives 2×2 pixels of the result with 16
-multiplications instead of 36. Around the products stand the matrices Bᵀ, G and Aᵀ of the paper, one
-axis at a time:
+The image is cut into overlapping tiles of 4×4 pixels, and each tile gives 2×2 pixels of the result
+with 16 multiplications instead of 36. The matrices Bᵀ, G and Aᵀ of the paper stand around the
+products and are applied along one axis at a time:
 
     Bᵀ = 1  0 -1  0      G =  1   0   0      Aᵀ = 1  1  1  0
          0  1  1  0           ½   ½   ½           0  1 -1 -1
@@ -24,23 +24,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Parts: TypeAlias = list[list[jax.Array]]  # by the row and the column of a tile
+Parts: TypeAlias = list[list[jax.Array]]  # [row][column] of a tile
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv3x3(x: jax.Array, kernel: jax.Array, dilation: int = 1) -> jax.Array:
   """Convolution of [N, H, W, I] with [3, 3, I, O], zero padding `dilation`: [N, H, W, O].
 
-  Computed in float32 or wider, gradients too, which take as few multiplications. For them the tiles
-  are kept: four times the memory of `x`.
+  It is computed in float32 or wider, and so are its gradients, which take as few multiplications.
+  The tiles are kept for them: four times the memory of `x`.
   """
   return _forward(x, kernel, dilation)[0]
 
 
 def worthwhile(image: Sequence[int], kernel: Sequence[int], dilation: int) -> bool:
-  """Whether that takes less time than a direct convolution of these shapes, on CPU.
+  """Whether Winograd's algorithm is faster here than a direct convolution, on CPU.
 
-  It does not where channels are so few that adding takes longer than multiplying, nor where much of
+  It is not where channels are so few that adding takes longer than multiplying, nor where much of
   the tiles is padding.
   """
   if kernel[:2] != (3, 3) or min(kernel[2:]) < 256:
@@ -64,7 +64,7 @@ def _gradients(
   dilation: int, residuals: tuple[Parts, Parts], g: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   tiles, parts = residuals
-  order = (3, 1, 2, 0)  # of the parts of the kernel upside down
+  order = (3, 1, 2, 0)  # the parts of a kernel that is turned upside down
   turned = [[parts[i][j].T for j in order] for i in order]
   gradient_x = _multiply(_along_both_axes(g, dilation, _input), turned, g.shape)
   products = [
@@ -81,7 +81,7 @@ conv3x3.defvjp(_forward, _gradients)
 
 
 def _multiply(tiles: Parts, kernel: Parts, shape: tuple[int, ...]) -> jax.Array:
-  """The sixteen products, and from them the result for an image of that shape."""
+  """Makes the sixteen products, and from them the result for an image of that shape."""
   products = [
     [tile @ part for tile, part in zip(*rows, strict=True)]
     for rows in zip(tiles, kernel, strict=True)
@@ -95,12 +95,12 @@ def _widen(x: jax.Array) -> jax.Array:
 
 
 def _flat(x: jax.Array) -> jax.Array:
-  """Pixels along one axis: XLA on CPU is slower in summing over several."""
+  """Puts all pixels along one axis: XLA on CPU is slower in summing over several."""
   return x.reshape(-1, x.shape[-1])
 
 
 def _tiles(side: int, dilation: int) -> int:
-  """How many of a phase lie along a side."""
+  """How many tiles of one phase lie along a side."""
   return -(-side // (2 * dilation))
 
 
@@ -125,7 +125,7 @@ def _padded(x: jax.Array, axis: int, before: int, length: int) -> jax.Array:
 
 
 def _input(x: jax.Array, axis: int, dilation: int) -> list[jax.Array]:
-  """Bᵀ: the four pixels of a tile, two of which are the next tile's first."""
+  """Multiplies by Bᵀ: tiles have four pixels, and the last two are also the next tile's first."""
   tiles = _tiles(x.shape[axis], dilation)
   pairs = _pairs(_padded(x, axis, dilation, 2 * dilation * (tiles + 1)), axis, dilation)
   first, second = (lax.slice_in_dim(pair, 0, tiles, axis=axis) for pair in pairs)
@@ -134,20 +134,20 @@ def _input(x: jax.Array, axis: int, dilation: int) -> list[jax.Array]:
 
 
 def _kernel_parts(kernel: jax.Array) -> list[jax.Array]:
-  """G along the first axis."""
+  """Multiplies by G along the first axis."""
   outer, middle = (kernel[0] + kernel[2]) / 2, kernel[1] / 2
   return [kernel[0], outer + middle, outer - middle, kernel[2]]
 
 
 def _kernel_gradient(parts: Sequence[jax.Array]) -> list[jax.Array]:
-  """The transpose of G, of a last part with its sign changed: see `_result_gradient`."""
+  """Multiplies by the transpose of G; the last part has its sign changed by `_result_gradient`."""
   first, second, third, fourth = parts
   outer, middle = (second + third) / 2, (second - third) / 2
   return [first + outer, middle, outer - fourth]
 
 
 def _result(parts: Sequence[jax.Array], axis: int, side: int) -> jax.Array:
-  """Aᵀ along one axis: four of [..., T, d, ...] to [..., side, ...]."""
+  """Multiplies by Aᵀ along one axis: four of [..., T, d, ...] to [..., side, ...]."""
   first, second, third, fourth = parts
   pair = jnp.stack([first + second + third, second - third - fourth], axis + 1)
   whole = pair.reshape(*pair.shape[:axis], -1, *pair.shape[axis + 3 :])
@@ -155,7 +155,7 @@ def _result(parts: Sequence[jax.Array], axis: int, side: int) -> jax.Array:
 
 
 def _result_gradient(g: jax.Array, axis: int, dilation: int) -> list[jax.Array]:
-  """A, the transpose of `_result`, but for the sign of the last part."""
+  """Multiplies by A, the transpose of `_result`, but for the sign of the last part."""
   length = 2 * dilation * _tiles(g.shape[axis], dilation)
   first, second = _pairs(_padded(g, axis, 0, length), axis, dilation)
   return [first, first + second, first - second, second]

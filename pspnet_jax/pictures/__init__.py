@@ -1,1 +1,1 @@
-"""pictures."""
+"""Pictures for people: coloured labels, legends, confusion matrices."""

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: which classes are taken for which."""
+"""Draws a confusion matrix: which classes are taken for which."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.pictures.legends import INK, PAPER, shorten
 
-_DARK = np.array((8, 48, 107))  # of 100 %
+_DARK = np.array((8, 48, 107))  # the colour of 100 %
 _WITH_NUMBERS = 30  # classes at most: with more, cells are too small for numbers
 
 
@@ -17,7 +17,7 @@ def draw(confusion: np.ndarray, spec: DatasetSpec) -> np.ndarray:
 
   Args:
     confusion: int64 [C, C], rows are labels.
-    spec: names of the classes.
+    spec: has the names of the classes.
 
   Returns:
     uint8 [h, w, 3]. A class that no label shows has an empty row.
@@ -28,7 +28,7 @@ def draw(confusion: np.ndarray, spec: DatasetSpec) -> np.ndarray:
   names = [shorten(name, font, 12 * size) for name in spec.class_names]
   longest = int(max(font.getlength(name) for name in names))
   pad = size
-  left, top = longest + 3 * pad, longest + 5 * pad  # of the first cell
+  left, top = longest + 3 * pad, longest + 5 * pad  # where the first cell begins
   side = count * cell
   picture = Image.new('RGB', (left + side + 2 * pad, top + side + 2 * pad), PAPER)
   pen = ImageDraw.Draw(picture)

@@ -1,4 +1,4 @@
-"""Labels as people see them: in colour, over the image, side by side with a prediction."""
+"""Shows labels to people: in colour, over the image, side by side with a prediction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pspnet_jax.pictures.legends import PAPER, Entry
 from pspnet_jax.runtime.files import write_whole
 
 IGNORE_COLOUR = (0, 0, 0)
-_MIN_WIDTH = 384  # of a picture with a legend: a name takes some room
+_MIN_WIDTH = 384  # a picture with a legend is no narrower: a name takes some room
 
 
 def colour(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
@@ -72,7 +72,7 @@ def overlay(
     uint8 [H, W, 3] without a legend, a larger picture with one.
 
   Raises:
-    UserError: as `colour`, or if the sizes differ or alpha is out of range.
+    UserError: what `colour` raises, or if the sizes differ or alpha is out of range.
   """
   if not 0 <= alpha <= 1:
     raise UserError(f'{alpha=} must lie between 0 and 1.')
@@ -102,7 +102,7 @@ def panel(
   Args:
     image: uint8 [H, W, 3], or several: [N, H, W, 3] or a sequence of them of any sizes.
     label: integers [H, W] or as many as there are images; None leaves the column out.
-    prediction: as label.
+    prediction: like `label`.
     spec: says what the ids mean.
     names: what stands over each row, if anything.
     titles: what stands over the columns.
@@ -112,7 +112,7 @@ def panel(
     uint8 [h, w, 3].
 
   Raises:
-    UserError: as `colour`, or if sizes or numbers differ.
+    UserError: what `colour` raises, or if sizes or numbers differ.
   """
   images, predictions = _several(image, 3), _several(prediction, 2)
   labels = _several(label, 2) if label is not None else None
@@ -154,7 +154,7 @@ def _palette(spec: DatasetSpec) -> np.ndarray:
 
 
 def _checked(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-  """The label as uint8 [H, W]."""
+  """Returns the label as uint8 [H, W] if it holds nothing strange."""
   if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer):
     raise UserError(f'a label of {label.dtype} {list(label.shape)} is not integers [H, W].')
   strange = np.unique(label[((label < 0) | (label >= spec.num_classes)) & (label != IGNORE_LABEL)])
@@ -180,7 +180,7 @@ def _several(arrays: np.ndarray | Sequence[np.ndarray], ndim: int) -> list[np.nd
 
 
 def _enlarge(picture: np.ndarray, side: int) -> np.ndarray:
-  """By the least whole factor that brings the shorter side to `side`; no interpolation."""
+  """Enlarges by the least whole factor that brings the shorter side to `side`, repeating pixels."""
   factor = max(1, -(-side // min(picture.shape[:2])))
   factor = max(1, min(factor, 2 * side // max(picture.shape[:2])))  # a narrow strip stays handy
   return picture.repeat(factor, 0).repeat(factor, 1)
@@ -222,6 +222,6 @@ def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -
 
 
 def _write(path: Path, picture: Image.Image) -> None:
-  encoded = io.BytesIO()  # by itself, Pillow does not say why it cannot write
+  encoded = io.BytesIO()  # into a file, Pillow would not say why it cannot write
   picture.save(encoded, 'PNG')
   write_whole(path, encoded.getvalue())

@@ -36,7 +36,7 @@ def draw(entries: Sequence[Entry], shape: tuple[int, ...], size: int) -> np.ndar
   Args:
     entries: what to list, the most important first.
     shape: height and width of the picture, in pixels.
-    size: of the text, in pixels.
+    size: height of the text in pixels.
 
   Returns:
     uint8 [h, width, 3].
@@ -44,7 +44,7 @@ def draw(entries: Sequence[Entry], shape: tuple[int, ...], size: int) -> np.ndar
   height, width = shape[:2]
   font = ImageFont.load_default(size)
   pad, step = size // 2, size * 3 // 2
-  swatch = size + pad  # with the space after it
+  swatch = size + pad  # and the space after it
   # Where one column is enough, a name may take all of the width.
   room = (width - pad) // (2 if len(entries) > 3 else 1) - swatch - 3 * pad
   names = [

@@ -1,1 +1,1 @@
-"""reporting."""
+"""Reports of a run: console, metrics.jsonl and TensorBoard."""

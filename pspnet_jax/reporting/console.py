@@ -61,7 +61,7 @@ def format_line(step: int, total_steps: int, values: Mapping[str, float], left: 
 
 
 def format_duration(seconds: float) -> str:
-  """'0:07', '3:12', '5:01:09', '2 d 03:00'."""
+  """Writes seconds as '0:07', '3:12', '5:01:09' or '2 d 03:00'."""
   minutes, s = divmod(round(seconds), 60)
   hours, m = divmod(minutes, 60)
   days, h = divmod(hours, 24)

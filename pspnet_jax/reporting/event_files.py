@@ -1,4 +1,4 @@
-"""TensorBoard's event files: scalars, pictures and texts of a run.
+"""Writes TensorBoard's event files: scalars, pictures and texts of a run.
 
 The encodings are tensorboardX's. Its SummaryWriter hands events to a thread through a bounded
 queue: a full disk ends the thread, and the training loop would wait for it forever. Here each call
@@ -27,7 +27,7 @@ class EventFile:
   """
 
   def __init__(self, logdir: Path, *, start_step: int = 0):
-    # Here, since it takes seconds where torch is installed: tensorboardX imports it.
+    # Imported here, since it takes seconds where torch is installed: tensorboardX imports that.
     from tensorboardX import summary
     from tensorboardX.proto import event_pb2
     from tensorboardX.record_writer import RecordWriter
@@ -52,7 +52,7 @@ class EventFile:
       self._write(self._proto.Event(wall_time=wall_time, step=step, summary=summary))
 
   def images(self, step: int, images: Mapping[str, np.ndarray], wall_time: float) -> None:
-    """images: uint8 [H, W, 3]."""
+    """Writes pictures, uint8 [H, W, 3]."""
     for tag, image in images.items():
       summary = self._summary.image(tag, image, dataformats='HWC')
       self._write(self._proto.Event(wall_time=wall_time, step=step, summary=summary))

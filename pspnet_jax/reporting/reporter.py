@@ -1,4 +1,4 @@
-"""What a run says: to a person on the console, to files for later.
+"""Reports a run: to a person on the console, and to files for later.
 
 `metrics.jsonl` holds one JSON object a line: `step`, `time` (seconds since 1970) and the scalars;
 values that are not finite are null. TensorBoard's event files lie beside it.
@@ -62,7 +62,7 @@ class Reporter:
     self.console = console or Console()
     self._primary = primary
     self._start_step, self._total_steps = start_step, total_steps
-    # Of the last lines, so that compilation soon stops counting in the time left.
+    # Only the last lines count for the time left, so that compilation is soon forgotten.
     self._marks = collections.deque([(time.monotonic(), start_step)], maxlen=20)
     self._stack = contextlib.ExitStack()
     self._files = RunFiles(workdir, start_step) if primary and workdir is not None else None

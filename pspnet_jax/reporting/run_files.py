@@ -1,4 +1,4 @@
-"""The files that a run writes while it goes on: metrics.jsonl and TensorBoard's."""
+"""Writes the files of a run while it goes on: metrics.jsonl and TensorBoard's."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class RunFiles:
     self._thread.start()
 
   def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
-    """Values may be arrays still being computed: the thread waits for them."""
+    """Writes scalars; they may be arrays still being computed, for which the thread waits."""
     wall_time, copy = time.time(), dict(values)
     self._put(lambda: self._write_scalars(step, copy, wall_time))
 
   def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-    """images: uint8 [H, W, 3]."""
+    """Writes pictures, uint8 [H, W, 3]."""
     copies = {tag: np.array(image) for tag, image in images.items()}
     wall_time = time.time()
     self._put(lambda: self._events.images(step, copies, wall_time))

@@ -1,1 +1,1 @@
-"""runtime."""
+"""The ground: devices, compilation and files."""

@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk: the second start of a command does not compile again."""
+"""Keeps compiled programs on disk, so that a command compiles only when it is first started."""
 
 from __future__ import annotations
 

@@ -1,23 +1,24 @@
-"""What XLA is told when it compiles a network."""
+"""Compiler options for the network."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import jax
 
 
 def for_network(*, train: bool, dtype: str = 'float32') -> dict[str, str]:
-  """For `jax.jit` of the network, computed in `dtype`; accelerators need none.
+  """The options for `jax.jit` of a network that computes in `dtype`; accelerators need none.
 
-  XLA on CPU would undo `computed_once` and `remat`. Its order of operations is for many cores at a
-  time; that which saves memory is as fast, as each operation keeps all cores busy, and inference
-  needs a third of it. A training step needs three quarters, but finding the order takes time: a
-  quarter of a minute more to compile a PSPNet-269's.
+  XLA on CPU would undo `computed_once` and `remat`. Its usual order of operations suits many cores
+  that work on different ones; the order that saves memory is as fast, as each operation keeps all
+  cores busy, and inference takes a third of the memory with it. A training step would take three
+  quarters, but finding the order costs 16 s more to compile a PSPNet-269's.
 
-  For each operation that YNNPACK computes, XLA searches the whole program when it loads it from the
-  cache: a PSPNet-101's step took 13 s, and takes 6 where products are Eigen's. In float32 these are
-  as fast; in bfloat16 a step would take a fifth longer.
+  XLA searches the whole program for each operation that YNNPACK computes when it loads a program
+  from the cache: a PSPNet-101's step took 13 s to load, and takes 6 where Eigen computes the
+  products. In float32 Eigen is as fast; in bfloat16 a step would take a fifth longer.
   """
   if jax.default_backend() != 'cpu':
     return {}
@@ -32,13 +33,14 @@ def for_network(*, train: bool, dtype: str = 'float32') -> dict[str, str]:
 
 
 def known(options: Mapping[str, str]) -> dict[str, str]:
-  """Those compiler options that this version of XLA has: without the rest it is slower, no more."""
+  """Leaves out the options that this version of XLA does not have: it is only slower without."""
+  return {name: value for name, value in options.items() if _is_known(name, value)}
 
-  def compiles(name: str) -> bool:
-    try:
-      jax.jit(lambda: 0, compiler_options={name: options[name]}).lower().compile()
-    except jax.errors.JaxRuntimeError:
-      return False
-    return True
 
-  return {name: value for name, value in options.items() if compiles(name)}
+@functools.cache
+def _is_known(name: str, value: str) -> bool:
+  try:  # XLA tells by compiling, which takes 40 ms
+    jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, which is how every result is written."""
+"""Writes a file whole or not at all, which is how every result is written."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pspnet_jax.errors import UserError
 def join_processes(
   coordinator: str | None, count: int | None, index: int | None, *, from_cluster: bool
 ) -> None:
-  """Makes this process one of several that train together; before anything touches a device.
+  """Makes this process one of several that train together; call it before anything uses a device.
 
   Args:
     coordinator: HOST:PORT of process 0.
@@ -76,7 +76,7 @@ def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 def prefetch(
   batches: Iterable[dict[str, np.ndarray]], mesh: Mesh, depth: int = 2
 ) -> Iterator[dict[str, jax.Array]]:
-  """`to_global`, `depth` batches ahead, so that transfers overlap with computation."""
+  """Applies `to_global` `depth` batches ahead, so that transfers overlap with computation."""
   queue: collections.deque[dict[str, jax.Array]] = collections.deque()
   batches = iter(batches)
   for batch in itertools.islice(batches, depth):
@@ -88,17 +88,17 @@ def prefetch(
 
 
 def local_view(tree: Any) -> Any:
-  """Replicated global arrays as arrays on this process's first device, without a copy."""
+  """Gives replicated global arrays as arrays on this process's first device, without a copy."""
   return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
 
 
 def sum_over_processes(x: np.ndarray) -> np.ndarray:
-  """The sum of an int64 array over all processes, in each of them."""
+  """Sums an int64 array over all processes; each of them gets the sum."""
   if jax.process_count() == 1:
     return x
   from jax.experimental import multihost_utils
 
-  # As halves: JAX narrows 64-bit integers.
+  # JAX narrows 64-bit integers, so they travel in two halves.
   halves = np.stack([x >> 32, x & 0xFFFFFFFF]).astype(np.uint32)
   high, low = np.asarray(multihost_utils.process_allgather(halves), np.int64).sum(0)
   return (high << 32) + low

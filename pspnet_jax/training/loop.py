@@ -6,16 +6,13 @@ import contextlib
 import dataclasses
 import math
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation.metrics import Average, Confusion, Scores
 from pspnet_jax.inference.card import Card
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
@@ -23,6 +20,7 @@ from pspnet_jax.training.callbacks import Callback, EndTraining
 from pspnet_jax.training.saving import Saving, Values, all_finite
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.stop_signals import StopSignals
+from pspnet_jax.training.window import Window
 from pspnet_jax.weights.checkpoints import Checkpoints
 
 Evaluate = Callable[[TrainState, Callable[[], None]], Mapping[str, Any]]
@@ -121,7 +119,7 @@ class _Loop:
     log_also: Mapping[str, Callable[[int], float]],
   ) -> tuple[TrainState, Values | None]:
     now, last = int(state.step), self.total_steps
-    values, window = None, _Window(now)
+    values, window = None, Window(now)
     if self._call(state, 'on_start', now, self.saving.scores(now)):
       last = now
     while now < last:
@@ -154,7 +152,7 @@ class _Loop:
           last = min(last, now if evaluating else now + 1)  # the end's checkpoint has a score
         if stopping or self.stop.requested:
           self._stop(now)
-      window = _Window(now)
+      window = Window(now)
     self.saving.wait()
     if values is None and not self.saving.has_score(now):  # no step was left to take
       values = self._scores(state, now)
@@ -235,62 +233,6 @@ class _Loop:
       'go on.',
       reason,
     )
-
-
-class _Window:
-  """What was measured since the last report."""
-
-  def __init__(self, since: int):
-    self.since, self._began = since, time.monotonic()
-    self._total: Any = None
-    self._images = 0
-    self.parts: set[str] = set()  # of the loss: for the files, not for the console
-
-  def add(self, measured: Mapping[str, Any], batch: Any) -> None:
-    self._total = _start(measured) if self._total is None else _merge(self._total, measured)
-    self._images += len(batch['image']) if isinstance(batch, Mapping) and 'image' in batch else 0
-
-  def close(self) -> Values:
-    """Returns the values by name; waits for the device."""
-    values = dict(_value(name, total) for name, total in self._total.items())
-    self.parts = {name for name in values if name not in ('train/loss', 'train/mIoU')}
-    if self._images:
-      values['images_per_second'] = self._images / (time.monotonic() - self._began)
-    return values
-
-
-def _mergeable(measured: Mapping[str, Any]) -> dict[str, Any]:
-  return {n: x if hasattr(x, 'merge') else Average.of(_wide(x)) for n, x in measured.items()}
-
-
-def _wide(x: Any) -> jax.Array:
-  """A number in float32 or wider: sums of bfloat16 soon stop growing, and integers overflow."""
-  x = jnp.asarray(x)
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-@jax.jit
-def _start(measured: Mapping[str, Any]) -> dict[str, Any]:
-  return _mergeable(measured)
-
-
-@jax.jit
-def _merge(total: dict[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
-  return {name: total[name].merge(value) for name, value in _mergeable(measured).items()}
-
-
-def _value(name: str, total: Any) -> tuple[str, float]:
-  """What was measured over a window, and the name it is logged by."""
-  value = np.asarray(total.compute())
-  if isinstance(total, Confusion):
-    name = 'train/mIoU' if name == 'confusion' else f'train/{name}/mIoU'
-    return name, Scores(value).miou
-  if value.ndim:
-    raise UserError(
-      f'the step measures {name!r} of shape {value.shape}: give numbers, or a Confusion of labels '
-      'and predictions.'
-    )
-  return f'train/{name}', float(value)
 
 
 def _next(batches: Iterator[Any], step: int) -> Any:

@@ -107,7 +107,7 @@ class SegmentationLoss:
     for name in (*TERMS, 'ohem_min_kept', 'focal_gamma', 'dice_smooth', 'chunk_rows'):
       need(0 <= getattr(self, name) < math.inf, name, 'make it 0 or more')
     need(0 <= self.ohem_threshold <= 1, 'ohem_threshold', 'give a number in [0, 1]')
-    sound = all(0 <= weight < math.inf for weight in self.class_weights)
+    sound = all(isinstance(w, int | float) and 0 <= w < math.inf for w in self.class_weights)
     remedy = 'give a number of 0 or more for each class, not 0 for all'
     need(sound and (not self.class_weights or any(self.class_weights)), 'class_weights', remedy)
     if not self.weights:

@@ -19,6 +19,7 @@ def denominator(label: jax.Array) -> jax.Array:
   return jnp.maximum(valid.sum(dtype=jnp.float32), 1)
 
 
+@jax.checkpoint
 def overlaps(logits: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Sums over the valid pixels of each image, of which `dice` is made; chunks of rows add up.
 

@@ -1,4 +1,4 @@
-"""Published weights by name; catalogue.csv beside this file has a row for each."""
+"""Finds published weights by name; catalogue.csv beside this file has a row for each."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ class Entry:
   """A published file, and what neither its names nor its shapes tell.
 
   Args:
-    name: of mmsegmentation's config (v1), of timm's model, or of our making.
+    name: that of mmsegmentation's config (v1) or timm's model, or one of our making.
     source: a key of `PAGES`.
     data: a key of `DATASETS`: what it was trained and scored on; 'imagenet' for a backbone.
     depth, stem_channels, output_stride, align_corners: see `models.pspnet.PSPNet`.
     crop_size: height and width in training.
-    window, stride: of the windows that are evaluated, in pixels; no window is the whole image.
+    window, stride: size and distance of the windows that are evaluated, in pixels; no window is
+      the whole image.
     test_scale: long and short side of the box that an image is scaled to fit into.
     score: mIoU in percent at a single scale, or a backbone's top-1 accuracy.
     score_ms: mIoU over several scales and mirror images.
@@ -82,7 +83,7 @@ class Entry:
 
 @functools.cache
 def entries() -> Mapping[str, Entry]:
-  """All, by name."""
+  """All entries by name."""
   with Path(__file__).with_suffix('.csv').open(newline='') as file:
     return {row['name']: _entry(row) for row in csv.DictReader(file)}
 

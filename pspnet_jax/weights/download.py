@@ -1,4 +1,4 @@
-"""Fetches a file once: resumed where it broke off, checked before it gets its name, then kept."""
+"""Fetches a file once: goes on where it broke off, checks it before it gets its name, keeps it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRY_AGAIN = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may pass
 
 
 def cache_folder() -> Path:
-  """$PSPNET_JAX_CACHE, else pspnet_jax in the user's folder for caches."""
+  """The folder $PSPNET_JAX_CACHE, else pspnet_jax in the user's folder for caches."""
   try:
     if chosen := os.environ.get('PSPNET_JAX_CACHE'):
       return Path(chosen).expanduser()
@@ -105,7 +105,7 @@ def _download(part: io.BufferedRandom, address: str) -> None:
       headers = {'User-Agent': 'pspnet_jax'}
       if start:
         headers['Range'] = f'bytes={start}-'
-        if etag:  # of another file the server sends everything
+        if etag:  # if the file has changed since, the server sends all of it
           headers['If-Range'] = etag
       try:
         with _open(urllib.request.Request(address, headers=headers)) as response:
@@ -131,7 +131,7 @@ def _download(part: io.BufferedRandom, address: str) -> None:
           return  # all of it is there
         reason, connected = f'the server answers {e.code} {e.reason}', e.code in _TRY_AGAIN
       except _BROKEN as e:
-        cause = getattr(e, 'reason', e)  # of a URLError; it may be a sentence or an exception
+        cause = getattr(e, 'reason', e)  # what a URLError holds, a sentence or an exception
         reason = getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__
       if size > start:
         pauses = iter(_PAUSES)
@@ -160,7 +160,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _check_address(address: str, first: str) -> None:
-  """https, or http where the first address was of this machine, for its tests."""
+  """Raises UserError unless it is https; tests use http, from this machine to this machine."""
   local = all(urlsplit(x).hostname in ('127.0.0.1', 'localhost') for x in (address, first))
   if urlsplit(address).scheme not in (('https', 'http') if local else ('https',)):
     where = '' if address == first else f', where {first} leads'

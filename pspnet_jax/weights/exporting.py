@@ -1,4 +1,4 @@
-"""Our networks as state dicts of other implementations."""
+"""Writes our networks as state dicts of other implementations."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
 
 
 def conventions(card: Card) -> str:
-  """What whoever loads the file has to set: names and shapes do not tell it."""
+  """Says what must be set where the file is loaded: names and shapes do not tell it."""
   values = {name: card.network.get(name) for name in CONVENTIONS}
   known = [f'{name}={value}' for name, value in values.items() if value is not None]
   return f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}.'

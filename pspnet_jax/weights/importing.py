@@ -1,4 +1,4 @@
-"""From files of another implementation to a network of ours with its card."""
+"""Turns files of another implementation into a network of ours with its card."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Converted:
   batch_stats: Arrays
 
   def describe(self) -> str:
-    """What was recognised, a line for each kind of fact."""
+    """Says what was recognised, a line for each kind of fact."""
     card, network = self.card, self.card.network
     count = sum(math.prod(x.shape) for x in self.params.values())
     aux = 'an auxiliary head' if network['aux_head'] else 'no auxiliary head'
@@ -87,7 +87,7 @@ def convert(
   output_stride: int = 8,
   classes: DatasetSpec | None = None,
 ) -> Converted:
-  """The network that files of another implementation hold.
+  """Reads the network that files of another implementation hold.
 
   Args:
     paths: one file, or MIT's encoder and decoder.
@@ -144,7 +144,7 @@ def check_is_new(output: Path) -> None:
 
 
 def write(converted: Converted, output: Path) -> None:
-  """Says what it is and makes it checkpoint 0 of the new folder `output`."""
+  """Says what the network is and makes it checkpoint 0 of the new folder `output`."""
   print(converted.describe())
   checkpoints = Checkpoints(output)
   items = {'params': converted.params, 'batch_stats': converted.batch_stats}
@@ -155,7 +155,7 @@ def write(converted: Converted, output: Path) -> None:
 
 
 def _own_classes(meta: Mapping[str, Any], num_classes: int) -> DatasetSpec:
-  """Those that mmseg wrote into the file, else those of the data set with as many."""
+  """The classes that mmseg wrote into the file, else those of the data set with as many."""
   of_data_set = meta.get('dataset_meta') or {}
   names = meta.get('CLASSES') or of_data_set.get('classes') or ()
   palette = meta.get('PALETTE') or of_data_set.get('palette') or default_palette(len(names))

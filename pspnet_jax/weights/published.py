@@ -1,4 +1,4 @@
-"""From an entry of the zoo to its file, and to a network with its authors' conventions."""
+"""Gets the file of a catalogue entry, and the network in it with its authors' conventions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pspnet_jax.weights.importing import Converted
 
 
 def fetch(entry: Entry) -> Path:
-  """The file, from the cache or else downloaded, and checked; see `download.fetch`."""
+  """Takes the file from the cache, or downloads it, and checks it; see `download.fetch`."""
   if entry.address is None:
     raise UserError(
       f'{entry.name} has no address of its own: get the file from the folder that '
@@ -24,7 +24,7 @@ def fetch(entry: Entry) -> Path:
 
 
 def load(entry: Entry) -> Converted:
-  """The whole network.
+  """Reads the whole network.
 
   Raises:
     UserError: if it is only a backbone, or cannot be had.
@@ -59,7 +59,7 @@ def protocol(entry: Entry) -> Protocol:
 
 
 def scores(entry: Entry) -> dict[str, Any]:
-  """For the card: mIoU in percent."""
+  """The published scores as the card keeps them, mIoU in percent."""
   return {
     'data': DATASETS[entry.data][0],
     'mIoU': entry.score,

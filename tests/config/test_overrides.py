@@ -25,6 +25,8 @@ from pspnet_jax.errors import UserError
     ('steps', 'total_steps'),
     ('model.dept', 'model.depth'),
     ('flip', 'eval.flip'),
+    ('data.val.length', None),  # not data.val.split
+    ('optimiser.momntum', 'optimizer.momentum'),
     ('qqqqqqqq', None),
   ],
 )

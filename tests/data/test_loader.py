@@ -14,7 +14,6 @@ import pytest
 from pspnet_jax.data import sources
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.folder import Folder
-from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
@@ -177,8 +176,6 @@ def test_what_the_source_raises_arrives_unchanged(threads):
   with pytest.raises(UserError) as caught:
     steps(Numbers(20, broken=7), 20, threads=threads)
   assert str(caught.value) == 'labels/7.png is empty: copy or download it again.'
-  with pytest.raises(UserError, match=r'labels/7\.png'):
-    list(in_order(Numbers(20, broken=7).__getitem__, range(20), threads=threads))
 
 
 @pytest.mark.parametrize(
@@ -244,13 +241,6 @@ def test_interrupting_does_not_hang():
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
   assert b'KeyboardInterrupt' in errors
-
-
-@pytest.mark.parametrize('threads', [0, 1, 5])
-def test_in_order_is_map(threads):
-  squares = in_order(lambda i: i * i, range(3, 100, 4), threads=threads)
-  assert list(squares) == [i * i for i in range(3, 100, 4)]
-  assert list(in_order(str, [], threads=threads)) == []
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not at ../shared/camvid')

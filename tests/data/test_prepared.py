@@ -50,7 +50,7 @@ def test_threads_and_copies_read_the_same(data_dir):
 
 
 def test_reads_with_tensorflow_blocked(data_dir):
-  """With TensorFlow seemingly installed, and an error for whoever imports it."""
+  """Makes TensorFlow seem to be installed, with an error for whoever imports it."""
   script = f"""
 import importlib.machinery, sys
 class Blocked:

@@ -30,7 +30,7 @@ class Recorded:
 
 
 class Guess:
-  """In place of an `Inference`: answers one class more than the label has."""
+  """Stands for an `Inference`: answers one class more than the label has."""
 
   def labels(self, weights, images):
     for tag, image in images:

@@ -86,7 +86,7 @@ def reference(model, image, window, stride, flip):
 
 
 def assert_same_labels(label, scores):
-  """Equal, but for pixels where two classes tie within float32's rounding."""
+  """Checks that labels agree, but for pixels where two classes tie within float32's rounding."""
   ordered = np.sort(scores, axis=-1)
   clear = ordered[..., -1] - ordered[..., -2] > 1e-5
   assert clear.mean() > 0.99

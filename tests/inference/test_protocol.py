@@ -80,7 +80,7 @@ def aligned():
 
 
 def picture(size, seed=0):
-  """Smooth shapes and noise: something to be resampled."""
+  """A picture of smooth shapes and noise: something to be resampled."""
   rng = np.random.default_rng(seed)
   y, x = np.indices(size)
   waves = np.stack([np.sin(x / 7 + c) * np.cos(y / (5 + c)) for c in range(3)], -1)
@@ -88,7 +88,7 @@ def picture(size, seed=0):
 
 
 def check(found, images, expected):
-  """Probabilities within 1e-5; labels equal on 99.99 % of the pixels."""
+  """Checks probabilities to 1e-5, and that labels are equal on 99.99 % of the pixels."""
   probabilities, labels = found
   assert len(labels) == len(images)
   same = 0

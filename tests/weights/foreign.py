@@ -20,7 +20,7 @@ MMSEG = dict(NARROW, stem_channels=(2, 2, 4), contract_dilation=True, align_corn
 
 
 def model(num_classes: int = CLASSES, seed: int = 0, **options) -> TorchPSPNet:
-  """In evaluation mode; no statistic, scale or bias of it is 0 or 1."""
+  """A torch model in evaluation mode; no statistic, scale or bias of it is 0 or 1."""
   made = TorchPSPNet(num_classes, **options).eval()
   rng = np.random.default_rng(seed)
   for name, x in made.state_dict().items():
@@ -99,7 +99,7 @@ def mit(state):
 
 
 def imagenet(state, kind):
-  """Of kind 'torchvision', 'numbered' (semseg, MIT), 'timm' or 'v1c'."""
+  """A backbone's arrays; kinds are 'torchvision', 'numbered' (semseg, MIT), 'timm' and 'v1c'."""
   stem = {
     'torchvision': _NUMBERED,
     'numbered': _NUMBERED,

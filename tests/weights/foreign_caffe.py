@@ -102,7 +102,7 @@ def logits_of(
 
 
 class Caffe:
-  """At full size, with what the comparisons need (see peer.py)."""
+  """The network at full size, with what the comparisons need (see peer.py)."""
 
   def __init__(self, depth: int, num_classes: int):
     self.depth = depth

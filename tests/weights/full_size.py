@@ -76,7 +76,7 @@ CASES = {
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """Of one comparison.
+  """The figures of one comparison.
 
   Args:
     error: largest difference of two logits, of the largest logit.

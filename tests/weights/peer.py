@@ -1,4 +1,4 @@
-"""What the comparisons need of a network of another implementation: weights, files and logits."""
+"""A network to compare with: random weights, its files and its logits."""
 
 from __future__ import annotations
 

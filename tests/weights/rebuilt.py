@@ -1,4 +1,4 @@
-"""The networks of semseg, mmsegmentation and MIT as their authors' code puts them together.
+"""The networks of semseg, mmsegmentation and MIT, rebuilt after their authors' code.
 
 Each begins as the usual ResNet, which strides in every stage but the first, and is dilated by that
 source's own rule; modules have its names, so that `state_dict()` is what its files hold. Written
@@ -204,7 +204,7 @@ def mmseg_files(network: nn.Module, num_classes: int) -> dict[str, Any]:
 
 
 class Mit(Peer):
-  """By its stride: what was strided loses it and is half dilated, every other 3×3 dilated fully."""
+  """Dilates by stride: what was strided loses it and is half dilated, every other 3×3 fully."""
 
   def __init__(self, depth: int, num_classes: int, *, width: int = 64):
     super().__init__()

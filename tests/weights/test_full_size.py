@@ -11,7 +11,7 @@ from tests.weights.full_size import CASES, compare
 
 @pytest.fixture
 def all_cores():
-  """For torch, which the other tests keep to one."""
+  """Gives torch more threads: the other tests keep it to one."""
   before = torch.get_num_threads()
   torch.set_num_threads(os.cpu_count() or 1)
   yield

@@ -37,7 +37,7 @@ def semseg_file(tmp_path, **changes):
 
 
 def logits(converted, image, dtype='float32', **changes):
-  """Of an image uint8 [H, W, 3]; `changes` are of the network's arguments."""
+  """Our logits of an image uint8 [H, W, 3]; `changes` go to the network's arguments."""
   card = converted.card
   with jax.enable_x64(dtype == 'float64'):
     network = Network(**{**card.network, **changes}, dtype=dtype)
@@ -51,7 +51,7 @@ def logits(converted, image, dtype='float32', **changes):
 
 
 def torch_logits(model, image):
-  """As semseg, mmseg and MIT prepare an image: RGB, ImageNet's mean and deviation."""
+  """Their logits, of RGB less ImageNet's mean over its deviation: semseg, mmseg and MIT do so."""
   mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
   with torch.no_grad():
     return nhwc(model(nchw(((image - mean) / std).astype(np.float32)[None]))['logits'])[0]
@@ -129,7 +129,7 @@ def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
   [(101, 21, 65_708_501), (101, 19, 65_707_475), (50, 150, 46_782_550)],
 )
 def test_parameter_counts_are_those_of_the_prototxts(depth, classes, count):
-  """At full size, the auxiliary head left out."""
+  """The network at full size, without the auxiliary head."""
   options = caffe.conventions(depth, classes, None, 8).network
   network = Network(classes, depth=depth, aux_head=False, **options)
   assert sum(math.prod(x.shape) for x in network.param_shapes.values()) == count

@@ -1,4 +1,4 @@
-"""Files that hold no PSPNet, not all of one, or more than one: each names the key."""
+"""Files that hold no PSPNet, a part of one, or more than one: each is refused by a key's name."""
 
 import pytest
 import torch

@@ -132,7 +132,7 @@ class Mmseg(Peer):
 
   @torch.no_grad()
   def logits(self, image: np.ndarray, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """Through its own preprocessor, which takes blue first."""
+    """Goes through mmseg's own preprocessor, which takes blue first."""
     network = self.eval().to(dtype).network
     x = torch.tensor(image[:, :, ::-1].copy()).permute(2, 0, 1)
     if dtype == torch.float32:
@@ -149,7 +149,7 @@ class Mmseg(Peer):
 
 
 class _NoOps(types.ModuleType):
-  """In place of mmcv's compiled operations: mmseg imports them for networks other than PSPNet."""
+  """Stands for mmcv's compiled operations: mmseg imports them for networks other than PSPNet."""
 
   def __getattr__(self, name: str) -> Any:
     if name.startswith('__'):

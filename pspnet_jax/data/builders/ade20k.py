@@ -15,7 +15,7 @@ _ZIP = Download(
   file='ADEChallengeData2016.zip',
   url='http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip',
   size='0.9 GB',
-  sha1='219e1696abb36c8ba3a3afe7fb2f4b4606a897c7',  # as GluonCV checks it
+  sha1='219e1696abb36c8ba3a3afe7fb2f4b4606a897c7',  # GluonCV checks it, too
 )
 _TABLE = label_table(range(1, 151), ignore_ids=(0,))  # 0 is everything else
 

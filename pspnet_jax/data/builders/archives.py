@@ -1,4 +1,4 @@
-"""Archives as their authors publish them: where they are, if they are whole, what is inside."""
+"""Reads archives as their authors publish them, once it is certain that they are whole."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Archive:
 
   def __init__(self, path: Path):
     self.path = path
-    self._spans: dict[str, tuple[int, int]] = {}  # of a tar: offset and size
+    self._spans: dict[str, tuple[int, int]] = {}  # offset and size of what a tar holds
     try:
       if zipfile.is_zipfile(path):
         self._zip = zipfile.ZipFile(path)

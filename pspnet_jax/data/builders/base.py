@@ -39,7 +39,7 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
 
   Attributes:
     spec: the classes.
-    homepage: of the data set.
+    homepage: address of the data set's page.
     downloads: the archives.
     counts: how many examples each split has.
     shard_size: examples a file.
@@ -116,7 +116,7 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
     try:
       if missing:
         paths |= {file: Path(path) for file, path in dl_manager.download(missing).items()}
-    except Exception as e:  # of requests, urllib3, TFDS, the file system
+    except Exception as e:  # requests, urllib3, TFDS and the file system raise their own
       files = ' and '.join(f'{file} from {url}' for file, url in missing.items())
       raise UserError(
         f'the download failed ({type(e).__name__}: {str(e).splitlines()[0][:200]}): run the '

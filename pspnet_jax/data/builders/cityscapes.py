@@ -31,7 +31,7 @@ class Cityscapes(Builder):
   homepage = 'https://www.cityscapes-dataset.com'
   downloads = (_IMAGES, _LABELS)
   counts: ClassVar[Mapping[str, int]] = {'train': 2_975, 'val': 500, 'test': 1_525}
-  shard_size = 64  # of two and a half megabytes each
+  shard_size = 64  # examples of two and a half megabytes each
 
   def pairs(self, archives: Mapping[str, Path]) -> Mapping[str, Sequence[Pair]]:
     images, labels = Archive(archives[_IMAGES.file]), Archive(archives[_LABELS.file])

@@ -27,7 +27,7 @@ _VOC = Download(
   file='VOCtrainval_11-May-2012.tar',
   url='http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar',
   size='2.0 GB',
-  sha1='4e443f8a2eca6b1dac8a6c57641b67dd40621a49',  # as GluonCV checks them
+  sha1='4e443f8a2eca6b1dac8a6c57641b67dd40621a49',  # GluonCV checks them, too
 )
 _SBD = Download(
   file='benchmark.tgz',

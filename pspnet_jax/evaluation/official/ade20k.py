@@ -17,7 +17,7 @@ def figures(counts: Counts) -> Figures:
   nor prediction shows has IoU 0 (0 / eps) and takes part in the mean over the 150.
 
   Args:
-    counts: by the ids in the files, 0 to 150.
+    counts: pixels by the ids in the files, 0 to 150.
   """
   labelled = counts.pixels.copy()
   labelled[0] = 0

@@ -89,7 +89,7 @@ BENCHMARKS = {
 
 
 def read_names(path: Path, benchmark: Benchmark) -> list[str]:
-  """The images that a list file names: one a line, with or without folder and extension.
+  """Reads the images that a list file names: one a line, with or without folder and extension.
 
   What follows after white space (the label in a list of pairs) is not looked at.
 

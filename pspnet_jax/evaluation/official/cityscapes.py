@@ -31,7 +31,7 @@ _INSTANCE_SIZE = {
 _LABELS = [label for label in CITYSCAPES_LABELS if label.id >= 0]
 _EVALUATED = np.array([not label.ignore_in_eval for label in _LABELS])
 _HAS_INSTANCES = np.array([label.has_instances for label in _LABELS])
-_CATEGORY = np.array([label.category_id for label in _LABELS], np.uint8)  # of each id
+_CATEGORY = np.array([label.category_id for label in _LABELS], np.uint8)  # the category of each id
 _CATEGORY_NAMES = list(dict.fromkeys(label.category for label in _LABELS))
 _SIZE = np.array([_INSTANCE_SIZE.get(label.name, 0.0) for label in _LABELS])
 _IDS, _CATEGORIES = len(_LABELS), len(_CATEGORY_NAMES)  # 34 and 8, void first
@@ -71,7 +71,7 @@ def figures(counts: Counts) -> Figures:
   iIoU of vehicles, caravans and trailers are vehicles too when they are predicted.
 
   Args:
-    counts: by label id; without instances there is no iIoU.
+    counts: pixels and instances by label id; without instances there is no iIoU.
   """
   pixels = counts.pixels * _EVALUATED[:, None]
   classes = Scores(pixels)
@@ -99,7 +99,7 @@ def figures(counts: Counts) -> Figures:
 
 
 def _iiou(instances: np.ndarray, right: np.ndarray, false_positive: np.ndarray) -> np.ndarray:
-  """NaN where there is neither an instance nor a false positive."""
+  """Computes iIoU; NaN where there is neither an instance nor a false positive."""
   with np.errstate(invalid='ignore'):
     return right / (instances + false_positive)
 

@@ -1,4 +1,4 @@
-"""Predictions and labels on disk: which belong together, and what they count."""
+"""Finds which predictions and labels on disk belong together, and counts their pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Ids = Literal['benchmark', 'class']
 
 
 class Files(NamedTuple):
-  """Of one image."""
+  """The files that belong to one image."""
 
   prediction: Path
   label: Path

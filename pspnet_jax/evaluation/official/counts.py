@@ -1,4 +1,4 @@
-"""What the figures are computed from: sums over images, by the ids in a benchmark's files."""
+"""Pixel counts that a benchmark's figures are computed from, by the ids in its files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def count_pixels(label: np.ndarray, prediction: np.ndarray, num_ids: int) -> np.
   Args:
     label: uint8 [H, W]; pixels of `num_ids` and above are left out.
     prediction: uint8 [H, W], below `num_ids`.
-    num_ids: at most 256.
+    num_ids: how many ids there are, at most 256.
 
   Returns:
     int64 [num_ids, num_ids], rows are labels.

@@ -1,4 +1,4 @@
-"""Archives of predictions as the benchmarks' servers take them."""
+"""Packs predictions into archives as the benchmarks' servers take them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def select(
   *,
   allow_partial: bool = False,
 ) -> list[Path]:
-  """The images of a submission, once it is certain that all are there and can be opened.
+  """Lists the images of a submission, once it is certain that all are there and can be opened.
 
   Args:
     benchmark: says how images are named, how many there are and of what size.
@@ -68,13 +68,13 @@ def is_whole(benchmark: Benchmark, count: int, names: Sequence[str] | None) -> b
 
 
 def folder(benchmark: Benchmark, count: int, competition: str) -> str:
-  """Where the files of a split of `count` images lie in the archive, with a slash at the end."""
+  """The folder in the archive for a split of `count` images, with a slash at the end."""
   of_count = {number: split for split, number in benchmark.splits.items()}
   return benchmark.folder.format(competition=competition, split=of_count.get(count, 'test'))
 
 
 def encode(label: np.ndarray, benchmark: Benchmark) -> bytes:
-  """A PNG file in the benchmark's ids from class ids uint8 [H, W]."""
+  """Encodes class ids uint8 [H, W] as a PNG file in the benchmark's ids."""
   picture = Image.fromarray(np.array(benchmark.class_ids, np.uint8)[label])
   if benchmark.palette:
     picture.putpalette(np.array(default_palette(256), np.uint8).tobytes())
@@ -114,7 +114,7 @@ class Submission:
     """Adds a file."""
     try:
       if isinstance(self._archive, zipfile.ZipFile):
-        file = zipfile.ZipInfo(name)  # of 1980, so that equal predictions make equal archives
+        file = zipfile.ZipInfo(name)  # dated 1980, so that equal predictions make equal archives
         file.external_attr = 0o644 << 16
         self._archive.writestr(file, data)
       else:

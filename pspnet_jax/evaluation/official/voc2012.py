@@ -15,7 +15,7 @@ def figures(counts: Counts) -> Figures:
   (0 / 0), and then there is no mean either: the splits of the challenge show every class.
 
   Args:
-    counts: by class id, 0 to 20.
+    counts: pixels by class id, 0 to 20.
   """
   iou = Scores(counts.pixels).iou
   mean = float(iou.mean())

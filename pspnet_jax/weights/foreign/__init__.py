@@ -1,1 +1,1 @@
-"""foreign."""
+"""Checkpoints of other implementations: how they are read and what their arrays are called."""

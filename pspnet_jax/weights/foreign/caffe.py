@@ -54,7 +54,7 @@ TABLE = NameTable(
 def conventions(
   depth: int, num_classes: int, align_corners: bool | None, output_stride: int
 ) -> Conventions:
-  """The prototxts': ResNet-50 strides in its 1×1 convolutions; the mean is taken off, no more.
+  """What the prototxts say: ResNet-50 strides in its 1×1 convolutions; only the mean is taken off.
 
   The network takes blue first there. Its first kernel is turned round when it is read, and here
   the mean is in the order red, green, blue: the same numbers come out.

@@ -25,7 +25,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
     'double_data': (8, 'BYTES', False),
   },
   'LayerParameter': {'name': (1, 'STRING', False), 'blobs': (7, 'BlobProto', True)},
-  # As Caffe wrote layers before 2014, and some forks after.
+  # Caffe wrote layers so before 2014, and some forks after.
   'V1LayerParameter': {'name': (4, 'STRING', False), 'blobs': (6, 'BlobProto', True)},
   'NetParameter': {
     'layers': (2, 'V1LayerParameter', True),
@@ -59,7 +59,7 @@ def _net_parameter() -> Any:
 
 
 def parse(data: bytes, where: str) -> dict[str, np.ndarray]:
-  """Blob i of a layer as 'LAYER[i]', in the blob's shape.
+  """Reads all blobs: blob i of a layer is 'LAYER[i]', in the blob's shape.
 
   Raises:
     UserError: if `data` is no NetParameter, is cut short, or a blob does not have its shape's size.

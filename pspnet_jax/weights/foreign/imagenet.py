@@ -1,4 +1,4 @@
-"""ResNets trained to classify ImageNet: of these only the backbone is taken."""
+"""ResNets that were trained to classify ImageNet; only their backbone is taken."""
 
 from __future__ import annotations
 

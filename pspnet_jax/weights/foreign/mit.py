@@ -25,7 +25,7 @@ TABLE = NameTable(
 def conventions(
   depth: int, num_classes: int, align_corners: bool | None, output_stride: int
 ) -> Conventions:
-  """Half-pixel resizing.
+  """What its code does: half-pixel resizing, whole images.
 
   Dilation goes by stride (mit_semseg/models/models.py, `_nostride_dilate`): 3×3 convolutions that
   were strided get the previous stage's, all others the stage's, a basic block's second one too.

@@ -45,10 +45,11 @@ TABLE_7X7 = NameTable(
 def conventions(
   depth: int, num_classes: int, align_corners: bool | None, output_stride: int
 ) -> Conventions:
-  """Whole images, half-pixel resizing; the 769×769 configs align corners and slide windows.
+  """What its configs say: whole images, half-pixel resizing; those of 769×769 slide windows.
 
-  Theirs is a box one pixel larger each way (configs/_base_/datasets/cityscapes_769x769.py). The
-  -d32 configs (configs/pspnet/pspnet_r50-d32_*.py) take back the strides, not the dilations.
+  These align corners, too, and scale images to a box that is one pixel larger each way
+  (configs/_base_/datasets/cityscapes_769x769.py). The -d32 configs take back the strides and not
+  the dilations (configs/pspnet/pspnet_r50-d32_*.py).
   """
   del depth
   network = network_conventions(

@@ -1,4 +1,4 @@
-"""From the names of a checkpoint's arrays to ours and back: one explicit table a source.
+"""Translates the names of a checkpoint's arrays to ours and back, by a table for each origin.
 
 A row names a layer twice, numbers in braces: ('backbone/stage{s}/{b}/conv1/conv',
 'layer{s}.{b}.conv1'). `{b+1}` is the number counted from one. The bottleneck's kernel, which the
@@ -49,7 +49,7 @@ def torch_stages(prefix: str = '') -> tuple[tuple[str, str], ...]:
 
 @dataclasses.dataclass(frozen=True)
 class NameTable:
-  """How a source names its arrays.
+  """How an origin names its arrays.
 
   Args:
     layers: our template and theirs, a row a layer.
@@ -165,7 +165,7 @@ def _to_layout(name: str, tensor: np.ndarray, where: str) -> np.ndarray:
 
 
 def listed(names: Iterable[str], most: int = 4) -> str:
-  """'a, b, c and 7 more'."""
+  """Joins names as 'a, b, c and 7 more'."""
   names = sorted(names)
   more = f' and {len(names) - most} more' if len(names) > most else ''
   return ', '.join(names[:most]) + more

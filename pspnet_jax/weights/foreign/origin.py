@@ -1,4 +1,4 @@
-"""What is known of an implementation whose weights can be read: names and conventions."""
+"""Describes an implementation whose weights can be read: its names and conventions."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Conventions:
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-  """An implementation.
+  """An implementation whose weights can be read.
 
   Args:
-    name: of `--source`; variants share it.
-    marks: keys that tell its files from those of the sources after it in recognise.ORIGINS.
-    table: its names.
+    name: what `--source` calls it; variants share it.
+    marks: keys that tell its files from those of the origins after it in recognise.ORIGINS.
+    table: how it names its arrays.
     conventions: from depth, number of classes, the wish for align_corners (None: its own) and
       output stride; None for ImageNet classifiers, of which only the backbone is of use.
   """

@@ -31,7 +31,7 @@ _SAFETENSORS_DTYPES = {
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-  """Arrays by the file's own names, and what the file says beside them (mmseg's `meta`).
+  """Reads arrays by the file's own names, and what it says beside them (mmseg's `meta`).
 
   Args:
     path: a .pth, .safetensors or .caffemodel file.

@@ -1,4 +1,4 @@
-"""Whose weights a file holds, by its keys, and of which network, by names and shapes."""
+"""Recognises whose weights a file holds, by its keys, and which network, by names and shapes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ORIGINS = (
   *imagenet.ORIGINS,
 )
 NAMES = tuple(dict.fromkeys(origin.name for origin in ORIGINS))
-_BINS = (1, 2, 3, 6)  # of every published network; no shape tells them
+_BINS = (1, 2, 3, 6)  # what every published network has; no shape tells them
 
 
 def origin_of(keys: Collection[str], where: str, name: str | None = None) -> Origin:
-  """The source whose marks are among `keys`; with a `name`, of that name whatever the keys.
+  """Finds the origin whose marks are among `keys`; a `name` decides, whatever the keys are.
 
   Raises:
     UserError: if there is none.
@@ -50,9 +50,9 @@ def network_of(arrays: Mapping[str, np.ndarray], origin: Origin, where: str) -> 
   """The arguments of `Network` that shapes tell.
 
   Args:
-    arrays: by our names.
-    origin: for the names in messages.
-    where: the file, for messages.
+    arrays: the file's arrays by our names.
+    origin: has the names that messages give.
+    where: what messages call the file.
 
   Raises:
     UserError: if it is no whole PSPNet.
@@ -96,7 +96,7 @@ def stem_length(names: Collection[str]) -> int:
 
 
 def depth_of(arrays: Mapping[str, np.ndarray], where: str) -> int:
-  """A key of `DEPTHS`, from the numbers of blocks and whether they have a third convolution."""
+  """Tells the depth, a key of `DEPTHS`, by the numbers of blocks and of their convolutions."""
   found = [re.match(r'backbone/stage(\d+)/(\d+)/', name) for name in arrays]
   blocks = {(int(match[1]), int(match[2])) for match in found if match}
   counts = tuple(sum(stage == s for stage, _ in blocks) for s in (1, 2, 3, 4))

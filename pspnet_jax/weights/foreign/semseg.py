@@ -31,7 +31,7 @@ TABLE = NameTable(
 def conventions(
   depth: int, num_classes: int, align_corners: bool | None, output_stride: int
 ) -> Conventions:
-  """Crops and base sizes of its configs (config/*.yaml)."""
+  """What its configs (config/*.yaml) say: crops and base sizes."""
   del depth, output_stride
   cityscapes = num_classes == CITYSCAPES_CLASSES
   return Conventions(
