@@ -191,7 +191,7 @@ def make_callbacks(config: ml_collections.ConfigDict) -> list[Callback]:
   for name in config.callbacks:
     make = named.find_callable(name, 'config.callbacks')
     if not (isinstance(make, type) and issubclass(make, Callback)):
-      raise UserError(f'config.callbacks={name} is {make!r}: name a class of training.callbacks.')
+      raise UserError(f'config.callbacks={name} is {make!r}: name a class derived from Callback.')
     _check_call(make, f'config.callbacks={name}')
     callbacks.append(make())
   return ([EarlyStopping(config.early_stopping)] if config.early_stopping else []) + callbacks
