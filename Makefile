@@ -20,11 +20,11 @@ help:  ## Show this list
 	@echo '  Another Python: make PYTHON=python3.12 demo'
 
 demo: $(VENV)/.core  ## Train a small PSPNet on generated scenes, then evaluate it (a few minutes)
-	@$(BIN)/python -m pspnet_jax.train --config=configs/context_scenes.py --workdir=$(DEMO)
-	@$(BIN)/python -m pspnet_jax.evaluate --workdir=$(DEMO)
+	@$(BIN)/pspnet train --config=context_scenes --workdir=$(DEMO)
+	@$(BIN)/pspnet evaluate --workdir=$(DEMO)
 
 test: lint  ## Lint, check types, run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: $(VENV)/.test  ## Lint, formatting and types only
 	@$(BIN)/python -m ruff check .

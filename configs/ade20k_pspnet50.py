@@ -1,7 +1,7 @@
 """PSPNet-50 on ADE20K (SceneParse150) after hszhao/semseg: 100 epochs in batches of 16.
 
-python -m pspnet_jax.prepare --dataset=ade20k --data_dir=DIR
-python -m pspnet_jax.train --config=configs/ade20k_pspnet50.py --workdir=/tmp/ade20k \
+pspnet prepare --dataset=ade20k --data_dir=DIR
+pspnet train --config=ade20k_pspnet50 --workdir=/tmp/ade20k \
     --config.data.data_dir=DIR --config.init_from=resnet50s.pth
 
 semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at six:
@@ -9,7 +9,7 @@ semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at
     PSPNet-50    41.89  52.27  80.39    42.84  52.66  81.06
     PSPNet-101   43.10  53.75  81.07    44.15  54.26  81.72
 
-PSPNet-101 is --config=configs/ade20k_pspnet50.py:101. The paper trains for 150,000 steps
+PSPNet-101 is --config=ade20k_pspnet50:101. The paper trains for 150,000 steps
 (--config.total_steps=150000) and has 41.68 and 42.78 % mIoU with 50 layers, 41.96 and 43.29 % with
 101. docs/weights.md says which ImageNet weights --config.init_from takes.
 """
@@ -18,6 +18,8 @@ import ml_collections
 
 
 def get_config(depth='50'):
+  if not depth.isdecimal():
+    raise ValueError(f'{depth!r} is no depth: give 50 or 101')
   c = ml_collections.ConfigDict()
   c.batch_size = 16
   c.total_steps = 126_300  # 100 epochs of 20,210 images, each rest of a batch dropped

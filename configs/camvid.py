@@ -4,11 +4,11 @@
 of the SegNet tutorial), laid out as images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png
 with 11 = unlabelled.
 
-python -m pspnet_jax.train --config=configs/camvid.py --workdir=/tmp/camvid \
+pspnet train --config=camvid --workdir=/tmp/camvid \
     --config.data.root=PATH_TO_CAMVID
 
-python -m pspnet_jax.prepare --dataset=camvid downloads and lays them out by itself, for
---config=configs/camvid.py:prepared, with the test frames and without JPEG in between.
+pspnet prepare --dataset=camvid downloads and lays them out by itself, for
+--config=camvid:prepared, with the test frames and without JPEG in between.
 
 Result: validation mIoU 45.4 %, pixel accuracy 86.3 %, road 90.4 %, in 15 minutes.
 """
@@ -31,6 +31,8 @@ CLASSES = {
 
 
 def get_config(source='folder'):
+  if source not in ('folder', 'prepared'):
+    raise ValueError(f'{source!r} is no argument of this file: give folder or prepared')
   c = ml_collections.ConfigDict()
   c.batch_size = 8
   c.total_steps = 1_200

@@ -1,8 +1,8 @@
 """PSPNet-101 on Cityscapes' fine and coarse labels together, with the paper's settings.
 
-python -m pspnet_jax.prepare --dataset=cityscapes --data_dir=DIR --manual_dir=ZIPS
-python -m pspnet_jax.prepare --dataset=cityscapes_coarse --data_dir=DIR --manual_dir=ZIPS
-python -m pspnet_jax.train --config=configs/cityscapes_coarse_pspnet101.py \
+pspnet prepare --dataset=cityscapes --data_dir=DIR --manual_dir=ZIPS
+pspnet prepare --dataset=cityscapes_coarse --data_dir=DIR --manual_dir=ZIPS
+pspnet train --config=cityscapes_coarse_pspnet101 \
     --workdir=/tmp/cityscapes --config.data.data_dir=DIR --config.init_from=resnet101s.pth
 
 The paper has 80.2 % mIoU on the test set with fine and coarse labels, and 78.4 % with the fine

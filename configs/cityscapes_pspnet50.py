@@ -1,7 +1,7 @@
 """PSPNet-50 on Cityscapes' fine labels after hszhao/semseg: 200 epochs in batches of 16.
 
-python -m pspnet_jax.prepare --dataset=cityscapes --data_dir=DIR --manual_dir=ZIPS
-python -m pspnet_jax.train --config=configs/cityscapes_pspnet50.py --workdir=/tmp/cityscapes \
+pspnet prepare --dataset=cityscapes --data_dir=DIR --manual_dir=ZIPS
+pspnet train --config=cityscapes_pspnet50 --workdir=/tmp/cityscapes \
     --config.data.data_dir=DIR --config.init_from=resnet50s.pth
 
 semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at six:
@@ -9,7 +9,7 @@ semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at
     PSPNet-50    77.30  84.31  95.97    78.38  84.86  96.17
     PSPNet-101   78.63  85.77  96.14    79.29  85.91  96.38
 
-PSPNet-101 is --config=configs/cityscapes_pspnet50.py:101. docs/weights.md says which ImageNet
+PSPNet-101 is --config=cityscapes_pspnet50:101. docs/weights.md says which ImageNet
 weights --config.init_from takes, docs/data.md which zips to download.
 """
 
@@ -17,6 +17,8 @@ import ml_collections
 
 
 def get_config(depth='50'):
+  if not depth.isdecimal():
+    raise ValueError(f'{depth!r} is no depth: give 50 or 101')
   c = ml_collections.ConfigDict()
   c.batch_size = 16
   c.total_steps = 37_000  # 200 epochs of 2,975 images, each rest of a batch dropped

@@ -1,6 +1,6 @@
 """A small PSPNet on generated scenes: learns in two minutes on two CPU cores, downloads nothing.
 
-python -m pspnet_jax.train --config=configs/context_scenes.py --workdir=/tmp/scenes
+pspnet train --config=context_scenes --workdir=/tmp/scenes
 
 Result: mIoU 87.7, 88.1, 87.6 % for seeds 0, 1, 2; boat and car together 84.7, 84.3, 84.1 %.
 Without the pyramid (--config.model.bins='()'): 77.3, 76.7, 76.0 %; boat and car 26.5, 21.9, 26.4 %.

@@ -8,11 +8,11 @@ Lay the data out as
 
 let the doctor read it all (docs/data.md says more)
 
-python -m pspnet_jax.doctor --config=configs/folder.py --config.data.root=ROOT --output=DIR
+pspnet doctor --config=folder --config.data.root=ROOT --output=DIR
 
 and run
 
-python -m pspnet_jax.train --config=configs/folder.py --workdir=/tmp/mine \
+pspnet train --config=folder --workdir=/tmp/mine \
     --config.data.root=ROOT
 """
 

@@ -1,7 +1,7 @@
 """PSPNet-50 on PASCAL VOC 2012 with SBD's labels after hszhao/semseg: 50 epochs in batches of 16.
 
-python -m pspnet_jax.prepare --dataset=voc2012 --data_dir=DIR
-python -m pspnet_jax.train --config=configs/voc2012_pspnet50.py --workdir=/tmp/voc2012 \
+pspnet prepare --dataset=voc2012 --data_dir=DIR
+pspnet train --config=voc2012_pspnet50 --workdir=/tmp/voc2012 \
     --config.data.data_dir=DIR --config.init_from=resnet50s.pth
 
 semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at six:
@@ -9,7 +9,7 @@ semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at
     PSPNet-50    77.05  85.13  94.89    78.02  85.80  95.13
     PSPNet-101   79.07  86.36  95.34    79.63  86.77  95.50
 
-PSPNet-101 is --config=configs/voc2012_pspnet50.py:101. The paper trains for 30,000 steps
+PSPNet-101 is --config=voc2012_pspnet50:101. The paper trains for 30,000 steps
 (--config.total_steps=30000) and has 82.6 % mIoU on the test set, with 101 layers.
 docs/weights.md says which ImageNet weights --config.init_from takes.
 """
@@ -18,6 +18,8 @@ import ml_collections
 
 
 def get_config(depth='50'):
+  if not depth.isdecimal():
+    raise ValueError(f'{depth!r} is no depth: give 50 or 101')
   c = ml_collections.ConfigDict()
   c.batch_size = 16
   c.total_steps = 33_050  # 50 epochs of 10,582 images, each rest of a batch dropped

@@ -1,163 +1,239 @@
-"""What the commands share: flags, configs with overrides, and errors in one sentence."""
+"""What the commands share: flags and their help, the config, and errors in one sentence.
+
+A command is a module at the root of the package. Its docstring is its help, `define_flags` defines
+its flags, and `main` does what they say.
+"""
 
 from __future__ import annotations
 
-import functools
+import importlib
 import logging
+import re
+import shutil
 import sys
+import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
-import jax
 import ml_collections
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from pspnet_jax.config import checks, files
-from pspnet_jax.config.defaults import defaults
+import pspnet_jax
+from pspnet_jax.config import checks, command_line, named
+from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.runtime import compile_cache
 
 if TYPE_CHECKING:
+  from flax import nnx
+
   from pspnet_jax.weights.checkpoints import Which
 
 FLAGS = flags.FLAGS
+_SETTINGS = flags.FlagValues()  # --config.KEY=VALUE
+_HELP = {'-h', '-help', '--help', '--helpfull', '--helpshort'}
+
+# What `main` is called with, beside its flags: the config, words, or nothing; with 'protocol',
+# --config.eval.KEY=VALUE is allowed for `protocol_options`.
+_takes: Literal['config', 'protocol', 'words', None] = None
+_own: list[flags.Flag[Any]] = []  # the command's flags
 
 
-def run(
-  main: Callable[[ml_collections.ConfigDict], None],
-  *,
-  from_workdir: bool = True,
-  has_workdir: bool = True,
-) -> None:
-  """Parses flags, calls `main` with the config, and exits.
+def takes_config() -> None:
+  """Says, in `define_flags`, that `main` is called with a config.
 
-  The config is that of --config, else the one its run left in --workdir, else the defaults;
-  --config.KEY=VALUE changes it. The exit status is 0, or 1 after one sentence about what the user
-  can mend.
-
-  Args:
-    main: the command.
-    from_workdir: False if the workdir's config is of no interest.
-    has_workdir: False for a command without the flag --workdir, which the others demand.
+  It is that of --config, else the one its run left in --workdir, else the defaults;
+  --config.KEY=VALUE changes it.
   """
-  parse = functools.partial(_parse, from_workdir=from_workdir, has_workdir=has_workdir)
-  _run(lambda _: main(FLAGS.config), parse)
+  _declare('config')
 
 
-def run_without_config(main: Callable[[], None]) -> None:
-  """As `run`, for a command that has only flags of its own."""
-  _run(lambda _: main(), _parse_flags)
+def takes_protocol() -> None:
+  """Says, in `define_flags`, that `main` asks for `protocol_options`."""
+  _declare('protocol')
 
 
-def run_with_words(main: Callable[[Sequence[str]], None]) -> None:
-  """As `run_without_config`, for a command whose `main` is told the words beside the flags."""
-  FLAGS.set_gnu_getopt()  # flags may come after words
-  _run(main, functools.partial(_parse_flags, words=True))
+def takes_words() -> None:
+  """Says, in `define_flags`, that `main` is called with the words that stand beside the flags."""
+  _declare('words')
+
+
+def _declare(takes: Literal['config', 'protocol', 'words']) -> None:
+  global _takes
+  _takes = takes
+  if takes != 'words':
+    flags.DEFINE_bool('settings', False, 'Lists all settings, as --config.KEY=VALUE, and ends.')
+
+
+def define_network_flags() -> None:
+  """Defines the flags of commands that take a trained network out of a workdir."""
+  flags.DEFINE_string('workdir', None, 'Of a run or a conversion.', required=True)
+  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or the number of a step.")
+  flags.DEFINE_string(
+    'model',
+    None,
+    "The network's class, MODULE:CLASS, where it is not PSPNet; code is imported only if named "
+    'here.',
+  )
+
+
+def start(name: str, doc: str | None, define_flags: Callable[[], None]) -> NoReturn:
+  """Runs the command `name`, whose module begins with these two, and exits.
+
+  The module calls it ahead of its own imports: what only asks for help does not wait for JAX. It
+  is then imported by its name, so that its classes and functions are not there twice.
+  """
+  _run(lambda: importlib.import_module(f'pspnet_jax.{name}').main, doc, define_flags)
+
+
+def run(main: Callable[..., None]) -> NoReturn:
+  """Parses the command line as the module of `main` says, calls `main`, and exits.
+
+  The exit status is 0, or 1 after one sentence about what the user can mend.
+  """
+  module = sys.modules[main.__module__]
+  _run(lambda: main, module.__doc__, module.define_flags)
 
 
 def _run(
-  main: Callable[[Sequence[str]], None], parse: Callable[[Sequence[str]], Sequence[str]]
-) -> None:
+  find_main: Callable[[], Callable[..., None]],
+  doc: str | None,
+  define_flags: Callable[[], None],
+) -> NoReturn:
+  before = set(FLAGS)
+  define_flags()
+  _own.extend(FLAGS[name] for name in FLAGS if name not in before)
+  if _HELP & set(sys.argv):
+    print(_help(doc or ''))
+    sys.exit()
+  if '--version' in sys.argv:
+    print(f'pspnet_jax {pspnet_jax.__version__}')
+    sys.exit()
   sys.unraisablehook = _unraisable
   # What a failed write of a checkpoint leaves undone; the failure itself is reported.
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)
-  compile_cache.enable()
   try:
-    app.run(lambda argv: main(argv[1:]), flags_parser=parse)
+    app.run(lambda argv: _call(find_main(), argv[1:]), flags_parser=_parse)
   except Stopped as e:
     _fail(str(e), status=e.status)
   except UserError as e:
     _fail(str(e))
   except flags.Error as e:
     _fail(f'{str(e).rstrip(".")}; see --help.')
-  except jax.errors.JaxRuntimeError as e:
-    if 'RESOURCE_EXHAUSTED' not in str(e):
+  except RuntimeError as e:
+    if (shortage := _out_of_memory(e)) is None:
       raise
     _fail(
-      f'the device is out of memory ({str(e).splitlines()[0][:200]}): lower batch_size or '
-      'crop_size, raise accumulation_steps, or lower eval.batch_size and eval.window.'
+      f'the device is out of memory ({shortage}): lower batch_size or crop_size, raise '
+      'accumulation_steps, or lower eval.batch_size and eval.window.'
     )
   except KeyboardInterrupt:
     _fail('interrupted.', status=130)
+  sys.exit()
 
 
-def _parse(argv: Sequence[str], from_workdir: bool, has_workdir: bool) -> Sequence[str]:
-  if has_workdir:
-    flags.DEFINE_string('workdir', None, 'Where checkpoints and logs are.', required=True)
-  path, workdir = _value(argv, 'config'), _value(argv, 'workdir')
-  saved = Path(workdir or '.') / files.SAVED_AS
-  if path is not None:
-    config = files.load(path)
-  elif from_workdir and has_workdir and workdir is not None and saved.is_file():
-    config = files.load_saved(saved)
+def _call(main: Callable[..., None], words: Sequence[str]) -> None:
+  if 'jax' in sys.modules:  # some commands do without
+    from pspnet_jax.runtime import compile_cache
+
+    compile_cache.enable()
+  if _takes == 'config':
+    main(_SETTINGS.config)
+  elif _takes == 'words':
+    main(words)
   else:
-    config = defaults()
-  rest = list(_without(argv, 'config'))
-  for argument in rest[1:]:
-    if argument.startswith(('--config.', '-config.')):
-      _check_override(config, argument)
-  try:
-    config_flags.DEFINE_config_dict('config', config, 'Settings.', sys_argv=rest)
-    for name in ('workdir', 'config') if has_workdir else ('config',):  # shown by --help
-      FLAGS.register_key_flag_for_module(argv[0], FLAGS[name])
-    left = _parse_flags(rest)
-  except (TypeError, ValueError) as e:
-    if isinstance(e, UserError):
-      raise
-    raise UserError(f'a --config.KEY=VALUE is of the wrong type: {str(e).splitlines()[0]}') from e
-  checks.check_values(FLAGS.config)
-  return left
+    main()
 
 
-def _parse_flags(argv: Sequence[str], words: bool = False) -> Sequence[str]:
-  left = FLAGS(argv)
+def _help(doc: str) -> str:
+  rows = []
+  for flag in _own:
+    name = f'--[no]{flag.name}' if flag.boolean and flag.default else f'--{flag.name}'
+    note = ' (required)' if flag.validators else ''
+    if not note and flag.default not in (None, False):
+      note = f' (default: {flag.default})'
+    rows.append((name, f'{flag.help}{note}'))
+    if flag.name == 'settings' and _takes == 'config':
+      names = "A config file, FILE.py, or the name of one of the package's, such as camvid."
+      rows.append(('--config', names))
+  width = max((len(name) for name, _ in rows), default=0) + 4
+  lines = [doc.strip(), '', 'Flags, written --NAME=VALUE:']
+  for name, text in rows:
+    indent = '  ' + name.ljust(width - 2)
+    lines += textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=' ' * width)
+  return '\n'.join(lines)
+
+
+def _parse(argv: Sequence[str]) -> Sequence[str]:
+  program, *rest = FLAGS.read_flags_from_files(argv, force_gnu=False)
+  if _takes == 'protocol' and command_line.value_of(rest, 'config') is not None:
+    raise UserError('--config does not bear on prediction: all is as in the checkpoint.')
+  config = _read_config(rest) if _takes in ('config', 'protocol') else None
+  given = command_line.read(rest, [flag.name for flag in _own], FLAGS, config)
+  if given.words and _takes != 'words':
+    raise UserError(
+      f'unexpected argument {given.words[0]!r}: flags are written --name=value; see --help.'
+    )
+  if config is not None:
+    _override(config, [program, *given.settings])
+    if '--settings' in given.flags:
+      print('\n'.join(_settings(config)))
+      sys.exit()
+  FLAGS([program, *given.flags])
   if not FLAGS['verbosity'].present:
     # Orbax reports every file it writes, and an error before it raises it.
     absl_logging.set_verbosity(absl_logging.FATAL)
-  if left[1:] and not words:
-    raise UserError(f'unexpected argument {left[1]!r}: flags are written --name=value; see --help.')
-  return left
+  return [program, *given.words]
 
 
-def overrides() -> dict[str, Any]:
-  """What --config.KEY=VALUE flags set, by key such as 'eval.flip'."""
-  return dict(config_flags.get_override_values(FLAGS['config']))
+def _settings(config: ml_collections.ConfigDict) -> list[str]:
+  if _takes == 'protocol':
+    config = ml_collections.ConfigDict(
+      {'eval': {key: config.eval[key] for key in _PREDICTION_KEYS}}
+    )
+  return [*as_flags(config), f'What they mean: {Path(checks.__file__).with_name("defaults.py")}']
 
 
-def _value(argv: Sequence[str], name: str) -> str | None:
-  """The value of `--name=VALUE` or `--name VALUE`: needed before flags can be defined."""
-  for i, argument in enumerate(argv):
-    flag, equals, value = argument.partition('=')
-    if flag in (f'--{name}', f'-{name}'):
-      if not equals and i + 1 == len(argv):
-        raise UserError(f'--{name} needs a value: write --{name}=VALUE.')
-      return value if equals else argv[i + 1]
-  return None
+def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
+  """The settings there are, with the values they have before flags change them."""
+  from pspnet_jax.config import files
+  from pspnet_jax.config.defaults import CHOICES, defaults
+
+  if _takes == 'protocol':
+    return defaults()
+  given = {
+    group: command_line.value_of(argv, f'config.{group}.name') for group in ('data', *CHOICES)
+  }
+  names = {group: name for group, name in given.items() if name is not None}
+  path, workdir = (command_line.value_of(argv, name) for name in ('config', 'workdir'))
+  if path is not None:
+    return files.load(path, names)
+  if workdir is not None and (saved := Path(workdir, files.SAVED_AS)).is_file():
+    return files.load_saved(saved, names)
+  return defaults(names)
 
 
-def _without(argv: Sequence[str], name: str) -> Iterator[str]:
-  arguments = iter(argv)
-  for argument in arguments:
-    flag, equals, _ = argument.partition('=')
-    if flag not in (f'--{name}', f'-{name}'):
-      yield argument
-    elif not equals:
-      next(arguments, None)
+def _override(config: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
+  try:
+    config_flags.DEFINE_config_dict('config', config, flag_values=_SETTINGS, sys_argv=argv)
+    _SETTINGS(argv)
+  except (TypeError, ValueError) as e:
+    raise UserError(f'a --config.KEY=VALUE is of the wrong type: {str(e).splitlines()[0]}') from e
+  checks.check_values(_SETTINGS.config)
 
 
-def _check_override(config: ml_collections.ConfigDict, argument: str) -> None:
-  *parents, key = argument.partition('=')[0].lstrip('-').split('.')[1:]
-  node = config
-  for parent in parents:
-    files.check_key(node, parent, argument)
-    node = node[parent]
-    if not isinstance(node, ml_collections.ConfigDict):
-      raise UserError(f'{argument}: {parent} has no keys of its own.')
-  files.check_key(node, key, argument)
+def _out_of_memory(error: RuntimeError) -> str | None:
+  """What JAX's error says was too large; None if it is another one.
+
+  GPUs report RESOURCE_EXHAUSTED, a CPU may report INTERNAL with the same words.
+  """
+  text = str(error)
+  if found := re.search(r'Out of memory [^.\n]*', text):
+    return found[0][:200]
+  return text.splitlines()[0][:200] if 'RESOURCE_EXHAUSTED' in text else None
 
 
 def _unraisable(args: Any) -> None:
@@ -167,11 +243,21 @@ def _unraisable(args: Any) -> None:
     sys.__unraisablehook__(args)
 
 
-def _fail(message: str, status: int = 1) -> None:
+def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
   sys.stdout.flush()
   print(f'Error: {message}', file=sys.stderr)
   sys.exit(status)
+
+
+def command(name: str) -> str:
+  """How to start another command: the way this one was started is the way that works."""
+  program, python, here = Path(sys.argv[0]), Path(sys.executable), Path.cwd()
+  if program.name == 'pspnet':
+    on_path = shutil.which('pspnet') == str(program)
+    return f'{"pspnet" if on_path else program} {name}'
+  started = python.relative_to(here) if python.is_relative_to(here) else 'python'
+  return f'{started} -m pspnet_jax.{name}'
 
 
 def which_checkpoint(value: str) -> Which:
@@ -181,6 +267,16 @@ def which_checkpoint(value: str) -> Which:
   if value not in ('best', 'latest'):
     raise UserError(f"--checkpoint={value}: give 'best', 'latest' or the number of a step.")
   return cast('Which', value)
+
+
+def own_network(name: str | None) -> type[nnx.Module] | None:
+  """The value of --model."""
+  return None if name is None else named.find_network(name, '--model')
+
+
+def overrides() -> dict[str, Any]:
+  """What --config.KEY=VALUE flags set, by key such as 'eval.flip'."""
+  return dict(config_flags.get_override_values(_SETTINGS['config']))
 
 
 _SIZES = ('batch_size', 'canvas_mb')

@@ -1,6 +1,6 @@
 """Converts a published PSPNet to a folder that predict, evaluate and init_from take.
 
-python -m pspnet_jax.convert --input=train_epoch_100.pth --output=/tmp/ade20k
+  pspnet convert --input=train_epoch_100.pth --output=/tmp/ade20k
 
 The implementation it comes from is recognised (semseg, mmsegmentation, MIT, Caffe), and so is the
 network; docs/weights.md says what else there is to say. MIT's two files: --input=ENCODER,DECODER.
@@ -8,16 +8,33 @@ network; docs/weights.md says what else there is to say. MIT's two files: --inpu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from absl import flags
 
 from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  flags.DEFINE_list('input', None, 'FILE, or several with commas.', required=True)
+  flags.DEFINE_string('output', None, 'The folder to write.', required=True)
+  sources = 'semseg, mmseg, mit, caffe, imagenet'
+  flags.DEFINE_string('source', None, f'One of {sources}; else recognised.')
+  flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
+  flags.DEFINE_integer('output_stride', 8, '8, 16 or 32: no file tells it.')
+  flags.DEFINE_string('class_names', None, 'A class file: a name, or NAME R G B, a line.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('convert', __doc__, define_flags)
+
+from collections.abc import Sequence
+from pathlib import Path
+
 from pspnet_jax.data.classes import read_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.weights import importing
-from pspnet_jax.weights.foreign import recognise
 
 
 def convert(
@@ -59,15 +76,3 @@ def main() -> None:
     output_stride=FLAGS.output_stride,
     class_names=None if FLAGS.class_names is None else Path(FLAGS.class_names),
   )
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_list('input', None, 'FILE, or several with commas.', required=True)
-  flags.DEFINE_string('output', None, 'The folder to write.', required=True)
-  flags.DEFINE_string('source', None, f'One of {", ".join(recognise.NAMES)}; else recognised.')
-  flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
-  flags.DEFINE_integer('output_stride', 8, '8, 16 or 32: no file tells it.')
-  flags.DEFINE_string('class_names', None, 'A class file; see data/classes.py.')
-  cli.run_without_config(main)

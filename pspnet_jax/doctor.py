@@ -1,6 +1,6 @@
 """Examines a whole data set before it is trained on.
 
-python -m pspnet_jax.doctor --config=configs/folder.py --config.data.root=ROOT --output=DIR
+  pspnet doctor --config=folder --config.data.root=ROOT --output=DIR
 
 Reads every image and label of both splits, goes on past whatever would stop training, and says what
 is wrong and how to mend it. DIR gets `report.json` and `examples.png`, the worst cases and some
@@ -9,6 +9,22 @@ drawn at random. The exit status is 1 when training or its score would go wrong,
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_config()
+  flags.DEFINE_string('output', None, 'Where the report and the pictures go; left out: nowhere.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('doctor', __doc__, define_flags)
+
 import functools
 import json
 import time
@@ -16,9 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ml_collections
-from absl import flags
 
-from pspnet_jax import cli
 from pspnet_jax.checkup.diagnosis import Finding, Surveyed, diagnose
 from pspnet_jax.checkup.report import (
   KIND_COLUMNS,
@@ -31,7 +45,7 @@ from pspnet_jax.checkup.report import (
   verdict,
 )
 from pspnet_jax.checkup.survey import Fault, examine
-from pspnet_jax.config import build
+from pspnet_jax.config import parts
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source, StoredLabels
 from pspnet_jax.errors import UserError
@@ -88,7 +102,7 @@ def _open(config: ml_collections.ConfigDict) -> tuple[dict[str, Source], list[Fi
   errors: list[tuple[str, UserError]] = []
   for split in ('train', 'val'):
     try:
-      sources[split] = build.open_split(config, split, lenient=True)
+      sources[split] = parts.open_split(config, split, lenient=True)
     except UserError as e:
       errors.append((split, e))
   if not sources:
@@ -128,10 +142,3 @@ def main(config: ml_collections.ConfigDict) -> None:
   found = doctor(config, Path(FLAGS.output) if FLAGS.output else None)
   if any(finding.level == 'error' for finding in found):
     raise SystemExit(1)
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('output', None, 'Where the report and the pictures go; left out: nowhere.')
-  cli.run(main, has_workdir=False)

@@ -1,6 +1,6 @@
 """Evaluates a trained PSPNet on the validation split.
 
-python -m pspnet_jax.evaluate --workdir=/tmp/scenes
+  pspnet evaluate --workdir=/tmp/scenes
 
 The data are those of the run, or of --config=FILE.py. The protocol is the checkpoint's, unless a
 flag changes it: --config.eval.protocol=semseg, --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75,
@@ -9,17 +9,31 @@ flag changes it: --config.eval.protocol=semseg, --config.eval.scales=0.5,0.75,1,
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_config()
+  cli.define_network_flags()
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('evaluate', __doc__, define_flags)
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ml_collections
-from absl import flags
 from flax import nnx
 
-from pspnet_jax import cli
-from pspnet_jax.config import build, checks
+from pspnet_jax.config import checks, named, parts
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation import result_files, scoring
 from pspnet_jax.evaluation.metrics import Scores
@@ -55,7 +69,7 @@ def evaluate(
   step = checkpoints.step(which)
   card = checkpoints.card(step)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**(changes or {})))
-  source = build.open_split(config, 'val')
+  source = parts.open_split(config, 'val')
   theirs, ours = card.spec.class_names, source.spec.class_names
   # Converted weights may name the same classes in other words.
   if len(theirs) != len(ours) or (card.source is None and theirs != ours):
@@ -64,7 +78,7 @@ def evaluate(
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
   network = card.build_network(model)
-  inference = build.make_inference(config, network, card)
+  inference = parts.make_inference(config, network, card)
   weights = inference.prepare(*checkpoints.weights(network, step))
   checkpoints.close()
 
@@ -127,11 +141,13 @@ def evaluate(
 def main(config: ml_collections.ConfigDict) -> None:
   given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
   changes = checks.protocol_changes(given)
-  evaluate(config, Path(FLAGS.workdir), cli.which_checkpoint(FLAGS.checkpoint), changes)
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
-  cli.run(main)
+  # A config file that the user gives names the network as well as --model does.
+  name = FLAGS.model or (config.model.name if named.is_own(config.model.name) else None)
+  not_named = name is not None and name.startswith(named.NOT_NAMED)
+  evaluate(
+    config,
+    Path(FLAGS.workdir),
+    cli.which_checkpoint(FLAGS.checkpoint),
+    changes,
+    None if not_named else cli.own_network(name),
+  )

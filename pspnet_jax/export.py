@@ -1,15 +1,31 @@
 """Writes a network as a checkpoint of semseg or mmsegmentation.
 
-python -m pspnet_jax.export --workdir=/tmp/ade20k --output=pspnet50.pth --format=semseg
+  pspnet export --workdir=/tmp/ade20k --output=pspnet50.pth --format=semseg
+
+It prints what such a file does not tell: classes, normalisation, how to resize.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import flags
 
 from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.define_network_flags()
+  flags.DEFINE_string('output', None, 'The .pth file to write.', required=True)
+  flags.DEFINE_enum('format', 'semseg', ['semseg', 'mmseg'], 'Whose names the arrays get.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('export', __doc__, define_flags)
+
+from pathlib import Path
+
 from pspnet_jax.weights import exporting
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
@@ -35,13 +51,3 @@ def export(workdir: Path, output: Path, format_name: str, which: Which = 'best')
 def main() -> None:
   which = cli.which_checkpoint(FLAGS.checkpoint)
   export(Path(FLAGS.workdir), Path(FLAGS.output), FLAGS.format, which)
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('workdir', None, 'Of a run or a conversion.', required=True)
-  flags.DEFINE_string('output', None, 'The .pth file to write.', required=True)
-  flags.DEFINE_enum('format', 'semseg', exporting.FORMATS, 'Whose names the arrays get.')
-  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
-  cli.run_without_config(main)

@@ -1,23 +1,41 @@
 """Labels images with a trained PSPNet.
 
-python -m pspnet_jax.predict --workdir=/tmp/scenes --input=FILE_OR_FOLDER --output=DIR
+  pspnet predict --workdir=/tmp/scenes --input=FILE_OR_FOLDER --output=DIR
 
 Writes DIR/labels/NAME.png (class ids, with the palette) and DIR/overlays/NAME.png (colours over the
 image, with a legend). Images may be of any size; those of a camera are turned upright.
+--config.eval.KEY=VALUE changes the protocol, as in --config.eval.flip=True.
 """
 
 from __future__ import annotations
+
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_protocol()
+  cli.define_network_flags()
+  flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
+  flags.DEFINE_string('output', None, 'Where the pictures go.', required=True)
+  flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('predict', __doc__, define_flags)
 
 import collections
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ml_collections
 import numpy as np
-from absl import flags
 
-from pspnet_jax import cli, predictor
+from pspnet_jax import predictor
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import list_images
 from pspnet_jax.data.in_order import in_order
@@ -83,23 +101,13 @@ def _write(
     write_image(output / 'overlays' / target, picture)
 
 
-def main(config: ml_collections.ConfigDict) -> None:
-  del config  # the checkpoint's card says all; only what is overridden counts
+def main() -> None:
   predict(
     Path(FLAGS.workdir),
     Path(FLAGS.input),
     Path(FLAGS.output),
     which=cli.which_checkpoint(FLAGS.checkpoint),
+    model=cli.own_network(FLAGS.model),
     overlays=FLAGS.overlays,
     **cli.protocol_options(),
   )
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
-  flags.DEFINE_string('output', None, 'Where the pictures go.', required=True)
-  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
-  flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
-  cli.run(main, from_workdir=False)

@@ -232,7 +232,7 @@ def load_pretrained(
 
   Args:
     paths: one file, or MIT's encoder and decoder; a converted folder or a workdir will do too, and
-      so will the name of published weights (`python -m pspnet_jax.zoo list`), which are downloaded
+      so will the name of published weights (`pspnet zoo list`), which are downloaded
       when they are first used.
     source, align_corners: of files; see `weights.importing.convert`.
     batch_size: windows run together.

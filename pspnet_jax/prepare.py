@@ -1,12 +1,39 @@
 """Prepares a published data set: downloads it, checks it, writes it for random access.
 
-python -m pspnet_jax.prepare --dataset=ade20k --data_dir=DIR
+  pspnet prepare --dataset=ade20k --data_dir=DIR
 
 Archives that lie in --manual_dir are used instead of downloading them; Cityscapes' have to, because
 it wants a login. docs/data.md goes from there to the first training step.
 """
 
 from __future__ import annotations
+
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+BUILDERS = {
+  'ade20k': 'ade20k.Ade20k',
+  'camvid': 'camvid.Camvid',
+  'cityscapes': 'cityscapes.Cityscapes',
+  'cityscapes_coarse': 'cityscapes.CityscapesCoarse',
+  'voc2012': 'voc2012.Voc2012',
+}
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  from pspnet_jax.data.prepared import DATA_DIR
+
+  flags.DEFINE_string('dataset', None, f'One of {", ".join(BUILDERS)}.', required=True)
+  flags.DEFINE_string('data_dir', DATA_DIR, 'Where prepared data sets are.')
+  flags.DEFINE_string('manual_dir', None, 'Where archives are; else DATA_DIR/downloads/manual.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('prepare', __doc__, define_flags)
 
 import contextlib
 import fcntl
@@ -16,20 +43,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
-from pspnet_jax import cli
-from pspnet_jax.data.prepared import DATA_DIR, VERSION
+from pspnet_jax.data.prepared import VERSION
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.reporter import Reporter
-
-BUILDERS = {
-  'ade20k': 'ade20k.Ade20k',
-  'camvid': 'camvid.Camvid',
-  'cityscapes': 'cityscapes.Cityscapes',
-  'cityscapes_coarse': 'cityscapes.CityscapesCoarse',
-  'voc2012': 'voc2012.Voc2012',
-}
 
 
 def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
@@ -107,12 +123,3 @@ def _alone(folder: Path) -> Iterator[None]:
 def main() -> None:
   manual_dir = None if FLAGS.manual_dir is None else Path(FLAGS.manual_dir).expanduser()
   prepare(FLAGS.dataset, Path(FLAGS.data_dir).expanduser(), manual_dir)
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('dataset', None, f'One of {", ".join(BUILDERS)}.', required=True)
-  flags.DEFINE_string('data_dir', DATA_DIR, 'Where prepared data sets are.')
-  flags.DEFINE_string('manual_dir', None, 'Where archives are; else DATA_DIR/downloads/manual.')
-  cli.run_without_config(main)

@@ -1,6 +1,6 @@
 """Official figures of a benchmark from predictions and labels on disk, whoever wrote them.
 
-python -m pspnet_jax.score --benchmark=cityscapes --predictions=DIR --labels=DIR --output=DIR
+  pspnet score --benchmark=cityscapes --predictions=DIR --labels=DIR --output=DIR
 
 Predictions are PNG files as the benchmark's server takes them: ids 1-150 for ade20k, class ids for
 voc2012, label ids for cityscapes; for what `predict` wrote give --ids=class. Files belong together
@@ -10,12 +10,32 @@ there. The output folder gets scores.md and scores.csv.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 from absl import flags
 
 from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
+
+  flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose figures.', required=True)
+  flags.DEFINE_string('predictions', None, 'The folder of the predictions.', required=True)
+  flags.DEFINE_string('labels', None, "The folder of the benchmark's label files.", required=True)
+  flags.DEFINE_string('list', None, 'A file that names the images to score, one a line.')
+  flags.DEFINE_enum('ids', 'benchmark', ['benchmark', 'class'], 'What predictions hold.')
+  flags.DEFINE_string('output', None, 'A folder for scores.md and scores.csv.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('score', __doc__, define_flags)
+
+from pathlib import Path
+
+import numpy as np
+
 from pspnet_jax.evaluation.figures import Figures, as_csv, as_markdown
 from pspnet_jax.evaluation.official import ade20k, cityscapes, voc2012
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
@@ -120,15 +140,3 @@ def main() -> None:
     ids=FLAGS.ids,
     output=Path(FLAGS.output) if FLAGS.output else None,
   )
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose figures.', required=True)
-  flags.DEFINE_string('predictions', None, 'The folder of the predictions.', required=True)
-  flags.DEFINE_string('labels', None, "The folder of the benchmark's label files.", required=True)
-  flags.DEFINE_string('list', None, 'A file that names the images to score, one a line.')
-  flags.DEFINE_enum('ids', 'benchmark', ['benchmark', 'class'], 'What predictions hold.')
-  flags.DEFINE_string('output', None, 'A folder for scores.md and scores.csv.')
-  cli.run_without_config(main)

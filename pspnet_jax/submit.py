@@ -1,6 +1,6 @@
 """Labels a benchmark's test images and packs them as its server takes them.
 
-python -m pspnet_jax.submit --workdir=DIR --input=IMAGES --benchmark=cityscapes --output=FILE.zip
+  pspnet submit --workdir=DIR --input=IMAGES --benchmark=cityscapes --output=FILE.zip
 
 Class ids become the benchmark's: 1-150 for ade20k, label ids for cityscapes. For voc2012 the files
 lie in the folders of the development kit, and the server takes .tar.gz. Whether all images are
@@ -9,15 +9,37 @@ there is checked first: against --list=FILE, or against the number of images tha
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
+
+  cli.takes_protocol()
+  cli.define_network_flags()
+  flags.DEFINE_string('input', None, 'The folder of the images.', required=True)
+  flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose server.', required=True)
+  flags.DEFINE_string('output', None, 'The archive: .zip, .tar.gz or .tgz.', required=True)
+  flags.DEFINE_string('list', None, 'A file that names the images, one a line.')
+  flags.DEFINE_bool('allow_partial', False, 'Whether to submit fewer images than there should be.')
+  flags.DEFINE_enum('competition', 'comp6', ['comp5', 'comp6'], 'Of voc2012; comp6: any data.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('submit', __doc__, define_flags)
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ml_collections
 import numpy as np
-from absl import flags
 
-from pspnet_jax import cli, predictor
+from pspnet_jax import predictor
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.errors import UserError
@@ -103,8 +125,7 @@ def _notes(
   return notes
 
 
-def main(config: ml_collections.ConfigDict) -> None:
-  del config  # the checkpoint's card says all; only what is overridden counts
+def main() -> None:
   submit(
     BENCHMARKS[FLAGS.benchmark],
     Path(FLAGS.workdir),
@@ -114,18 +135,6 @@ def main(config: ml_collections.ConfigDict) -> None:
     allow_partial=FLAGS.allow_partial,
     competition=FLAGS.competition,
     which=cli.which_checkpoint(FLAGS.checkpoint),
+    model=cli.own_network(FLAGS.model),
     **cli.protocol_options(),
   )
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('input', None, 'The folder of the images.', required=True)
-  flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose server.', required=True)
-  flags.DEFINE_string('output', None, 'The archive: .zip, .tar.gz or .tgz.', required=True)
-  flags.DEFINE_string('list', None, 'A file that names the images, one a line.')
-  flags.DEFINE_bool('allow_partial', False, 'Whether to submit fewer images than there should be.')
-  flags.DEFINE_enum('competition', 'comp6', ['comp5', 'comp6'], 'Of voc2012; comp6: any data.')
-  flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or a step.")
-  cli.run(main, from_workdir=False)

@@ -1,23 +1,40 @@
 """Trains a PSPNet.
 
-python -m pspnet_jax.train --config=configs/context_scenes.py --workdir=/tmp/scenes
+  pspnet train --config=context_scenes --workdir=/tmp/scenes
 
 Run again with the same workdir, it goes on from the latest checkpoint, bit for bit as if it had
-never stopped. --config.KEY=VALUE changes a setting.
+never stopped. --config.KEY=VALUE changes a setting, as in --config.optimizer.base_lr=0.02.
 """
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_config()
+  flags.DEFINE_string('workdir', None, 'Where checkpoints and logs go.', required=True)
+  flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
+  flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
+  flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
+  flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('train', __doc__, define_flags)
+
 import math
-import sys
 from pathlib import Path
 
 import jax
 import ml_collections
-from absl import flags
 from clu import parameter_overview
 
-from pspnet_jax import cli
 from pspnet_jax.config import build, named
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.reporting.reporter import Reporter
@@ -86,10 +103,6 @@ def _conclude(
   done = (
     f'All {run.total_steps} steps are done' if latest == run.total_steps else 'Training is done'
   )
-  # The way this command was started is the way that works for the next.
-  python = Path(sys.executable)
-  here = python.is_relative_to(Path.cwd())
-  start = f'{python.relative_to(Path.cwd()) if here else "python"} -m pspnet_jax'
   # What is the user's own code has to be named each time.
   model = run.card.network.get('name')
   model = f' --model={model}' if model else ''
@@ -97,8 +110,8 @@ def _conclude(
   data = f' --config.data.name={data}' if data else ''
   report.say(
     f'{done}; {workdir} holds step {latest} and the best, step {best}. Next:\n'
-    f'  {start}.evaluate --workdir={workdir}{model}{data}\n'
-    f'  {start}.predict --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR'
+    f'  {cli.command("evaluate")} --workdir={workdir}{model}{data}\n'
+    f'  {cli.command("predict")} --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR'
   )
 
 
@@ -107,13 +120,3 @@ def main(config: ml_collections.ConfigDict) -> None:
     FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, from_cluster=FLAGS.distributed
   )
   train(config, Path(FLAGS.workdir))
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
-  flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
-  flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
-  flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
-  cli.run(main)

@@ -1,7 +1,7 @@
 """Published weights by name.
 
-python -m pspnet_jax.zoo list [WORD ...]            those that have all words in name or data set
-python -m pspnet_jax.zoo get NAME [--output=DIR]    downloads, checks and converts
+  pspnet zoo list [WORD ...]            those that have all words in name or data set
+  pspnet zoo get NAME [--output=DIR]    downloads, checks and converts
 
 A PSPNet becomes a folder that predict, evaluate and init_from take, called as it is if --output
 does not say otherwise. A backbone stays the file it is, in the cache or copied to --output.
@@ -9,17 +9,31 @@ does not say otherwise. A backbone stays the file it is, in the cache or copied 
 
 from __future__ import annotations
 
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_words()
+  flags.DEFINE_string('output', None, 'The folder to write.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('zoo', __doc__, define_flags)
+
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from rich.console import Console
 
-from pspnet_jax import cli
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.console import Cell, print_table, say
-from pspnet_jax.weights import catalogue, download, importing, published
+from pspnet_jax.weights import catalogue, download
 
 
 def show(words: Sequence[str]) -> None:
@@ -58,6 +72,8 @@ def get(name: str, output: Path | None = None) -> None:
   Raises:
     UserError: for whatever the user can mend; the download is kept.
   """
+  from pspnet_jax.weights import importing, published  # JAX, which the list does without
+
   entry = catalogue.find(name)
   if entry.is_backbone:
     path = published.fetch(entry)
@@ -96,13 +112,4 @@ def main(words: Sequence[str]) -> None:
     case ['get', name]:
       get(name, None if FLAGS.output is None else Path(FLAGS.output))
     case _:
-      raise UserError(
-        'say what to do: python -m pspnet_jax.zoo list [WORD ...], or get NAME [--output=DIR].'
-      )
-
-
-FLAGS = flags.FLAGS
-
-if __name__ == '__main__':
-  flags.DEFINE_string('output', None, 'The folder to write.')
-  cli.run_with_words(main)
+      raise UserError('say what to do: pspnet zoo list [WORD ...], or get NAME [--output=DIR].')

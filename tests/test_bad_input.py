@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures('one_device')
 @pytest.mark.parametrize(
   ('arguments', 'expected'),
   [
-    (['--config.batchsize=4'], 'did you mean batch_size?'),
-    (['--config.model.dept=4'], 'did you mean depth?'),
+    (['--config.batchsize=4'], 'did you mean --config.batch_size=4?'),
+    (['--config.model.dept=4'], 'did you mean --config.model.depth=4?'),
     (['--config.batch_size=four'], 'batch_size'),
     (['extra'], "unexpected argument 'extra'"),
-    (['--confg=x'], 'Did you mean: config'),
+    (['--confg=x'], 'did you mean --config?'),
   ],
 )
 def test_command_line(tmp_path, arguments, expected):
@@ -40,7 +40,9 @@ def assert_one_sentence(result, expected):
 
 def test_missing_config_file(tmp_path):
   result = tiny.run('train', '--config=nowhere.py', f'--workdir={tmp_path}')
-  assert_one_sentence(result, 'there is no config file nowhere.py')
+  assert_one_sentence(
+    result, 'there is no config file nowhere.py: give --config=FILE.py, or one of'
+  )
 
 
 def test_no_workdir_given(tmp_path):

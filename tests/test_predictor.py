@@ -15,6 +15,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.network import Network
+from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.pictures import labels
 from tests import tiny
@@ -183,6 +184,11 @@ def test_a_predictor_says_what_it_is(model, weights):
     f'image, {count:,} parameters)'
   )
   assert model.palette == default_palette(len(NAMES))
+
+  class Mine(PSPNet):
+    """A network of one's own."""
+
+  assert repr(predictor.Predictor(*weights, model=Mine)).startswith('Predictor(Mine-10, 5 classes')
 
 
 def test_weights_are_folded_once_not_at_each_call(weights, images, one_device, monkeypatch):

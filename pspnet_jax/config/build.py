@@ -1,11 +1,10 @@
-"""From a config to the objects a command needs: here, and nowhere below, a config is opened."""
+"""From a config to a training run that is ready to go: the one visit to the config."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,19 @@ import ml_collections
 import numpy as np
 import optax
 
-from pspnet_jax.config import checks, files, named
-from pspnet_jax.config.defaults import chosen
-from pspnet_jax.config.signatures import defaults_of
-from pspnet_jax.data.augment import Augment
+from pspnet_jax.config import files, parts
 from pspnet_jax.data.loader import train_batches
-from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.skip_bad import SkipBadExamples
-from pspnet_jax.data.sources import open_source
-from pspnet_jax.data.spec import DatasetSpec, Source
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.data.spec import Source
 from pspnet_jax.evaluation.validation import Validation
-from pspnet_jax.inference.card import PSPNET, Card
-from pspnet_jax.inference.engine import Inference
-from pspnet_jax.inference.protocol import PLAIN
+from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
-from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
-from pspnet_jax.training import optim
-from pspnet_jax.training.callbacks import Callback, EarlyStopping
+from pspnet_jax.training.callbacks import Callback
 from pspnet_jax.training.init_from import start_from
 from pspnet_jax.training.loop import Every
 from pspnet_jax.training.state import TrainState
-from pspnet_jax.training.step import Batch, Step, jit_options, make_train_step
+from pspnet_jax.training.step import Batch, Step, jit_options
 from pspnet_jax.weights.checkpoints import Checkpoints
 
 
@@ -94,21 +83,21 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   parallel.check_batch_size(c.batch_size, mesh, c.accumulation_steps)
 
   # Data first: most mistakes are there, and they show at once.
-  source, val_source = (open_split(c, split) for split in ('train', 'val'))
+  source, val_source = (parts.open_split(c, split) for split in ('train', 'val'))
   tolerant = SkipBadExamples(source) if c.data_errors == 'skip' else None
-  augment = make_augment(c)
-  card = make_card(c, source.spec)
-  network = make_network(c, card)
-  schedule, tx = make_optimizer(c, network.param_shapes)
-  step = jax.jit(make_step(c, network, tx), out_shardings=on_mesh, **jit_options(network))
+  transform = parts.make_transform(c, source.spec.num_classes)
+  card = parts.make_card(c, source.spec)
+  network = parts.make_network(c, card)
+  schedule, tx = parts.make_optimizer(c, network.param_shapes)
+  step = jax.jit(parts.make_step(c, network, tx), out_shardings=on_mesh, **jit_options(network))
   validation = Validation(
-    make_inference(c, network, card),
+    parts.make_inference(c, network, card),
     val_source,
     threads=c.threads or None,
     pictures=c.pictures,
     skip_bad=c.data_errors == 'skip',
   )
-  callbacks = make_callbacks(c)
+  callbacks = parts.make_callbacks(c)
 
   files.make_workdir(workdir)
   checkpoints = Checkpoints(workdir)
@@ -118,14 +107,14 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
   batches: Generator[dict[str, np.ndarray]] = train_batches(
     source if tolerant is None else tolerant,
-    transform=augment,
+    transform=transform,
     batch_size=c.batch_size,
     seed=c.seed,
     start_step=start_step,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     threads=c.threads or None,
-    choose=make_choice(c, source, workdir),
+    choose=parts.make_choice(c, source, workdir),
   )
   log_also: dict[str, Callable[[int], float]] = {
     'learning_rate': lambda done: float(schedule(done - 1))
@@ -181,142 +170,3 @@ def _first_state(
 
 def _over_processes(count: int) -> int:
   return int(parallel.sum_over_processes(np.array([count], np.int64))[0])
-
-
-def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool = False) -> Source:
-  """The data source of 'train' or 'val': config.data with config.data.train or .val laid over.
-
-  Args:
-    config: names the source and its options.
-    split: 'train' or 'val'.
-    lenient: opens what can be read of a source that would refuse some of its files.
-  """
-  options = config.data.to_dict()
-  of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
-  options = {k: v for k, v in (options | of_split).items() if v is not None}
-  name = options.pop('name')
-  own = named.find_callable(name, 'config.data.name') if named.is_own(name) else None
-  source = open_source(name, **options, lenient=lenient, own=own)
-  if not len(source) and not lenient:
-    raise UserError(f'the {split} split of the data has no images: check config.data.')
-  return source
-
-
-def make_augment(config: ml_collections.ConfigDict) -> Augment:
-  """The training augmentation; refuses a crop that is smaller than one output cell."""
-  crop_size, output_stride = tuple(config.crop_size), config.model.get('output_stride', 1)
-  if len(crop_size) != 2 or min(crop_size) < output_stride:
-    raise UserError(
-      f'crop_size {crop_size} is smaller than one output cell of {output_stride}×{output_stride} '
-      f'pixels: make both sides at least {output_stride}.'
-    )
-  options = config.augment.to_dict()
-  transform = options.pop('transform')
-  if transform is not None:
-    options['transform'] = named.find_callable(transform, 'config.augment.transform')
-  return Augment(crop_size=crop_size, mean=config.mean, **options)
-
-
-def make_choice(
-  config: ml_collections.ConfigDict, source: Source, workdir: Path
-) -> RareClasses | None:
-  """What draws the training examples; None: shuffled epochs.
-
-  Rare classes need the pixels of every class in every label. They are counted once, each process
-  its share, and kept in the workdir, so that a run goes on with the figures it began with.
-  """
-  options, count = config.sampling, len(source)
-  if not options.rare_class_temperature:
-    return None
-  path, alone = workdir / 'class_pixels.npy', jax.process_count() == 1
-  pixels = np.zeros((count, source.spec.num_classes), np.int64)
-  kept = None
-  if alone and path.is_file():
-    with contextlib.suppress(OSError, ValueError, EOFError):  # a damaged one is replaced
-      kept = np.load(path)
-  if kept is not None and kept.shape == pixels.shape:
-    pixels = kept
-  else:
-    share = range(jax.process_index(), count, jax.process_count())
-    skip_bad = config.data_errors == 'skip'
-    rows = count_class_pixels(source, share, threads=config.threads or None, skip_bad=skip_bad)
-    with Reporter(None, total_steps=len(share), primary=jax.process_index() == 0) as report:
-      report.say(f'Counting the classes of {count:,} labels for rare class sampling.')
-      for done, (index, row) in enumerate(zip(share, rows, strict=True), 1):
-        pixels[index] = row
-        report.advance(done)
-    pixels = parallel.sum_over_processes(pixels)
-    if alone:
-      try:
-        np.save(path, pixels)
-      except OSError as e:
-        raise cannot_write(workdir, e) from e
-  return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
-
-
-def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
-  """What will travel with the weights."""
-  options = config.model.to_dict()
-  del options['fixed_batch_stats']  # of training only
-  if options['name'] == PSPNET:
-    del options['name']
-  else:
-    # A class may give its base class what it does not want to be asked for: only what was changed
-    # is handed to it.
-    known = defaults_of(chosen('model', options['name']))
-    kept = ('name', 'dtype')
-    options = {k: v for k, v in options.items() if k in kept or v != known.get(k)}
-  return Card(
-    network={'num_classes': spec.num_classes, **options},
-    spec=spec,
-    crop_size=config.crop_size,
-    protocol=PLAIN.changed(**checks.protocol_changes(config.eval)),
-    mean=config.mean,
-    std=config.std,
-  )
-
-
-def make_network(config: ml_collections.ConfigDict, card: Card) -> Network:
-  """The network to train."""
-  model: Any = chosen('model', config.model.name)
-  network = card.build_network(model, fixed_batch_stats=config.model.fixed_batch_stats)
-  if config.model.name != PSPNET:
-    network.check_outputs(config.crop_size)
-  return network
-
-
-def make_inference(config: ml_collections.ConfigDict, network: Network, card: Card) -> Inference:
-  """What evaluates a network, by the protocol of its card."""
-  return Inference(
-    network, card, batch_size=config.eval.batch_size, canvas_mb=config.eval.canvas_mb
-  )
-
-
-def make_optimizer(
-  config: ml_collections.ConfigDict, params: Mapping[str, Any]
-) -> tuple[optax.Schedule, optax.GradientTransformation]:
-  """Learning rate by step, and the optimiser that follows it; `params` gives the names."""
-  options = config.optimizer.to_dict()
-  make = chosen('optimizer', options.pop('name'))
-  of_schedule = inspect.signature(optim.learning_rate).parameters.keys() & options.keys()
-  schedule = optim.learning_rate(
-    total_steps=config.total_steps, **{key: options.pop(key) for key in of_schedule}
-  )
-  return schedule, make(params, schedule, **options)
-
-
-def make_step(
-  config: ml_collections.ConfigDict, network: Network, tx: optax.GradientTransformation
-) -> Step:
-  """The training step."""
-  options = config.loss.to_dict()
-  loss = chosen('loss', options.pop('name'))(**options)
-  names = ('seed', 'mean', 'std', 'aux_weight', 'accumulation_steps', 'ema_decay')
-  return make_train_step(network, tx, loss=loss, **{name: config[name] for name in names})
-
-
-def make_callbacks(config: ml_collections.ConfigDict) -> list[Callback]:
-  """Early stopping, if it is asked for, and callbacks of one's own."""
-  key = 'config.callbacks'
-  callbacks = [named.find_callable(name, key)() for name in config.callbacks]
-  return ([EarlyStopping(config.early_stopping)] if config.early_stopping else []) + callbacks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -47,7 +47,10 @@ def check_values(config: ml_collections.ConfigDict) -> None:
   for key, value in c.sampling.items():
     need(0 <= value < math.inf, f'sampling.{key}', value, 'make it 0 or more')
   if c.loss.name == 'segmentation':
-    _check_loss(c.loss, need)
+    # Here, so that `--help` and commands without a config need not wait for JAX.
+    from pspnet_jax.training.losses import SegmentationLoss
+
+    SegmentationLoss(**{key: value for key, value in c.loss.items() if key != 'name'})
   for key in ('mean', 'std'):
     need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')
@@ -61,17 +64,6 @@ def check_values(config: ml_collections.ConfigDict) -> None:
       value,
       'give whole numbers, as 1,2,3,6',
     )
-
-
-def _check_loss(loss: ml_collections.ConfigDict, need: Callable[..., None]) -> None:
-  weights = loss.class_weights
-  sound = _numbers(weights, len(weights)) and all(0 <= x < math.inf for x in weights)
-  remedy = 'give a number of 0 or more for each class, not 0 for all'
-  need(sound and (not weights or any(weights)), 'loss.class_weights', weights, remedy)
-  for key in ('ohem_min_kept', 'chunk_rows'):
-    need(loss[key] >= 0, f'loss.{key}', loss[key], 'make it 0 or more')
-  threshold = loss.ohem_threshold
-  need(0 <= threshold <= 1, 'loss.ohem_threshold', threshold, 'give a number in [0, 1]')
 
 
 def _numbers(values: object, length: int) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
 
 from pspnet_jax.config import named
-from pspnet_jax.config.signatures import defaults_of
+from pspnet_jax.config.signatures import defaults_of, parameters_of
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
@@ -22,7 +23,7 @@ from pspnet_jax.training.losses import SegmentationLoss
 # The group's other keys are arguments of what it names.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
   'model': {'pspnet': PSPNet},
-  'optimizer': {'sgd': optim.sgd},
+  'optimizer': {'sgd': optim.sgd, 'adamw': optim.adamw},
   'loss': {'segmentation': SegmentationLoss},
 }
 
@@ -79,8 +80,8 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   c.data.train = ml_collections.ConfigDict({'split': 'train'})  # what differs between the splits
   c.data.val = ml_collections.ConfigDict({'split': 'val'})
 
-  # The keys of the groups that follow are arguments, and their defaults stand in the signatures:
-  # docs/settings.md lists them all.
+  # The keys of the groups that follow are arguments of what is named, and their defaults stand in
+  # its signature: `pspnet train --settings` lists them all.
   c.augment = defaults_of(Augment, without=('crop_size', 'mean', 'transform'))
   c.augment.transform = config_dict.placeholder(str)  # package.module:function of one's own
   c.model = _group('model', names, Network, without=('num_classes', 'model', 'rngs'))
@@ -110,7 +111,26 @@ def _group(
   """The keys of a group: its name, the arguments of what is named, and those of `beside`."""
   name = names[group]
   config = ml_collections.ConfigDict({'name': name})
-  if not name.startswith(named.NOT_NAMED):  # else nothing is known of it
-    # What is beside comes first: the compute dtype is a name in a config, not a NumPy dtype.
-    config.update(defaults_of(*beside, chosen(group, name), without=without))
+  if name.startswith(named.NOT_NAMED):  # nothing is known of it
+    return config
+  configured, without = chosen(group, name), (*without, 'name')
+  if named.is_own(name):
+    _check_defaults(group, name, configured, known={*without, *defaults_of(*beside)})
+  # What is beside comes first: the compute dtype is a name in a config, not a NumPy dtype.
+  config.update(defaults_of(*beside, configured, without=without))
   return config
+
+
+def _check_defaults(
+  group: str, name: str, configured: Callable[..., Any], known: Collection[str]
+) -> None:
+  """Refuses an argument that no config could give: the keys are those that have a default."""
+  parameters = list(parameters_of(configured).values())
+  if group == 'optimizer':
+    del parameters[:2]  # the parameters and the schedule
+  for parameter in parameters:
+    if parameter.default is inspect.Parameter.empty and parameter.name not in known:
+      raise UserError(
+        f'config.{group}.name={name} needs {parameter.name}, which has no default: it is called '
+        f'with the keys of config.{group}, and those are the arguments with one, so give it one.'
+      )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.util
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from pspnet_jax.config import named
+from pspnet_jax.config import named, overrides, shipped
 from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import with_tuples
@@ -29,24 +29,25 @@ def load(path: str, names: Names | None = None) -> ml_collections.ConfigDict:
   """Reads `FILE.py` or `FILE.py:ARGUMENT` by calling its get_config; completes it with defaults.
 
   Args:
-    path: as on the command line.
+    path: as on the command line; a config of the package goes by its name, too.
     names: of groups that the command line names, whatever the file does.
 
   Raises:
     UserError: if there is no such file, it has no get_config, or it sets what does not exist.
   """
   path, _, argument = path.partition(':')
-  if not Path(path).is_file():
-    raise UserError(
-      f'there is no config file {path}: give --config=FILE.py, such as those in configs/.'
-    )
+  path = str(shipped.find(path))
   module_spec = importlib.util.spec_from_file_location('config', path)
   if module_spec is None or module_spec.loader is None:
     raise UserError(f'{path} is not a Python file: give --config=FILE.py.')
   module = importlib.util.module_from_spec(module_spec)
   try:
     module_spec.loader.exec_module(module)
+    if argument and not inspect.signature(module.get_config).parameters:
+      raise UserError(f'{path} takes no argument: leave out :{argument}.')
     changes = module.get_config(*([argument] if argument else []))
+  except UserError:
+    raise
   except Exception as e:  # the file is the user's code: whatever it raises, they can mend
     raise UserError(f'{path} does not give a config: {type(e).__name__}: {e}.') from e
   if not isinstance(changes, ml_collections.ConfigDict):
@@ -163,8 +164,8 @@ def _lay_over(
 def check_key(config: ml_collections.ConfigDict, key: str, where: str) -> None:
   """Raises UserError, with the nearest key, unless `config` has `key`."""
   if key not in config:
-    near = difflib.get_close_matches(key, config.keys(), n=1, cutoff=0.5)
-    hint = f'did you mean {near[0]}?' if near else f'it knows {", ".join(sorted(config.keys()))}.'
+    near = overrides.close(key, config.keys())
+    hint = f'did you mean {near}?' if near else f'it knows {", ".join(sorted(config.keys()))}.'
     raise UserError(f'{where} sets the unknown config key {key!r}: {hint}')
 
 
@@ -181,9 +182,20 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
   changes = []
   if path.is_file():
     with contextlib.suppress(UserError):  # a damaged one is replaced
-      changes = _differences(load_saved(path), config)
+      changes = _differences(_as_named(load_saved(path)), config)
   save(config, path)
   return changes
+
+
+def _as_named(saved: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """A config as it was saved, before names of the user's own code were marked."""
+  flat = saved.to_dict()
+  for group in ('data', *CHOICES):
+    flat[group]['name'] = flat[group]['name'].removeprefix(named.NOT_NAMED)
+  if flat['augment']['transform'] is not None:
+    flat['augment']['transform'] = flat['augment']['transform'].removeprefix(named.NOT_NAMED)
+  flat['callbacks'] = tuple(name.removeprefix(named.NOT_NAMED) for name in flat['callbacks'])
+  return ml_collections.ConfigDict(flat)
 
 
 def make_workdir(workdir: Path) -> None:

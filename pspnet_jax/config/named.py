@@ -45,13 +45,16 @@ def find(name: str, key: str) -> Any:
       'trust that code.'
     )
   module_name, _, attribute = name.partition(':')
-  if not module_name or not attribute.isidentifier():
-    raise UserError(f'{key}={name} is no name: write it as package.module:Name.')
+  parts = (*module_name.split('.'), attribute)
+  if not all(part.isidentifier() for part in parts) or module_name.endswith('.py'):
+    raise UserError(
+      f'{key}={name} is no name: write it as package.module:Name, without folder and .py.'
+    )
   if not {'', os.getcwd()} & set(sys.path):
     sys.path.append(os.getcwd())  # as `python -m` has it; last, so that it hides nothing
   try:
     module = importlib.import_module(module_name)
-  except Exception as e:  # the module is the user's code: whatever it raises, they can mend
+  except (Exception, SystemExit) as e:  # it is the user's code: whatever it raises, they can mend
     if isinstance(e, ModuleNotFoundError) and e.name and f'{module_name}.'.startswith(f'{e.name}.'):
       raise UserError(
         f'{key}={name}: there is no module {e.name}: install it, or start the command in the '
@@ -63,7 +66,8 @@ def find(name: str, key: str) -> Any:
   if not hasattr(module, attribute):
     near = difflib.get_close_matches(attribute, vars(module), n=1)
     hint = f'did you mean {near[0]}?' if near else 'name what the module defines.'
-    raise UserError(f'{key}={name}: {module_name} has no {attribute}: {hint}')
+    where = getattr(module, '__file__', None) or 'built in'  # another module of the same name?
+    raise UserError(f'{key}={name}: {module_name} ({where}) has no {attribute}: {hint}')
   return getattr(module, attribute)
 
 

@@ -35,16 +35,20 @@ def parameters_of(configured: Callable[..., Any]) -> dict[str, inspect.Parameter
 def defaults_of(
   *configured: Callable[..., Any], without: Collection[str] = ()
 ) -> ml_collections.ConfigDict:
-  """The parameters that have a default, with it; None becomes a field of the annotated type."""
+  """The parameters that have a default, with it; None becomes a field of the annotated type.
+
+  A default that JSON has no form for, such as an activation function, stays in the signature.
+  """
   config = ml_collections.ConfigDict()
   for function in configured:
     for name, parameter in parameters_of(function).items():
       if name in without or name in config or parameter.default is inspect.Parameter.empty:
         continue
       value = parameter.default
-      config[name] = (
-        config_dict.placeholder(_kind(parameter.annotation)) if value is None else value
-      )
+      if value is None:
+        config[name] = config_dict.placeholder(_kind(parameter.annotation))
+      elif _is_plain(value):
+        config[name] = tuple(value) if isinstance(value, list) else value
   return config
 
 
@@ -52,13 +56,21 @@ def _named(function: Any) -> dict[str, inspect.Parameter]:
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
   try:
     hints = typing.get_type_hints(function)
-  except (NameError, TypeError):  # names that are imported for the type checker only
+  except (NameError, TypeError, AttributeError):  # names imported for the type checker only
     hints = {}
   return {
     name: p.replace(annotation=hints.get(name, p.annotation))
     for name, p in inspect.signature(function).parameters.items()
     if p.kind not in variadic and name != 'self'
   }
+
+
+def _is_plain(value: Any) -> bool:
+  if isinstance(value, dict):
+    return all(isinstance(key, str) and _is_plain(x) for key, x in value.items())
+  if isinstance(value, list | tuple):
+    return all(map(_is_plain, value))
+  return value is None or type(value) in (bool, int, float, str)
 
 
 def _kind(annotation: Any) -> type:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pspnet_jax.data.decode import exif_orientation, map_ids, read_ids, read_image
-from pspnet_jax.data.spec import DatasetSpec, Example
-from pspnet_jax.errors import BadData
+from pspnet_jax.data.decode import ILLEGAL, exif_orientation, map_ids, read_ids, read_image
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example
+from pspnet_jax.errors import BadData, UserError
 
 
 class PairedFiles:
@@ -22,19 +22,27 @@ class PairedFiles:
     names: of the examples; None: the images' names without extension.
 
   Raises:
-    UserError: on indexing, for files that cannot be decoded, ids that are neither classes nor
-      ignored, and sizes that differ.
+    UserError: for a table of other classes than the spec's; on indexing, for files that cannot be
+      decoded, ids that are neither classes nor ignored, and sizes that differ.
   """
 
   def __init__(
     self,
     spec: DatasetSpec,
     table: np.ndarray,
-    pairs: Sequence[tuple[Path, Path]],
+    pairs: Iterable[tuple[Path, Path]],
     names: Sequence[str] | None = None,
   ):
     self.spec, self.table, self.pairs = spec, table, list(pairs)
-    self.names = [image.stem for image, _ in pairs] if names is None else list(names)
+    self.names = [image.stem for image, _ in self.pairs] if names is None else list(names)
+    if len(self.names) != len(self.pairs):
+      raise UserError(f'{len(self.names)} names for {len(self.pairs)} pairs: give one each.')
+    highest = int(np.where(table == IGNORE_LABEL, ILLEGAL, table).max())
+    if highest >= spec.num_classes:
+      raise UserError(
+        f'the table makes class {highest} of an id, and there are {spec.num_classes} classes: '
+        'give the spec and the table the same classes.'
+      )
 
   def __len__(self) -> int:
     return len(self.pairs)

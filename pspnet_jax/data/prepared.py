@@ -1,4 +1,4 @@
-"""Reads published data sets as `python -m pspnet_jax.prepare` writes them, in any order.
+"""Reads published data sets as `pspnet prepare` writes them, in any order.
 
 DATA_DIR/NAME/1.0.0 is a TFDS data set of ArrayRecord files, whose examples hold the encoded image,
 the label as a PNG of class ids and 255, and the name. Reading it imports no TensorFlow.
@@ -96,7 +96,7 @@ def _folder(data_dir: str, prepared: str) -> Path:
   folder = Path(data_dir).expanduser() / prepared / VERSION
   if not (folder / 'dataset_info.json').is_file():
     raise UserError(
-      f'{folder} holds no prepared data: run python -m pspnet_jax.prepare --dataset={prepared} '
+      f'{folder} holds no prepared data: run pspnet prepare --dataset={prepared} '
       f'--data_dir={data_dir}, or set data_dir to where that was done.'
     )
   return folder

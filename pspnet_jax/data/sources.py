@@ -7,10 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from pspnet_jax.data.checked import Checked
 from pspnet_jax.data.folder import Folder, LenientFolder
 from pspnet_jax.data.prepared import SPLITS, Prepared
 from pspnet_jax.data.scenes import ContextScenes
-from pspnet_jax.data.spec import Source
+from pspnet_jax.data.spec import DatasetSpec, Source
 from pspnet_jax.data.tfds_source import TfdsSource
 from pspnet_jax.errors import UserError
 
@@ -38,7 +39,7 @@ def open_source(
     name: a key of `SOURCES`, or whatever `own` is called.
     split: of the data set.
     lenient: makes a source keep aside what it would refuse, for somebody to look at.
-    own: opens a source of the user's own.
+    own: opens a source of the user's own, whose examples are checked.
     **options: of the source.
 
   Raises:
@@ -51,7 +52,10 @@ def open_source(
       f'unknown data source {name!r}: known are {", ".join(sorted(SOURCES))}, and '
       'package.module:Class of your own.'
     )
-  parameters = dict(inspect.signature(opener).parameters)
+  try:
+    parameters = dict(inspect.signature(opener).parameters)
+  except ValueError:  # as of dict, written in C
+    parameters = {}
   if parameters.pop('split', None) is None:
     raise UserError(f'data source {name} takes no split: give it an argument of that name.')
   kinds = {name: parameter.kind for name, parameter in parameters.items()}
@@ -64,4 +68,16 @@ def open_source(
       raise UserError(f'data source {name} needs the option {option!r}: give it in the config.')
   if lenient and own is None:
     opener = LENIENT.get(name, opener)
-  return opener(split=split, **options)
+  source = opener(split=split, **options)
+  return source if own is None else _checked(name, source)
+
+
+def _checked(name: str, source: Any) -> Checked:
+  if not isinstance(getattr(source, 'spec', None), DatasetSpec) or not all(
+    hasattr(source, method) for method in ('__len__', '__getitem__')
+  ):
+    raise UserError(
+      f'data source {name} gives a {type(source).__name__}, which is no source: give it a length, '
+      'examples by index, and a DatasetSpec as its attribute spec.'
+    )
+  return Checked(source)

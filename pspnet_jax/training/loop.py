@@ -6,26 +6,23 @@ import contextlib
 import dataclasses
 import math
 import signal
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation.metrics import Average, Scores
 from pspnet_jax.inference.card import Card
-from pspnet_jax.models.network import Arrays
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime import parallel
 from pspnet_jax.training.callbacks import Callback, EndTraining
+from pspnet_jax.training.saving import Saving, Values, all_finite
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.stop_signals import StopSignals
+from pspnet_jax.training.window import Window
 from pspnet_jax.weights.checkpoints import Checkpoints
 
-SCORE = 'val/mIoU'  # what the best checkpoint is chosen by
-Values = dict[str, float]
 Evaluate = Callable[[TrainState, Callable[[], None]], Mapping[str, Any]]
 
 
@@ -41,10 +38,10 @@ class Every:
 def fit(
   step: Callable[[TrainState, Any], tuple[TrainState, Mapping[str, Any]]],
   state: TrainState,
-  batches: Iterator[Any],
+  batches: Iterable[Any],
   *,
   total_steps: int,
-  every: Every = Every(),  # noqa: B008: frozen
+  every: Every = Every(),
   evaluate: Evaluate | None = None,
   checkpoints: Checkpoints | None = None,
   card: Card | None = None,
@@ -56,10 +53,11 @@ def fit(
   """Trains from `state` to `total_steps`.
 
   Args:
-    step: takes a state and a batch, gives the next state and what it measured: scalars, or what can
-      be merged over steps, such as `Average` and `Confusion`. Jitted, as a rule.
+    step: takes a state and a batch, gives the next state and what it measured: scalars, whose means
+      are logged, or what can be merged over steps, such as `Average` and `Confusion`. Jitted, as a
+      rule.
     state: where to begin; its `step` says where that is.
-    batches: one for each step that is left.
+    batches: one for each step that is left; those of `image`s are counted for the speed.
     total_steps: where to end.
     every: how often to log, evaluate and save. The end is evaluated and saved in any case.
     evaluate: scores a state; called with it and with a function to call now and then, which raises
@@ -78,19 +76,27 @@ def fit(
 
   Raises:
     Stopped: after a signal; the state is saved.
-    UserError: if the loss or a parameter stops being finite, or a callback raises; what was saved
-      until then stays.
+    UserError: if the loss or a parameter stops being finite, a callback raises, or the checkpoints
+      are ahead of `state`; what was saved until then stays.
   """
   if checkpoints is not None and card is None:
     raise ValueError('checkpoints need a card beside the state: pass card=.')
   start_step = int(state.step)
+  if checkpoints is not None and (checkpoints.latest_step or 0) > start_step:
+    raise UserError(
+      f'{checkpoints.directory} holds step {checkpoints.latest_step}, and the state given is of '
+      f'step {start_step}: go on from checkpoints.restore, or give another folder.'
+    )
   with contextlib.ExitStack() as stack:
     if report is None:
-      report = stack.enter_context(Reporter(None, total_steps=total_steps, start_step=start_step))
+      primary = jax.process_index() == 0
+      report = stack.enter_context(
+        Reporter(None, total_steps=total_steps, start_step=start_step, primary=primary)
+      )
     if stop is None:
       stop = stack.enter_context(StopSignals(listen=jax.process_count() == 1))
-    loop = _Loop(total_steps, every, evaluate, _Saving(checkpoints, card), report, stop, callbacks)
-    return loop.run(step, state, batches, log_also or {})
+    loop = _Loop(total_steps, every, evaluate, Saving(checkpoints, card), report, stop, callbacks)
+    return loop.run(step, state, iter(batches), log_also or {})
 
 
 @dataclasses.dataclass
@@ -100,7 +106,7 @@ class _Loop:
   total_steps: int
   every: Every
   evaluate: Evaluate | None
-  saving: _Saving
+  saving: Saving
   report: Reporter
   stop: StopSignals
   callbacks: Sequence[Callback]
@@ -112,42 +118,48 @@ class _Loop:
     batches: Iterator[Any],
     log_also: Mapping[str, Callable[[int], float]],
   ) -> tuple[TrainState, Values | None]:
-    start = int(state.step)
-    values, window = None, _Window(start)
-    ended = self._call(state, 'on_start', start, *self.saving.best())
-    for now in range(start + 1, self.total_steps + 1):
-      if ended:
-        break
+    now, last = int(state.step), self.total_steps
+    values, window = None, Window(now)
+    if self._call(state, 'on_start', now, self.saving.scores(now)):
+      last = now
+    while now < last:
       with self.saving.on_error(state):
-        batch = _next(batches, now)
+        batch = _next(batches, now + 1)
       state, measured = step(state, batch)
+      now += 1
       window.add(measured, batch)
       self.report.advance(now)
       stopping = self.stop.requested or self.saving.preempted(now)
-      evaluating = now == self.total_steps or _due(now, self.every.evaluate)
+      evaluating = now == last or _due(now, self.every.evaluate)
       saving = evaluating or stopping or _due(now, self.every.save)
       if not saving and not _due(now, self.every.log):
         continue
 
       # Here alone the host waits for the device.
-      logged = window.close(now) | {name: value(now) for name, value in log_also.items()}
+      logged = window.close() | {name: value(now) for name, value in log_also.items()}
       self.report.scalars(now, logged)
       self.report.line(now, {name: x for name, x in logged.items() if name not in window.parts})
       self._check_finite(state, logged, window.since, now, thorough=saving)
-      ended = self._call(state, 'on_log', now, logged)
-      if saving or ended:
-        values = None
-        if (evaluating or ended) and not stopping:
-          values = self._scores(state, now)
-          ended = self._evaluated(state, now, values) or ended
+      if self._call(state, 'on_log', now, logged):
+        last, evaluating = now, True
+        self._check_finite(state, logged, window.since, now, thorough=True)
+      if saving or evaluating:
+        values = self._scores(state, now) if evaluating and not stopping else None
         self.saving.save(now, state, values)
-        ended = self._call(state, 'on_save', now) or ended
+        if values is not None and self._call(state, 'on_evaluate', now, values):
+          last = now
+        if self._call(state, 'on_save', now):
+          last = min(last, now if evaluating else now + 1)  # the end's checkpoint has a score
         if stopping or self.stop.requested:
           self._stop(now)
-      window = _Window(now)
+      window = Window(now)
     self.saving.wait()
-    if start == self.total_steps and not self.saving.has_score(start):
-      values = self._scores(state, start)
+    if values is None and not self.saving.has_score(now):  # no step was left to take
+      values = self._scores(state, now)
+      if values is not None:
+        self._call(state, 'on_evaluate', now, values)
+      if self.stop.requested:
+        self._stop(now)
     return state, values
 
   def _scores(self, state: TrainState, now: int) -> Values | None:
@@ -164,12 +176,9 @@ class _Loop:
       return values
     return None
 
-  def _evaluated(self, state: TrainState, now: int, values: Values | None) -> bool:
-    return values is not None and self._call(state, 'on_evaluate', now, values)
-
   def _call(self, state: TrainState, method: str, *arguments: Any) -> bool:
     """Calls all callbacks. Returns whether one wants the run to end."""
-    ended = False
+    ended, failed = False, None
     for callback in self.callbacks:
       try:
         getattr(callback, method)(*arguments)
@@ -177,19 +186,35 @@ class _Loop:
         self.report.say(f'{e}: training ends here.')
         ended = True
       except Exception as e:
-        kept = self.saving.keep(state)
-        if isinstance(e, UserError):
-          raise
-        raise UserError(
-          f'the callback {type(callback).__name__} raised {type(e).__name__} in {method} at step '
-          f'{int(state.step)} ({e}); {kept}: mend it, or leave it out.'
-        ) from e
-    return ended
+        failed = callback, e
+        break
+    # Processes end and save together, whichever a callback raised in: one alone would wait for
+    # the others, and they for it.
+    ends, failures = parallel.sum_over_processes(np.array([ended, failed is not None], np.int64))
+    if failures:
+      self._fail(state, method, failed)
+    return bool(ends)
+
+  def _fail(
+    self, state: TrainState, method: str, failed: tuple[Callback, Exception] | None
+  ) -> None:
+    """Saves the state and raises what a callback raised, or that one did in another process."""
+    kept, step = self.saving.keep(state), int(state.step)
+    if failed is None:
+      raise UserError(f'a callback raised in another process at step {step}; {kept}: see there.')
+    callback, error = failed
+    if isinstance(error, UserError):
+      raise error
+    message = ' '.join(str(error).split())
+    raise UserError(
+      f'the callback {type(callback).__name__} raised {type(error).__name__} in {method} at step '
+      f'{step} ({message}); {kept}: mend it, or leave it out.'
+    ) from error
 
   def _check_finite(
     self, state: TrainState, logged: Values, since: int, now: int, *, thorough: bool
   ) -> None:
-    if math.isfinite(logged.get('train/loss', 0)) and (not thorough or _all_finite(state.params)):
+    if math.isfinite(logged.get('train/loss', 0)) and (not thorough or all_finite(state.params)):
       return
     self.saving.wait()
     raise UserError(
@@ -200,108 +225,14 @@ class _Loop:
   def _stop(self, now: int) -> None:
     self.saving.wait()
     reason = self.stop.received or signal.SIGTERM
-    kept = 'is saved' if self.saving else 'was reached, and nothing is saved'
+    of = f'step {now} of {self.total_steps}'
     raise Stopped(
-      f'{reason.name}: step {now} of {self.total_steps} {kept}; run the same command to go on '
-      'from there.',
+      f'{reason.name}: {of} is saved; run the same command to go on from there.'
+      if self.saving
+      else f'{reason.name}: stopped at {of}, and nothing is saved: give checkpoints= to be able to '
+      'go on.',
       reason,
     )
-
-
-class _Window:
-  """What was measured since the last report."""
-
-  def __init__(self, since: int):
-    self.since, self._began = since, time.monotonic()
-    self._total: Any = None
-    self._images = 0
-    self.parts: set[str] = set()  # of the loss: for the files, not for the console
-
-  def add(self, measured: Mapping[str, Any], batch: Any) -> None:
-    self._total = _start(measured) if self._total is None else _merge(self._total, measured)
-    self._images += len(batch['image']) if 'image' in batch else 0
-
-  def close(self, now: int) -> Values:
-    """The values by name; waits for the device."""
-    values: Values = {}
-    for name, total in self._total.items():
-      value = np.asarray(total.compute())
-      values |= {f'train/{name}': float(value)} if not value.ndim else {'train/mIoU': _miou(value)}
-    self.parts = {name for name in values if name not in ('train/loss', 'train/mIoU')}
-    if self._images:
-      values['images_per_second'] = self._images / (time.monotonic() - self._began)
-    return values
-
-
-def _mergeable(measured: Mapping[str, Any]) -> dict[str, Any]:
-  return {n: x if hasattr(x, 'merge') else Average.of(x) for n, x in measured.items()}
-
-
-@jax.jit
-def _start(measured: Mapping[str, Any]) -> dict[str, Any]:
-  return _mergeable(measured)
-
-
-@jax.jit
-def _merge(total: dict[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
-  return {name: total[name].merge(value) for name, value in _mergeable(measured).items()}
-
-
-def _miou(confusion: np.ndarray) -> float:
-  return Scores(confusion).miou
-
-
-@dataclasses.dataclass
-class _Saving:
-  """Checkpoints, where there are any."""
-
-  checkpoints: Checkpoints | None
-  card: Card | None
-
-  def __bool__(self) -> bool:
-    return self.checkpoints is not None
-
-  def save(self, step: int, state: TrainState, values: Values | None = None) -> None:
-    if self.checkpoints is not None and self.card is not None:
-      score = math.nan if values is None else values.get(SCORE, math.nan)
-      miou = None if math.isnan(score) else score  # where no pixel was labelled
-      self.checkpoints.save(step, state.items(), self.card, miou)
-
-  def wait(self) -> None:
-    if self.checkpoints is not None:
-      self.checkpoints.wait()
-
-  def preempted(self, step: int) -> bool:
-    return self.checkpoints is not None and self.checkpoints.preempted(step)
-
-  def has_score(self, step: int) -> bool:
-    return self.checkpoints is not None and self.checkpoints.score(step) is not None
-
-  def best(self) -> tuple[int | None, float | None]:
-    if self.checkpoints is None or self.checkpoints.best_step is None:
-      return None, None
-    return self.checkpoints.best_step, self.checkpoints.score(self.checkpoints.best_step)
-
-  def keep(self, state: TrainState) -> str:
-    """Saves what was learnt before something else fails; says what there is."""
-    if int(state.step) and _all_finite(state.params):
-      self.save(int(state.step), state)
-      self.wait()
-    return self.kept()
-
-  def kept(self) -> str:
-    latest = None if self.checkpoints is None else self.checkpoints.latest_step
-    return f'the checkpoint of step {latest} is sound' if latest is not None else 'none was saved'
-
-  @contextlib.contextmanager
-  def on_error(self, state: TrainState) -> Iterator[None]:
-    """Keeps what was learnt when something outside of training fails, as an image's decoding."""
-    try:
-      yield
-    except Exception as e:
-      if not isinstance(e, Stopped):
-        self.keep(state)
-      raise
 
 
 def _next(batches: Iterator[Any], step: int) -> Any:
@@ -312,8 +243,3 @@ def _next(batches: Iterator[Any], step: int) -> Any:
 
 def _due(step: int, every: int) -> bool:
   return every > 0 and step % every == 0
-
-
-@jax.jit
-def _all_finite(params: Arrays) -> jax.Array:
-  return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()

@@ -1,197 +1,191 @@
-"""Cross-entropy over the pixels that carry a class, weighted and mined if asked for."""
+"""The loss that training minimises: a weighted sum of named terms, or a class of one's own."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import UserError
-from pspnet_jax.ops.images import bilinear_matrix, resize, times_rows
+from pspnet_jax.training import region_losses
+from pspnet_jax.training.pixel_losses import (
+  denominator,
+  focal_losses,
+  in_chunks,
+  joined,
+  pixel_losses,
+  sum_losses,
+)
 
-
-def count_valid(label: jax.Array) -> jax.Array:
-  """How many pixels of a label are not ignored: float32 scalar."""
-  return (label != IGNORE_LABEL).sum(dtype=jnp.float32)
-
-
-def denominator(label: jax.Array, class_weights: Sequence[float] = ()) -> jax.Array:
-  """What a sum over pixels is divided by: the valid pixels, or their weights; never 0.
-
-  A function of the labels alone, so that it can be known of a whole batch before any part of it
-  has gone through the network.
-  """
-  if not class_weights:
-    return jnp.maximum(count_valid(label), 1)
-  total = _weights(label, class_weights, jnp.result_type(float)).sum()
-  return jnp.where(total > 0, total, 1)
-
-
-def pixel_losses(logits: jax.Array, label: jax.Array) -> jax.Array:
-  """-log softmax(logits)[label] of every pixel, 0 where it is ignored.
-
-  Log-sum-exp and a gather: no one-hot of the label and no array of log-probabilities, which at 150
-  classes would be the largest arrays of a training step.
-
-  Args:
-    logits: float [N, H, W, C].
-    label: integer [N, H, W], class ids below C and `IGNORE_LABEL`. An id between would be gathered
-      from the last class; data sources refuse such labels.
-
-  Returns:
-    [N, H, W] of the dtype of `logits`.
-  """
-  valid = label != IGNORE_LABEL
-  index = jnp.where(valid, label, 0).astype(jnp.int32)
-  picked = jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]  # [N, H, W]
-  return jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0)
-
-
-def pixel_losses_of_upsampled(
-  logits: jax.Array, label: jax.Array, rows: int, *, align_corners: bool
-) -> jax.Array:
-  """`pixel_losses` of logits [N, h, w, C] resized to a label's size, `rows` rows at a time.
-
-  The logits of all pixels are never there at once, nor for the gradient, which computes them again.
-  """
-  height, width = label.shape[1:]
-  x = resize(logits, (logits.shape[1], width), align_corners=align_corners)  # [N, h, W, C]
-  count = -(-height // rows)
-  padding = count * rows - height  # rows of ignored pixels
-  matrix = bilinear_matrix(x.shape[1], height, align_corners).astype(x.dtype)
-  matrix = np.pad(matrix, ((0, padding), (0, 0))).reshape(count, rows, -1)
-  padded = jnp.pad(label, ((0, 0), (0, padding), (0, 0)), constant_values=IGNORE_LABEL)
-  labels = padded.reshape(-1, count, rows, width).swapaxes(0, 1)  # [count, N, rows, W]
-
-  @jax.checkpoint
-  def chunk(x: jax.Array, matrix: jax.Array, label: jax.Array) -> jax.Array:
-    return pixel_losses(times_rows(matrix, x), label)
-
-  losses = jax.lax.map(lambda inputs: chunk(x, *inputs), (jnp.asarray(matrix), labels))
-  return losses.swapaxes(0, 1).reshape(-1, count * rows, width)[:, :height]
-
-
-def sum_losses(
-  loss: jax.Array,
-  label: jax.Array,
-  *,
-  class_weights: Sequence[float] = (),
-  ohem_threshold: float = 0.7,
-  ohem_min_kept: int = 0,
-) -> jax.Array:
-  """Sums the losses [N, H, W] of the pixels of `label`, weighted and mined if asked for.
-
-  Args:
-    loss: of `pixel_losses`.
-    label: integer [N, H, W].
-    class_weights: by which a pixel of each class counts; none: 1 for all. Divided by `denominator`
-      this is the mean of torch's `CrossEntropyLoss(weight)`: sum(w_i l_i) / sum(w_i).
-    ohem_threshold: see `hard_pixels`.
-    ohem_min_kept: see `hard_pixels`; 0 takes every pixel.
-
-  Returns:
-    A scalar of the dtype of `loss`.
-  """
-  if ohem_min_kept:
-    valid = label != IGNORE_LABEL
-    loss = jnp.where(hard_pixels(loss, valid, ohem_threshold, ohem_min_kept), loss, 0)
-  if class_weights:
-    loss = loss * _weights(label, class_weights, loss.dtype)
-  return loss.sum()
-
-
-def hard_pixels(loss: jax.Array, valid: jax.Array, threshold: float, min_kept: int) -> jax.Array:
-  """Online hard example mining (Shrivastava et al. 2016), as mmsegmentation's OHEMPixelSampler.
-
-  Taken are the valid pixels whose class has a probability below `threshold`, and at least the
-  `min_kept` hardest of each image (those of equal loss with the last of them too; all, if an image
-  has fewer valid ones). mmsegmentation pools that quota over the images of one GPU; image by image
-  the choice does not depend on how a batch is spread over devices and parts. Like there, the sum
-  over the pixels taken is divided by all valid pixels, not by those taken.
-
-  Args:
-    loss: [N, H, W], -log of the probability of the class.
-    valid: bool [N, H, W].
-    threshold: 0 to 1; at 0 the quota alone decides.
-    min_kept: pixels of an image, 1 or more.
-
-  Returns:
-    bool [N, H, W], without a gradient.
-  """
-  pixels = loss.shape[1] * loss.shape[2]
-  losses = jax.lax.stop_gradient(jnp.where(valid, loss, -jnp.inf))
-  ascending = jnp.sort(losses.reshape(-1, pixels), axis=-1)  # [N, H W]
-  quota = ascending[:, pixels - min(min_kept, pixels), None, None]  # [N, 1, 1]
-  limit = -math.log(threshold) if threshold else math.inf
-  return valid & ((losses > limit) | (losses >= quota))
-
-
-def cross_entropy(
-  logits: jax.Array, label: jax.Array, class_weights: Sequence[float] = ()
-) -> jax.Array:
-  """Mean over the valid pixels of the whole batch, as torch's ignore_index; 0 when there are none.
-
-  semseg averages so; mmsegmentation divides by all pixels, ignored ones included.
-  """
-  total = sum_losses(pixel_losses(logits, label), label, class_weights=class_weights)
-  return total / denominator(label, class_weights)
-
-
-def _weights(label: jax.Array, class_weights: Sequence[float], dtype: jnp.dtype) -> jax.Array:
-  """The weight of each pixel [N, H, W]; 0 where it is ignored."""
-  valid = label != IGNORE_LABEL
-  index = jnp.where(valid, label, 0).astype(jnp.int32)
-  weights = jnp.asarray(class_weights, dtype).at[index].get(mode='clip')
-  return jnp.where(valid, weights, 0)
+TERMS = ('cross_entropy', 'dice', 'focal', 'lovasz')
 
 
 class Loss(Protocol):
-  """What is minimised; a class of one's own that has these two methods will do."""
+  """What the training step asks of a loss; a class of one's own with these two methods will do.
 
-  def denominators(self, label: jax.Array) -> Any: ...
+  A batch may be taken in parts and lie on several devices. The parts add up to the loss of the
+  whole batch if every value is a sum over the pixels or images of the part, divided by something
+  that the labels of the whole batch alone decide (`count_valid` is one of `pixel_losses`):
+
+      class SquaredError:
+        def denominators(self, label):
+          return jnp.maximum(count_valid(label), 1)
+
+        def __call__(self, logits, label, denominators, *, align_corners=True):
+          wanted = jax.nn.one_hot(label, logits.shape[-1])  # zeros for IGNORE_LABEL
+          errors = jnp.square(jax.nn.softmax(logits) - wanted).sum(-1)
+          return {'loss': jnp.where(label != IGNORE_LABEL, errors, 0).sum() / denominators}
+
+  A loss with an attribute `chunk_rows` other than 0 is given logits of the feature map's size, and
+  resizes them itself.
+  """
+
+  def denominators(self, label: jax.Array) -> Any:
+    """Returns arrays made of the labels [N, H, W] of a whole batch; see `__call__`."""
+    ...
 
   def __call__(
     self, logits: jax.Array, label: jax.Array, denominators: Any, *, align_corners: bool = True
-  ) -> dict[str, jax.Array]: ...
+  ) -> dict[str, jax.Array]:
+    """Returns scalars by name, of which 'loss' is minimised and the others are reported.
+
+    Args:
+      logits: float [N, H, W, C] of a part of the batch; [N, h, w, C] for a loss with `chunk_rows`.
+      label: integer [N, H, W] of this part, class ids and `IGNORE_LABEL`.
+      denominators: what `denominators` made of the whole batch.
+      align_corners: how the network resizes its logits.
+    """
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationLoss:
-  """Stand-in."""
+  """A weighted sum of terms, each a mean over the valid pixels or images of the whole batch.
 
+  Attributes:
+    cross_entropy: weight of the cross-entropy, a mean over pixels; 1 in the paper.
+    dice: weight of the Dice loss, a mean over images; see `region_losses.dice`.
+    focal: weight of the focal loss, a mean over pixels; see `pixel_losses.focal_losses`.
+    lovasz: weight of Lovász-softmax, a mean over images; see `region_losses.lovasz_softmax`.
+    class_weights: weights of the classes in the cross-entropy; see `pixel_losses.sum_losses`.
+    ohem_threshold, ohem_min_kept: mining of hard pixels in the cross-entropy; see
+      `pixel_losses.hard_pixels`.
+    focal_gamma: exponent of the focal loss; 2 works best in Lin et al. 2017, 0 is cross-entropy.
+    dice_smooth: pixels added to both sides of the Dice fraction; see `region_losses.dice`.
+    chunk_rows: rows of logits that are there at a time; 0: all. Saves the memory of the largest
+      arrays where there are many classes, and costs time: they are computed twice. The logits are
+      then those of the feature map, [N, h, w, C]. Lovász-softmax sorts all pixels, so cannot.
+
+  Raises:
+    UserError: for a weight below 0, weights that are all 0, another number out of range, or
+      Lovász-softmax in chunks.
+  """
+
+  cross_entropy: float = 1.0
+  dice: float = 0.0
+  focal: float = 0.0
+  lovasz: float = 0.0
   class_weights: tuple[float, ...] = ()
   ohem_threshold: float = 0.7
   ohem_min_kept: int = 0
+  focal_gamma: float = 2.0
+  dice_smooth: float = 0.0
   chunk_rows: int = 0
 
-  def check(self, num_classes):
+  def __post_init__(self):
+    object.__setattr__(self, 'class_weights', tuple(self.class_weights))
+
+    def need(condition: bool, name: str, remedy: str) -> None:
+      if not condition:
+        raise UserError(f'config.loss.{name} is {getattr(self, name)!r}: {remedy}.')
+
+    for name in (*TERMS, 'ohem_min_kept', 'focal_gamma', 'dice_smooth', 'chunk_rows'):
+      need(0 <= getattr(self, name) < math.inf, name, 'make it 0 or more')
+    need(0 <= self.ohem_threshold <= 1, 'ohem_threshold', 'give a number in [0, 1]')
+    sound = all(isinstance(w, int | float) and 0 <= w < math.inf for w in self.class_weights)
+    remedy = 'give a number of 0 or more for each class, not 0 for all'
+    need(sound and (not self.class_weights or any(self.class_weights)), 'class_weights', remedy)
+    if not self.weights:
+      names = ', '.join(f'config.loss.{name}' for name in TERMS)
+      raise UserError(f'nothing is left of the loss: give one of {names} a weight above 0.')
+    remedy = 'Lovász-softmax needs all pixels at once, so set this or config.loss.lovasz to 0'
+    need(not (self.lovasz and self.chunk_rows), 'chunk_rows', remedy)
+
+  def check(self, num_classes: int) -> None:
+    """Raises UserError for class weights of another number of classes."""
     if self.class_weights and len(self.class_weights) != num_classes:
       raise UserError(
         f'config.loss.class_weights has {len(self.class_weights)} numbers for {num_classes} '
         'classes: give one each, or none.'
       )
 
-  def denominators(self, label: jax.Array) -> jax.Array:
-    return denominator(label, self.class_weights)
+  @property
+  def weights(self) -> dict[str, float]:
+    """The weights of the terms that count."""
+    return {name: getattr(self, name) for name in TERMS if getattr(self, name)}
 
-  def __call__(self, logits, label, denominators, *, align_corners=True):
+  def denominators(self, label: jax.Array) -> dict[str, jax.Array]:
+    """What the sums of each term are divided by: valid pixels, their weights, or images."""
+    images = functools.partial(region_losses.denominator, label)
+    known: dict[str, Callable[[], jax.Array]] = {
+      'cross_entropy': lambda: denominator(label, self.class_weights),
+      'dice': images,
+      'focal': lambda: denominator(label),
+      'lovasz': images,
+    }
+    return {name: known[name]() for name in self.weights}
+
+  def __call__(
+    self,
+    logits: jax.Array,
+    label: jax.Array,
+    denominators: Mapping[str, jax.Array],
+    *,
+    align_corners: bool = True,
+  ) -> dict[str, jax.Array]:
+    """Returns each term by its name, not yet weighted, and their weighted sum as 'loss'.
+
+    Raises:
+      UserError: for class weights of another number than the logits have classes.
+    """
+    self.check(logits.shape[-1])
+    sums = self._sums(logits, label, align_corners)
+    terms = {name: sums[name]() / denominators[name] for name in self.weights}
+    weights = self.weights
+    weighted = [x if weights[name] == 1 else weights[name] * x for name, x in terms.items()]
+    return {**terms, 'loss': functools.reduce(jnp.add, weighted)}
+
+  def _sums(
+    self, logits: jax.Array, label: jax.Array, align_corners: bool
+  ) -> dict[str, Callable[[], jax.Array]]:
+    """What gives the sum of each term over the pixels or images of `label`."""
+
+    def measure(logits: jax.Array, label: jax.Array) -> tuple[Any, Any]:
+      pixels = pixel_losses(logits, label) if self.cross_entropy or self.focal else None
+      return pixels, region_losses.overlaps(logits, label) if self.dice else None
+
     if self.chunk_rows:
-      pixels = pixel_losses_of_upsampled(
-        logits, label, self.chunk_rows, align_corners=align_corners
+      pixels, overlaps = in_chunks(
+        measure, logits, label, self.chunk_rows, align_corners=align_corners
       )
+      pixels = None if pixels is None else joined(pixels, label.shape[1])
+      overlaps = jax.tree.map(lambda x: x.sum(0), overlaps)
     else:
-      pixels = pixel_losses(logits, label)
-    total = sum_losses(
-      pixels,
-      label,
-      class_weights=self.class_weights,
-      ohem_threshold=self.ohem_threshold,
-      ohem_min_kept=self.ohem_min_kept,
-    )
-    return {'loss': total / denominators}
+      pixels, overlaps = measure(logits, label)
+    return {
+      'cross_entropy': lambda: sum_losses(
+        pixels,
+        label,
+        class_weights=self.class_weights,
+        ohem_threshold=self.ohem_threshold,
+        ohem_min_kept=self.ohem_min_kept,
+      ),
+      'dice': lambda: region_losses.dice(*overlaps, smooth=self.dice_smooth).sum(),
+      'focal': lambda: focal_losses(pixels, self.focal_gamma).sum(),
+      'lovasz': lambda: region_losses.lovasz_softmax(logits, label).sum(),
+    }

@@ -83,6 +83,8 @@ def make_train_step(
     for output, prefix in (('logits', 'main'), ('aux_logits', 'aux')):
       if output in outputs:
         terms = loss(outputs[output], label, divisors, align_corners=network.align_corners)
+        if len(terms) == 2:  # a single term is the loss
+          terms = {'loss': terms['loss']}
         losses |= {f'{prefix}_{name}': value for name, value in terms.items()}
     total = losses['main_loss']
     if 'aux_loss' in losses:

@@ -117,7 +117,7 @@ def named(location: str | Path) -> Entry | None:
 
 def _hint(name: str) -> str:
   near = nearest(name, entries())
-  listing = 'python -m pspnet_jax.zoo list'
+  listing = 'pspnet zoo list'
   return f'did you mean {near}? ({listing})' if near else f'{listing} has all names.'
 
 

@@ -22,8 +22,13 @@ Which = Literal['best', 'latest'] | int
 _ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
 
 
-def _miou(metrics: Mapping[str, float]) -> float:
-  return metrics['mIoU']
+# What a network without batch normalisation has for statistics; Orbax stores no empty item.
+_NOTHING: dict[str, Any] = {}
+
+
+def _rank(metrics: Mapping[str, float]) -> Any:
+  """What the best checkpoint has most of: the score; of equal ones the first is the best."""
+  return metrics['mIoU'], -metrics.get('step', 0)
 
 
 class Checkpoints:
@@ -45,7 +50,7 @@ class Checkpoints:
     keep = preservation_policy.AnyPreservationPolicy(
       [
         preservation_policy.LatestN(1),
-        preservation_policy.BestN(get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False),
+        preservation_policy.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),
       ]
     )
     try:
@@ -56,7 +61,7 @@ class Checkpoints:
           'card': ocp.JsonCheckpointHandler(),
         },
         options=ocp.CheckpointManagerOptions(
-          best_fn=_miou,
+          best_fn=_rank,
           preservation_policy=None if read_only else keep,
           create=not read_only,
           cleanup_tmp_directories=not read_only,
@@ -94,16 +99,16 @@ class Checkpoints:
     """
     if step in self._manager.all_steps():
       return  # saved already, and then something went wrong before the next step was done
-    saved = {name: ocp.args.StandardSave(value) for name, value in items.items()}
+    saved = {name: ocp.args.StandardSave(x) for name, x in items.items() if x != _NOTHING}
     saved['card'] = ocp.args.JsonSave(card.to_json())
-    metrics = None if miou is None else {'mIoU': miou}
+    metrics = None if miou is None else {'mIoU': miou, 'step': step}
     with _writing(self.directory):
       self._manager.save(step, args=ocp.args.Composite(**saved), metrics=metrics, force=True)
 
   def score(self, step: int) -> float | None:
     """The validation mIoU of a checkpoint; None if the network was not evaluated then."""
     metrics = self._manager.metrics(step)
-    return _miou(metrics) if metrics else None
+    return metrics['mIoU'] if metrics else None
 
   def wait(self) -> None:
     """Waits until what was saved is on disk."""
@@ -125,7 +130,7 @@ class Checkpoints:
       raise UserError(f'{self.directory} holds no checkpoint.')
     self._check(step, wanted)
     restored = self._read(step, wanted, sharding)
-    return step, {name: restored[name] for name in wanted}
+    return step, {name: restored.get(name, _NOTHING) for name in wanted}
 
   def card(self, which: Which = 'best') -> Card:
     """The card of a checkpoint."""
@@ -148,13 +153,14 @@ class Checkpoints:
     metadata = self._metadata(step)
     params = 'ema_params' if metadata.get('ema_params') is not None else 'params'
     if network is None:
-      wanted = {item: dict(metadata[item].tree) for item in (params, 'batch_stats')}
+      items = (params, 'batch_stats')
+      wanted = {item: dict(metadata[item].tree) for item in items if metadata.get(item) is not None}
     else:
       wanted = {params: network.param_shapes, 'batch_stats': network.batch_stat_shapes}
       self._check(step, wanted)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     restored = self._read(step, wanted, device)
-    return restored[params], restored['batch_stats']
+    return restored[params], restored.get('batch_stats', _NOTHING)
 
   def step(self, which: Which) -> int:
     """The step's number; 'best' is the latest where nothing was measured."""
@@ -182,7 +188,7 @@ class Checkpoints:
     wanted = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), dict(wanted)
     )
-    items = {name: ocp.args.StandardRestore(value) for name, value in wanted.items()}
+    items = {n: ocp.args.StandardRestore(x) for n, x in wanted.items() if x != _NOTHING}
     with _reading(self.directory / str(step)):
       return self._manager.restore(step, args=ocp.args.Composite(**items))
 
@@ -198,6 +204,8 @@ class Checkpoints:
       )
     for item, arrays in wanted.items():
       stored = metadata.get(item)
+      if stored is None and arrays == _NOTHING:
+        continue
       if stored is None:
         raise UserError(f'{where} has no {item}: it is damaged, or {remedy}.')
       if item == 'opt_state':

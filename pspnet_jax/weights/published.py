@@ -18,7 +18,7 @@ def fetch(entry: Entry) -> Path:
   if entry.address is None:
     raise UserError(
       f'{entry.name} has no address of its own: get the file from the folder that '
-      f'{PAGES[entry.source]} links, and python -m pspnet_jax.convert --input=FILE --output=DIR'
+      f'{PAGES[entry.source]} links, and pspnet convert --input=FILE --output=DIR'
     )
   return download.fetch(entry.address, entry.sha256)
 

@@ -2,11 +2,12 @@
 
 import inspect
 import json
+import re
 
 import ml_collections
 import pytest
 
-from pspnet_jax.config import build, checks, files
+from pspnet_jax.config import checks, files, parts
 from pspnet_jax.config.defaults import defaults
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.errors import UserError
@@ -69,6 +70,30 @@ def test_what_does_not_fit_is_named(tmp_path, body, message):
     files.load(write(tmp_path, body))
 
 
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    ('camvid:foo', "'foo' is no argument of this file: give folder or prepared"),
+    ('ade20k_pspnet50:foo', "'foo' is no depth: give 50 or 101"),
+    ('voc2012_pspnet50:foo', "'foo' is no depth: give 50 or 101"),
+    ('cityscapes_pspnet50:foo', "'foo' is no depth: give 50 or 101"),
+    ('context_scenes:foo', 'context_scenes.py takes no argument: leave out :foo.'),
+    ('folder:foo', 'folder.py takes no argument: leave out :foo.'),
+  ],
+)
+def test_an_argument_that_a_file_does_not_know_is_refused(name, message):
+  with pytest.raises(UserError, match=re.escape(message)):
+    files.load(name)
+
+
+def test_a_config_of_the_package_goes_by_its_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert files.load('camvid:prepared').data.name == 'camvid'
+  write(tmp_path, 'ml_collections.ConfigDict({"seed": 7})')
+  (tmp_path / 'c.py').rename(tmp_path / 'camvid.py')
+  assert files.load('camvid.py').seed == 7 and files.load('camvid').seed == 0
+
+
 def test_a_file_without_get_config_is_named(tmp_path):
   (tmp_path / 'c.py').write_text('x = 1\n')
   with pytest.raises(UserError, match=r'does not give a config: AttributeError'):
@@ -90,8 +115,8 @@ def test_a_damaged_saved_config_is_named(tmp_path):
 @pytest.mark.parametrize('path', sorted((tiny.ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
 def test_configs_of_the_project_load_and_build(path):
   c = files.load(str(path))
-  build.make_augment(c)
-  assert f'--config=configs/{path.name}' in path.read_text()
+  parts.make_augment(c)
+  assert re.search(rf'--config={path.stem}\b', path.read_text())
   assert isinstance(c, ml_collections.ConfigDict)
   checks.check_values(c)
 
@@ -123,10 +148,8 @@ def test_configs_of_published_data_say_how_to_get_them(config, tmp_path):
   c = files.load(str(tiny.ROOT / 'configs' / config))
   c.data.data_dir = str(tmp_path)
   for split in ('train', 'val'):
-    with pytest.raises(
-      UserError, match=rf'pspnet_jax\.prepare --dataset=\w+ --data_dir={tmp_path}'
-    ):
-      build.open_split(c, split)
+    with pytest.raises(UserError, match=rf'pspnet prepare --dataset=\w+ --data_dir={tmp_path}'):
+      parts.open_split(c, split)
 
 
 @pytest.mark.parametrize(

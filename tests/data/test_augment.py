@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.augment import Augment, Draw
+from pspnet_jax.data.augment import Augment, Plan
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.spec import IGNORE_LABEL, IMAGENET_MEAN
 from pspnet_jax.errors import UserError
@@ -41,6 +42,8 @@ def one_after_another(image, label, draw, crop, mean=IMAGENET_MEAN):
     image = cv2.GaussianBlur(image, (5, 5), 0)
   if draw.flip:
     image, label = cv2.flip(image, 1), cv2.flip(label, 1)
+  if draw.vertical_flip:
+    image, label = cv2.flip(image, 0), cv2.flip(label, 0)
   down, right = max(crop[0] - height, 0), max(crop[1] - width, 0)
   border = down // 2, down - down // 2, right // 2, right - right // 2, cv2.BORDER_CONSTANT
   image = cv2.copyMakeBorder(image, *border, value=mean)
@@ -209,7 +212,7 @@ def test_image_and_label_move_together():
 
 def test_nothing_drawn_only_pads_and_crops():
   image, label = natural(80, 200)
-  draw = Draw(
+  draw = Plan(
     height=80, width=200, scale=(1.0, 1.0), angle=0.0, blur=False, flip=False, top=0, left=33
   )
   found = Augment(CROP).apply({'image': image, 'label': label}, draw)
@@ -222,7 +225,7 @@ def test_nothing_drawn_only_pads_and_crops():
 
 def test_flip_mirrors_image_and_label():
   image, label = natural(*CROP)
-  draw = Draw(
+  draw = Plan(
     height=97, width=121, scale=(1.0, 1.0), angle=0.0, blur=False, flip=True, top=0, left=0
   )
   found = Augment(CROP).apply({'image': image, 'label': label}, draw)
@@ -233,13 +236,111 @@ def test_flip_mirrors_image_and_label():
 def test_positive_angles_turn_counter_clockwise():
   image, label = np.zeros((101, 101, 3), np.uint8), np.zeros((101, 101), np.uint8)
   label[48:53, 80:100] = 1  # a bar on the right goes up
-  draw = Draw(
+  draw = Plan(
     height=101, width=101, scale=(1.0, 1.0), angle=90.0, blur=False, flip=False, top=0, left=0
   )
   found = Augment((101, 101)).apply({'image': image, 'label': label}, draw)
   rows, columns = np.nonzero(found['label'] == 1)
   assert rows.max() < 25
   assert 45 <= columns.min() <= columns.max() <= 55
+
+
+@pytest.mark.parametrize('shape', [(150, 200), (60, 210), (70, 80)])
+def test_vertical_flips_are_those_of_the_whole_canvas(shape):
+  image, label = natural(*shape)
+  augment = Augment(CROP, rotate_probability=0, vertical_flip_probability=0.5)
+  plans = draws(augment, shape, 25)
+  assert 5 < sum(plan.vertical_flip for plan in plans) < 20
+  for plan in plans:
+    wanted_image, wanted_label = one_after_another(image, label, plan, CROP)
+    found = augment.apply({'image': image.astype(np.float32), 'label': label}, plan)
+    assert psnr(found['image'], wanted_image) >= 100, plan
+    np.testing.assert_array_equal(found['label'], wanted_label, err_msg=str(plan))
+
+
+@pytest.mark.parametrize('turns', [1, 2, 3])
+def test_a_quarter_turn_is_rot90_of_a_crop_whose_sides_are_swapped(turns):
+  image, label = natural(150, 200)
+  options = {'scale': (1.0, 2.0), 'rotate_probability': 1.0}  # nothing needs padding
+  upright = Augment(CROP[::-1] if turns % 2 else CROP, **options)
+  for plan in draws(upright, label.shape, 25):
+    plan = dataclasses.replace(plan, vertical_flip=plan.left % 2 == 0)
+    wanted = upright.apply({'image': image, 'label': label}, plan)
+    plan = dataclasses.replace(plan, quarter_turns=turns)
+    found = Augment(CROP, **options).apply({'image': image, 'label': label}, plan)
+    assert found['label'].shape == CROP
+    for name in ('image', 'label'):
+      np.testing.assert_array_equal(found[name], np.rot90(wanted[name], turns), err_msg=str(plan))
+
+
+@pytest.mark.parametrize('turns', [1, 2, 3])
+@pytest.mark.parametrize('pad_centred', [True, False])
+@pytest.mark.parametrize('shape', [(70, 81), (90, 300), (300, 90)])
+def test_a_turned_image_is_padded_as_if_it_had_come_like_this(shape, pad_centred, turns):
+  image, label = natural(*shape)
+  augment = Augment(CROP, pad_centred=pad_centred)
+  plan = Plan(
+    height=shape[0],
+    width=shape[1],
+    scale=(1.0, 1.0),
+    angle=0.0,
+    blur=False,
+    flip=False,
+    top=0,
+    left=0,
+    quarter_turns=turns,
+  )
+  found = augment.apply({'image': image, 'label': label}, plan)
+  sides = CROP[::-1] if turns % 2 else CROP
+  image, label = (np.rot90(x[: sides[0], : sides[1]], turns) for x in (image, label))
+  height, width = label.shape
+  plan = dataclasses.replace(plan, height=height, width=width, quarter_turns=0)
+  wanted = augment.apply({'image': image.copy(), 'label': label.copy()}, plan)
+  for name in ('image', 'label'):
+    np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def test_a_crop_of_mostly_one_class_is_drawn_anew_whichever_way_it_is_turned():
+  label = np.zeros((400, 60), np.uint8)
+  label[200:] = 1
+  options = {'scale': (1, 1), 'cat_max_ratio': 0.75, **MMSEG}
+  augment = Augment(
+    (30, 40), vertical_flip_probability=0.5, quarter_turn_probability=0.9, **options
+  )
+  example = {'image': np.zeros((400, 60, 3), np.uint8), 'label': label}
+  ones = [augment(example, np.random.default_rng(i))['label'].mean() for i in range(1000)]
+  # 15 to 20 of 370 or 361 places will do, of which eleven are tried: 0.35 to 0.46.
+  assert 0.3 < np.mean([0.25 < x < 0.75 for x in ones]) < 0.55
+
+
+def test_flips_and_turns_have_the_probabilities_asked_for():
+  augment = Augment(CROP, vertical_flip_probability=0.3, quarter_turn_probability=0.6)
+  many = draws(augment, (150, 200), 4000)
+  turns = np.bincount([plan.quarter_turns for plan in many]) / 4000
+  assert np.abs(turns - [0.4, 0.2, 0.2, 0.2]).max() < 0.03
+  assert abs(np.mean([plan.vertical_flip for plan in many]) - 0.3) < 0.03
+  table = np.array([(p.scale[0], p.flip, p.vertical_flip, p.quarter_turns) for p in many], float)
+  assert np.abs(np.corrcoef(table.T) - np.eye(4)).max() < 0.06
+  for quarter_turns in (0, 1):  # crops reach every place of the turned image
+    sides = CROP[::-1] if quarter_turns else CROP
+    wide = [plan for plan in many if plan.quarter_turns == quarter_turns and plan.scale[0] > 1.5]
+    free = [
+      (plan.top / (plan.height - sides[0]), plan.left / (plan.width - sides[1])) for plan in wide
+    ]
+    assert np.min(free) < 0.02 and np.max(free) > 0.98 and np.max(free) <= 1
+
+
+def test_flips_and_turns_leave_the_other_draws_as_they_were():
+  plain = draws(Augment(CROP), (150, 200), 1)[0]
+  for options in ({'vertical_flip_probability': 1.0}, {'quarter_turn_probability': 1.0}):
+    augment = Augment(CROP, **options)
+    plan = draws(augment, (150, 200), 1)[0]
+    assert (plan.scale, plan.angle, plan.blur, plan.flip) == (
+      *(plain.scale, plain.angle, plain.blur, plain.flip),
+    )
+    rng = np.random.default_rng(0)
+    augment.sample(rng, 100, 100)
+    assert rng.random() == np.random.default_rng(0).random(11)[10]  # 7 + 3 numbers
 
 
 def test_labels_are_never_mixed():
@@ -321,6 +422,8 @@ def test_the_number_of_random_numbers_does_not_depend_on_what_they_are():
     ({'rotate_probability': 1.5}, 'rotate_probability'),
     ({'blur_probability': -0.1}, 'blur_probability'),
     ({'flip_probability': 50}, 'flip_probability'),
+    ({'vertical_flip_probability': 1.5}, 'vertical_flip_probability'),
+    ({'quarter_turn_probability': -0.5}, 'quarter_turn_probability'),
     ({'mean': (1.0,)}, 'mean'),
     ({'base_size': (2048,)}, 'base_size'),
     ({'cat_max_ratio': 75}, 'cat_max_ratio'),

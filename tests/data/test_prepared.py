@@ -89,7 +89,7 @@ def test_trains_in_batches(data_dir):
 
 
 def test_what_is_not_prepared_comes_with_the_command_to_prepare_it(tmp_path):
-  command = f'python -m pspnet_jax.prepare --dataset=cityscapes_coarse --data_dir={tmp_path}'
+  command = f'pspnet prepare --dataset=cityscapes_coarse --data_dir={tmp_path}'
   (tmp_path / 'cityscapes' / '1.0.0').mkdir(parents=True)
   (tmp_path / 'cityscapes' / '1.0.0' / 'dataset_info.json').write_text('{}')
   with pytest.raises(UserError, match=command):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pspnet_jax.config import build
+from pspnet_jax.config import parts
 from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
@@ -82,10 +82,10 @@ def test_pixels_are_counted_in_the_labels(tmp_path):
 
 def test_counts_are_kept_in_the_workdir(tmp_path, monkeypatch):
   c = tiny.config(tmp_path, sampling__rare_class_temperature=0.05, sampling__rare_class_pixels=9)
-  source = build.open_split(c, 'train')
-  first = build.make_choice(c, source, tmp_path)
-  monkeypatch.setattr(build, 'count_class_pixels', None)
-  again = build.make_choice(c, source, tmp_path)
+  source = parts.open_split(c, 'train')
+  first = parts.make_choice(c, source, tmp_path)
+  monkeypatch.setattr(parts, 'count_class_pixels', None)
+  again = parts.make_choice(c, source, tmp_path)
   np.testing.assert_array_equal(again.probabilities, first.probabilities)
   c.sampling.rare_class_temperature = 0.0
-  assert build.make_choice(c, source, tmp_path) is None
+  assert parts.make_choice(c, source, tmp_path) is None

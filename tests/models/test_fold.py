@@ -1,5 +1,7 @@
 """Batch normalisation folded into the kernels computes what it computed beside them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from pspnet_jax.models.network import Network
 from tests.conftest import COMPILE_FAST, TINY
+from tests.models.heads import AsppNet, FlaxNormNet
 from tests.torch_pspnet import random_arrays
 
 OPTIONS = {
@@ -61,3 +64,51 @@ def test_a_folded_network_holds_nothing_it_does_not_use():
   assert not network.folded().batch_stat_shapes
   assert not [name for name in folded if name.startswith('aux') or name.endswith('scale')]
   assert network.batch_stat_shapes and 'aux_head/classifier/conv/bias' in network.param_shapes
+
+
+STYLES = ('plain', 'summed', 'preactivated')
+
+
+def head_logits(model, dtype, **options):
+  """Logits of a network with a head of one's own, before and after folding."""
+  network = Network(5, model=model, dtype=dtype, **TINY, **options)
+  params = random_arrays(network.param_shapes, 0, dtype)
+  stats = random_arrays(network.batch_stat_shapes, 1, dtype)
+  image = np.random.default_rng(2).normal(size=(2, 41, 33, 3)).astype(dtype)
+  plain, _ = jax.jit(network.apply, compiler_options=COMPILE_FAST)(params, stats, image)
+  arrays = network.fold(params, stats)
+  folded, _ = jax.jit(network.folded().apply, compiler_options=COMPILE_FAST)(*arrays, image)
+  return np.asarray(plain['logits']), np.asarray(folded['logits']), arrays
+
+
+@pytest.mark.parametrize('style', STYLES)
+@pytest.mark.parametrize(('dtype', 'tolerance'), [('float32', 1e-5), ('float64', 1e-12)])
+def test_a_head_of_ones_own_is_the_same_folded(style, dtype, tolerance):
+  # Rounding: some twenty layers, each 2^-24 (2^-53) of its values.
+  with jax.enable_x64(dtype == 'float64'):
+    plain, folded, (params, stats) = head_logits(AsppNet, dtype, style=style)
+  assert error(folded, plain) < tolerance
+  kept = {name for name in (*params, *stats) if name.startswith('bottleneck/bn/')}
+  # What normalises a sum or a concatenation belongs to no convolution, and stays.
+  assert kept == (
+    set() if style == 'plain' else {f'bottleneck/bn/{x}' for x in ('scale', 'bias', 'mean', 'var')}
+  )
+
+
+def test_flax_batch_normalisation_trains_and_stays_and_a_nested_conv_bn_is_folded():
+  network = Network(5, model=FlaxNormNet, **TINY)
+  params, stats = random_arrays(network.param_shapes), random_arrays(network.batch_stat_shapes, 1)
+  norm = {name for name in stats if name.startswith('bottleneck/parts/norm/')}
+  assert norm == {'bottleneck/parts/norm/mean', 'bottleneck/parts/norm/var'}
+  image = np.random.default_rng(2).normal(size=(2, 41, 33, 3)).astype('f')
+  train = functools.partial(network.apply, train=True, key=jax.random.key(0))
+  _, stats = jax.jit(train, compiler_options=COMPILE_FAST)(params, stats, image)
+  before = random_arrays(network.batch_stat_shapes, 1)
+  assert all((stats[name] != before[name]).any() for name in norm)
+  plain, _ = jax.jit(network.apply)(params, stats, image)
+  folded_params, folded_stats = network.fold(params, stats)
+  folded, _ = jax.jit(network.folded().apply)(folded_params, folded_stats, image)
+  assert error(np.asarray(folded['logits']), np.asarray(plain['logits'])) < 1e-5
+  assert folded_stats.keys() == norm
+  assert 'bottleneck/parts/norm/scale' in folded_params
+  assert 'bottleneck/parts/first/0/bn/scale' not in folded_params

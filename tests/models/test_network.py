@@ -5,8 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
+from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
+from pspnet_jax.models.pspnet import PSPNet
 from tests.conftest import COMPILE_FAST as FAST
 from tests.torch_pspnet import random_arrays, torch_name
 
@@ -187,3 +190,103 @@ def test_computing_activations_again_changes_no_gradient(depth, tiny, x64):
     for name, value in expected.items():
       error = np.abs(arrays[name] - value).max() / np.abs(value).max()
       assert error < 1e-11, name
+
+
+class WithDropout(PSPNet):
+  def __init__(self, num_classes, *, rngs, **options):
+    super().__init__(num_classes, rngs=rngs, **options)
+    self.drop = nnx.Dropout(0.5, rngs=rngs)
+
+
+class Tuple(PSPNet):
+  def __call__(self, image, **options):
+    return tuple(super().__call__(image, **options).values())
+
+
+class Small(PSPNet):
+  """Forgets to resize."""
+
+  def __call__(self, image, *, upsample=True, **options):
+    return super().__call__(image, upsample=False, **options)
+
+
+class SmallAux(PSPNet):
+  def __call__(self, image, **options):
+    outputs = super().__call__(image, **options)
+    return outputs | {'aux_logits': outputs['logits'][:, ::2]}
+
+
+class Nameless(PSPNet):
+  def __call__(self, image, **options):
+    return {'out': super().__call__(image, **options)['logits']}
+
+
+class Plain(nnx.Module):
+  def __init__(self, num_classes, *, rngs):
+    self.conv = nnx.Conv(3, num_classes, (1, 1), rngs=rngs)
+
+
+def test_a_network_that_keeps_random_state_is_refused(tiny):
+  with pytest.raises(UserError, match=r'^the network WithDropout keeps state of the kind Rng\w+, '):
+    Network(5, model=WithDropout, **tiny)
+
+
+@pytest.mark.parametrize(
+  ('model', 'says'),
+  [
+    (Tuple, r'returns a tuple for an image of 33×49: return'),
+    (Small, r"returns \{.*'logits': \(1, 5, 7, 5\)"),
+    (SmallAux, r"'aux_logits': \(1, 17, 49, 5\)"),
+    (Nameless, r"returns \{'out': "),
+  ],
+)
+def test_outputs_that_are_not_those_of_a_pspnet_are_refused(tiny, model, says):
+  with pytest.raises(UserError, match=says):
+    Network(5, model=model, **tiny).check_outputs((33, 49))
+
+
+def test_outputs_of_a_pspnet_pass(tiny):
+  Network(5, **tiny).check_outputs((33, 49))
+  Network(5, aux_head=False, **tiny).check_outputs((33, 49))
+
+
+@pytest.mark.parametrize(
+  ('model', 'options', 'says'),
+  [
+    (Plain, {}, r"^the network Plain cannot be made: .*'dtype'"),
+    (PSPNet, {'depht': 50}, r"^the network PSPNet cannot be made: .*'depht'"),
+  ],
+)
+def test_arguments_that_a_network_does_not_take_are_named(model, options, says):
+  with pytest.raises(UserError, match=says):
+    Network(5, model=model, **options)
+
+
+def test_fixed_statistics_are_used_in_training_and_left_alone(tiny):
+  fixed = Network(5, fixed_batch_stats=('backbone', 'bottleneck'), dropout_rate=0.0, **tiny)
+  params, stats = random_arrays(fixed.param_shapes), random_arrays(fixed.batch_stat_shapes, 1)
+  image = np.random.default_rng(0).normal(size=(2, 33, 33, 3)).astype('f')
+
+  def run(network, train):
+    apply = functools.partial(network.apply, train=train, key=jax.random.key(0))
+    return jax.jit(apply, compiler_options=FAST)(params, stats, image)
+
+  _, new = run(fixed, train=True)
+  for name in stats:
+    untouched = name.startswith(('backbone/', 'bottleneck/'))
+    assert (new[name] == stats[name]).all() == untouched, name
+  everything = Network(
+    5, fixed_batch_stats=('backbone', 'bottleneck', 'pyramid', 'aux_head'), dropout_rate=0.0, **tiny
+  )
+  # All fixed, a training pass computes what inference does; as it is trained, it does not.
+  trained, evaluated = run(everything, train=True)[0], run(everything, train=False)[0]
+  np.testing.assert_allclose(trained['logits'], evaluated['logits'], rtol=1e-4, atol=1e-4)
+  free = run(Network(5, dropout_rate=0.0, **tiny), train=True)[0]
+  assert np.abs(free['logits'] - evaluated['logits']).max() > 0.1
+  assert fixed.folded().param_shapes.keys() == Network(5, **tiny).folded().param_shapes.keys()
+
+
+@pytest.mark.parametrize('part', ['backbon', 'back', 'classifier', ''])
+def test_a_part_without_normalisation_cannot_be_fixed(tiny, part):
+  with pytest.raises(UserError, match=f'fixed_batch_stats names {part!r}, where there is no batch'):
+    Network(5, fixed_batch_stats=('backbone', part), **tiny)

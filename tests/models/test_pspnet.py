@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
-from pspnet_jax.training.losses import cross_entropy
+from pspnet_jax.training.pixel_losses import cross_entropy
 from tests.conftest import COMPILE_FAST, TINY
 from tests.torch_pspnet import (
   TorchPSPNet,

@@ -3,180 +3,255 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from pspnet_jax.training.losses import (
+from pspnet_jax.errors import UserError
+from pspnet_jax.ops.images import resize
+from pspnet_jax.training import region_losses
+from pspnet_jax.training.losses import Loss, SegmentationLoss
+from pspnet_jax.training.pixel_losses import (
   count_valid,
-  cross_entropy,
   denominator,
-  hard_pixels,
   pixel_losses,
+  pixel_losses_of_upsampled,
   sum_losses,
 )
+from tests.conftest import COMPILE_FAST
 
-CLASSES = 7
+CLASSES = 5
+ALL = {'cross_entropy': 0.5, 'dice': 1.0, 'focal': 2.0, 'lovasz': 0.25}
+WEIGHTS = (0.2, 3.0, 1.0, 0.0, 7.5)
+MINED = {'class_weights': WEIGHTS, 'ohem_threshold': 0.25, 'ohem_min_kept': 20}
 
 
-def cross_entropy_sum(logits, label, **options):
-  return sum_losses(pixel_losses(logits, label), label, **options)
-
-
-def draw(scale=3.0, ignored=0.3, shape=(3, 11, 13)):
-  rng = np.random.default_rng(0)
+def draw(ignored=0.3, shape=(4, 11, 13), size=None, seed=0):
+  """Logits and labels; the second image has no valid pixel. `size`: of the logits, (h, w)."""
+  rng = np.random.default_rng(seed)
   label = rng.integers(0, CLASSES, shape).astype(np.uint8)
   label[rng.random(shape) < ignored] = 255
-  return (rng.normal(size=(*shape, CLASSES)) * scale).astype(np.float32), label
+  label[1] = 255
+  logits = rng.normal(size=(shape[0], *(size or shape[1:]), CLASSES)) * 3
+  return logits.astype(np.float32), label
 
 
-def torch_loss(logits, label, **kwargs):
-  """Torch's loss and its gradient, in float64."""
+def quickly(function):
+  """Compiled with little effort, for a program that runs once."""
+  return jax.jit(function, compiler_options=COMPILE_FAST)
+
+
+def whole(loss: Loss, logits, label, **options):
+  """The values and the gradient of a batch in one piece."""
+
+  def total(x):
+    values = loss(x, label, loss.denominators(label), **options)
+    return values['loss'], values
+
+  gradient, values = quickly(jax.grad(total, has_aux=True))(jnp.asarray(logits))
+  return {name: float(value) for name, value in values.items()}, np.asarray(gradient)
+
+
+def in_torch(logits, label, weights):
+  """Cross-entropy and focal loss, weighted sum of both with its gradient, in float64."""
   leaf = torch.tensor(logits, dtype=torch.float64).requires_grad_()
-  target = torch.tensor(label.astype(np.int64))
-  loss = F.cross_entropy(leaf.permute(0, 3, 1, 2), target, ignore_index=255, **kwargs)
-  loss.backward()
-  return float(loss.detach()), leaf.grad.numpy()
+  valid = torch.tensor(label != 255)
+  ids = torch.tensor(label.astype(np.int64))[valid]
+  p = torch.softmax(leaf, -1)[valid].gather(1, ids[:, None])
+  values = [-p.log().mean(), ((1 - p) ** 2 * -p.log()).mean()]
+  total = sum(w * x for w, x in zip(weights, values, strict=True))
+  total.backward()
+  return [float(x.detach()) for x in (*values, total)], leaf.grad.numpy()
 
 
-def error(ours, theirs) -> float:
-  return np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max()
-
-
-@pytest.mark.parametrize('ignored', [0.0, 0.3, 0.99])
-@pytest.mark.parametrize('scale', [0.1, 3.0, 100.0])
-def test_cross_entropy_and_gradient_match_torch(scale, ignored):
-  logits, label = draw(scale, ignored)
-  loss, gradient = jax.jit(jax.value_and_grad(cross_entropy))(logits, label)
-  expected, expected_gradient = torch_loss(logits, label)
-  assert error(loss, expected) < 1e-6
-  assert error(gradient, expected_gradient) < 1e-6
-
-
-def test_sum_and_count_make_the_mean():
+def test_terms_are_means_over_valid_pixels_and_add_up_by_their_weights(x64):
   logits, label = draw()
-  total, valid = cross_entropy_sum(logits, label), count_valid(label)
-  assert valid == (label != 255).sum() and valid.dtype == jnp.float32
-  assert error(total, torch_loss(logits, label, reduction='sum')[0]) < 1e-6
-  assert float(cross_entropy(logits, label)) == float(total / valid)
+  logits = logits.astype(np.float64)
+  values, gradient = whole(SegmentationLoss(cross_entropy=0.5, focal=2.0), logits, label)
+  (cross_entropy, focal, total), wanted = in_torch(logits, label, (0.5, 2.0))
+  assert list(values) == ['cross_entropy', 'focal', 'loss']
+  np.testing.assert_allclose(list(values.values()), [cross_entropy, focal, total], rtol=1e-12)
+  np.testing.assert_allclose(gradient, wanted, atol=1e-14)
 
 
-def test_all_ignored_gives_zero_loss_and_zero_gradient():
-  logits, label = draw(ignored=1.1)
-  assert (label == 255).all()
-  loss, gradient = jax.value_and_grad(cross_entropy)(logits, label)
-  assert loss == 0 and not np.asarray(gradient).any()
-
-
-@pytest.mark.parametrize('size', [1e4, 1e30])
-def test_extreme_logits_stay_finite(size):
-  logits = np.zeros((1, 1, 4, 3), np.float32)
-  logits[..., 0], logits[..., 1] = size, -size
-  label = np.array([[[0, 1, 2, 255]]], np.uint8)  # right, as wrong as can be, wrong, ignored
-  loss, gradient = jax.value_and_grad(cross_entropy)(logits, label)
-  assert error(loss, size) < 1e-6  # (0 + 2 size + size) / 3
-  expected = np.array([[0, 0, 0], [1, -1, 0], [1, 0, -1], [0, 0, 0]]) / 3
-  np.testing.assert_allclose(gradient[0, 0], expected, atol=1e-7)
-
-
-def test_ignored_pixels_do_not_matter():
+def test_terms_of_regions_are_means_over_images_with_a_valid_pixel(x64):
   logits, label = draw()
-  other = np.where((label == 255)[..., None], 1e4, logits)
-  assert cross_entropy(logits, label) == cross_entropy(other, label)
+  logits = logits.astype(np.float64)
+  values, _ = whole(SegmentationLoss(**ALL, dice_smooth=2.0), logits, label)
+  images = [0, 2, 3]
+  overlaps = region_losses.overlaps(logits[images], label[images])
+  dice = float(region_losses.dice(*overlaps, smooth=2.0).mean())
+  lovasz = float(region_losses.lovasz_softmax(logits[images], label[images]).mean())
+  np.testing.assert_allclose([values['dice'], values['lovasz']], [dice, lovasz], rtol=1e-12)
+  total = sum(weight * values[name] for name, weight in ALL.items())
+  np.testing.assert_allclose(values['loss'], total, rtol=1e-12)
 
 
-@pytest.mark.parametrize('dtype', [np.uint8, np.int32, np.int64])
-def test_labels_of_any_integer_dtype(dtype):
+@pytest.mark.parametrize('options', [{}, MINED, {'ohem_min_kept': 30}], ids=str)
+def test_cross_entropy_alone_is_computed_operation_for_operation_as_without_terms(options):
+  """Not only the numbers: the program is the same, so training of the recipe stays bit for bit."""
   logits, label = draw()
-  assert cross_entropy(logits, label.astype(dtype)) == cross_entropy(logits, label)
-
-
-def test_float64_stays_float64(x64):
-  logits, label = draw()
-  loss = cross_entropy(jnp.asarray(logits, jnp.float64), label)
-  assert loss.dtype == jnp.float64
-  assert error(loss, torch_loss(logits, label)[0]) < 1e-14
-
-
-def test_nothing_changes_where_nothing_is_asked_for():
-  """The computation without weights and mining, operation for operation."""
+  loss = SegmentationLoss(**options)
+  weights = options.get('class_weights', ())
 
   def plain(logits, label):
-    valid = label != 255
-    index = jnp.where(valid, label, 0).astype(jnp.int32)
-    picked = jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]
-    total = jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0).sum()
-    return total / jnp.maximum((label != 255).sum(dtype=jnp.float32), 1)
+    divisor = denominator(label, weights)
+    return sum_losses(pixel_losses(logits, label), label, **options) / divisor
 
   def ours(logits, label):
-    return cross_entropy_sum(logits, label) / denominator(label)
+    values = loss(logits, label, loss.denominators(label))
+    assert list(values) == ['cross_entropy', 'loss']
+    return values['loss']
 
+  programs = [jax.jit(jax.value_and_grad(f)).lower(logits, label).as_text() for f in (ours, plain)]
+  assert programs[0].replace('jit_ours', 'jit_plain') == programs[1]
+
+
+@pytest.mark.parametrize('align_corners', [True, False])
+def test_chunks_of_cross_entropy_alone_are_as_without_terms(align_corners):
+  logits, label = draw(size=(3, 4))
+  loss = SegmentationLoss(chunk_rows=4)
+  options = {'align_corners': align_corners}
+
+  def plain(x):
+    total = pixel_losses_of_upsampled(x, label, 4, **options)
+    return sum_losses(total, label) / denominator(label)
+
+  values, gradient = whole(loss, logits, label, **options)
+  wanted, wanted_gradient = quickly(jax.value_and_grad(plain))(logits)
+  assert values['loss'] == wanted
+  np.testing.assert_array_equal(gradient, wanted_gradient)
+
+
+@pytest.mark.parametrize('rows', [1, 4, 11, 50])  # 4 does not divide 11 rows
+@pytest.mark.parametrize('align_corners', [True, False])
+@pytest.mark.parametrize('weights', [ALL | {'lovasz': 0.0}, {'cross_entropy': 0.0, 'dice': 1.0}])
+def test_chunks_of_rows_change_nothing(x64, weights, align_corners, rows):
+  logits, label = draw(size=(3, 4))
+  logits = jnp.asarray(logits, jnp.float64)
+
+  def upsampled(x):
+    loss = SegmentationLoss(**weights, **MINED)
+    x = resize(x, label.shape[1:], align_corners=align_corners)
+    return loss(x, label, loss.denominators(label))['loss']
+
+  wanted, wanted_gradient = quickly(jax.value_and_grad(upsampled))(logits)
+  chunked = SegmentationLoss(**weights, **MINED, chunk_rows=rows)
+  values, gradient = whole(chunked, logits, label, align_corners=align_corners)
+  np.testing.assert_allclose(values['loss'], wanted, rtol=1e-12)
+  np.testing.assert_allclose(gradient, wanted_gradient, atol=1e-14)
+
+
+class SquaredError:
+  """A loss of one's own, as the docstring of `Loss` has it."""
+
+  def denominators(self, label):
+    return jnp.maximum(count_valid(label), 1)
+
+  def __call__(self, logits, label, denominators, *, align_corners=True):
+    wanted = jax.nn.one_hot(label, logits.shape[-1])
+    errors = jnp.square(jax.nn.softmax(logits) - wanted).sum(-1)
+    return {'loss': jnp.where(label != 255, errors, 0).sum() / denominators}
+
+
+LOSSES: list[Loss] = [SegmentationLoss(**ALL, **MINED), SquaredError()]
+
+
+@pytest.mark.parametrize('loss', LOSSES, ids=['terms', 'own'])
+@pytest.mark.parametrize('parts', [[[0], [1], [2], [3]], [[3, 1], [2, 0]]], ids=str)
+def test_parts_add_up_to_the_batch(x64, loss, parts):
+  """The parts have unlike numbers of valid pixels, one of them none: a mean of means is wrong."""
   logits, label = draw()
-  assert str(jax.make_jaxpr(ours)(logits, label)) == str(jax.make_jaxpr(plain)(logits, label))
+  label[2, 1:] = 255
+  logits = logits.astype(np.float64)
+  values, gradient = whole(loss, logits, label)
+
+  @quickly
+  def of_part(logits, label, denominators):
+    def total(x):
+      values = loss(x, label, denominators)
+      return values['loss'], values
+
+    return jax.grad(total, has_aux=True)(logits)
+
+  denominators = loss.denominators(label)
+  results = [of_part(logits[part], label[part], denominators) for part in parts]
+  for name, value in values.items():
+    np.testing.assert_allclose(sum(part[name] for _, part in results), value, rtol=1e-12)
+  for part, (own, _) in zip(parts, results, strict=True):
+    np.testing.assert_allclose(own, gradient[part], atol=1e-15)
 
 
-WEIGHTS = (0.2, 3.0, 1.0, 0.0, 7.5, 0.01, 1.3)
+def test_devices_add_up_to_the_batch_without_an_image_leaving_its_own():
+  logits, label = draw(shape=(8, 11, 13))
+  loss = SegmentationLoss(**ALL, **MINED)
+  values, gradient = whole(loss, logits, label)
+  mesh = Mesh(np.array(jax.devices()), ('data',))
+  spread = jax.device_put((logits, label), NamedSharding(mesh, P('data')))
+
+  def total(x, y):
+    return loss(x, y, loss.denominators(y))['loss']
+
+  program = jax.jit(jax.value_and_grad(total)).lower(*spread).compile()
+  for name in ('all-gather', 'all-to-all', 'collective-permute'):
+    assert name not in program.as_text()
+  total, spread_gradient = program(*spread)
+  np.testing.assert_allclose(total, values['loss'], rtol=1e-6)
+  np.testing.assert_allclose(spread_gradient, gradient, atol=1e-7)
 
 
-@pytest.mark.parametrize('ignored', [0.0, 0.3, 0.99])
-def test_weighted_mean_and_gradient_match_torch(ignored):
-  logits, label = draw(ignored=ignored)
-  weighted = jax.jit(jax.value_and_grad(lambda x: cross_entropy(x, label, WEIGHTS)))
-  loss, gradient = weighted(logits)
-  weight = torch.tensor(WEIGHTS, dtype=torch.float64)
-  expected, expected_gradient = torch_loss(logits, label, weight=weight)
-  assert error(loss, expected) < 1e-6
-  assert error(gradient, expected_gradient) < 1e-6
-
-
-def test_small_weights_are_still_a_mean_and_none_is_zero():
+@pytest.mark.parametrize('chunk_rows', [0, 4])
+@pytest.mark.parametrize('weight', ['cross_entropy', 'dice', 'focal', 'lovasz'])
+def test_ignored_pixels_and_images_have_no_gradient(weight, chunk_rows):
+  if weight == 'lovasz' and chunk_rows:
+    return
   logits, label = draw()
-  small = tuple(1e-6 * w for w in WEIGHTS)
-  assert error(cross_entropy(logits, label, small), cross_entropy(logits, label, WEIGHTS)) < 1e-6
-  assert cross_entropy(logits, np.full_like(label, 3), WEIGHTS) == 0  # the class of weight 0
+  loss = SegmentationLoss(**{'cross_entropy': 0.0, weight: 1.0}, chunk_rows=chunk_rows)
+  values, gradient = whole(loss, logits, label)
+  assert values['loss'] > 0 and np.isfinite(gradient).all()
+  assert not gradient[label == 255].any() and gradient[label != 255].any(-1).all()
+  kept = [0, 2, 3]  # the image without a valid pixel does not count
+  assert values['loss'] == pytest.approx(whole(loss, logits[kept], label[kept])[0]['loss'], 1e-6)
+  nothing, gradient = whole(loss, logits, np.full_like(label, 255))
+  assert nothing == {weight: 0, 'loss': 0} and not gradient.any()
 
 
-def by_hand(logits, label, threshold, min_kept):
-  """The sum over the hard pixels, image by image, in float64; and how many they are."""
-  total, kept = 0.0, 0
-  for image, ids in zip(logits.astype(np.float64), label, strict=True):
-    shifted = image - image.max(-1, keepdims=True)
-    probability = np.exp(shifted) / np.exp(shifted).sum(-1, keepdims=True)
-    valid = ids != 255
-    p = np.sort(probability[valid, ids[valid]])
-    taken = p[(p < threshold) | (np.arange(p.size) < min_kept)]
-    total, kept = total - np.log(taken).sum(), kept + taken.size
-  return total, kept
+def test_labels_of_any_integer_dtype():
+  logits, label = draw()
+  loss = SegmentationLoss(**ALL)
+  assert whole(loss, logits, label.astype(np.int32))[0] == whole(loss, logits, label)[0]
 
 
-@pytest.mark.parametrize('ignored', [0.0, 0.3, 0.97, 1.1])
+def test_extreme_logits_stay_finite():
+  logits, label = draw()
+  for scale in (1e4, -1e4):
+    values, gradient = whole(SegmentationLoss(**ALL), np.float32(scale) * np.sign(logits), label)
+    assert np.isfinite(list(values.values())).all() and np.isfinite(gradient).all()
+
+
+def test_class_weights_may_be_a_list_and_must_be_as_many_as_classes():
+  logits, label = draw()
+  as_list = SegmentationLoss(class_weights=list(WEIGHTS))  # as JSON has it
+  assert hash(as_list) == hash(SegmentationLoss(class_weights=WEIGHTS))
+  with pytest.raises(UserError, match='class_weights has 2 numbers for 5 classes'):
+    whole(SegmentationLoss(class_weights=(1.0, 2.0)), logits, label)
+
+
 @pytest.mark.parametrize(
-  ('threshold', 'min_kept'), [(0.7, 1), (0.05, 40), (0.0, 40), (0.0, 10**6), (1.0, 1)]
+  ('options', 'named'),
+  [
+    *[({name: -1.0}, rf'config\.loss\.{name} is -1.0: make it 0 or more') for name in ALL],
+    ({'dice': float('nan')}, r'config\.loss\.dice is nan'),
+    ({'cross_entropy': 0.0}, r'config\.loss\.cross_entropy, config\.loss\.dice'),
+    ({'ohem_min_kept': -1}, 'ohem_min_kept is -1'),
+    ({'ohem_threshold': 1.5}, 'ohem_threshold is 1.5'),
+    ({'class_weights': (1.0, -1.0)}, 'class_weights is'),
+    ({'class_weights': (0.0, 0.0)}, 'class_weights is'),
+    ({'focal_gamma': -2.0}, 'focal_gamma is -2.0'),
+    ({'dice_smooth': -1.0}, 'dice_smooth is -1.0'),
+    ({'chunk_rows': -1}, 'chunk_rows is -1'),
+    ({'lovasz': 1.0, 'chunk_rows': 32}, r'config\.loss\.chunk_rows is 32: Lovász-softmax'),
+  ],
 )
-def test_hard_examples(ignored, threshold, min_kept):
-  logits, label = draw(ignored=ignored)
-  loss = jax.jit(
-    lambda x, y: cross_entropy_sum(x, y, ohem_threshold=threshold, ohem_min_kept=min_kept)
-  )(logits, label)
-  total, kept = by_hand(logits, label, threshold, min_kept)
-  np.testing.assert_allclose(loss, total, rtol=1e-6)
-  if threshold == 1 or min_kept == 10**6:
-    assert kept == (label != 255).sum()
-
-
-def test_easy_pixels_have_no_gradient_and_hard_ones_that_of_the_sum():
-  logits, label = draw()
-  mined = jax.grad(lambda x: cross_entropy_sum(x, label, ohem_threshold=0.2, ohem_min_kept=5))
-  plain = np.asarray(jax.grad(lambda x: cross_entropy_sum(x, label))(logits))
-  loss = jax.nn.logsumexp(logits, axis=-1) - np.take_along_axis(
-    logits, np.where(label == 255, 0, label)[..., None].astype(int), -1
-  ).squeeze(-1)
-  kept = np.asarray(hard_pixels(loss, label != 255, 0.2, 5))
-  assert 15 <= kept.sum() < (label != 255).sum()
-  np.testing.assert_allclose(mined(logits), np.where(kept[..., None], plain, 0), atol=1e-7)
-
-
-def test_hard_examples_are_chosen_image_by_image():
-  logits, label = draw()
-  options = {'ohem_threshold': 0.1, 'ohem_min_kept': 20, 'class_weights': WEIGHTS}
-  whole = cross_entropy_sum(logits, label, **options)
-  parts = [cross_entropy_sum(logits[i : i + 1], label[i : i + 1], **options) for i in range(3)]
-  np.testing.assert_allclose(whole, sum(parts), rtol=1e-6)
+def test_impossible_values_are_named(options, named):
+  with pytest.raises(UserError, match=named):
+    SegmentationLoss(**options)

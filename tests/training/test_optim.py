@@ -26,17 +26,18 @@ BIASES = ('classifier/conv/bias', 'aux_head/classifier/conv/bias')
 
 def draw(seed):
   rng = np.random.default_rng(seed)
-  return {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+  dtype = jax.dtypes.canonicalize_dtype(np.float64)  # float32, but for tests in float64
+  return {name: rng.normal(size=shape).astype(dtype) for name, shape in SHAPES.items()}
 
 
-def torch_steps(multiplier, decays, *, momentum, weight_decay):
-  """torch.optim.SGD with one group a parameter, its learning rate set before each step."""
+def torch_steps(make, multiplier, decays, *, weight_decay, **options):
+  """torch's optimiser with one group a parameter, its learning rate set before each step."""
   params = {name: torch.tensor(value).requires_grad_() for name, value in draw(0).items()}
   groups = [
     {'params': [p], 'lr': LR, 'weight_decay': weight_decay * decays(name), 'name': name}
     for name, p in params.items()
   ]
-  optimizer = torch.optim.SGD(groups, momentum=momentum)
+  optimizer = make(groups, **options)
   for step in range(STEPS):
     for group in optimizer.param_groups:
       group['lr'] = LR * (1 - step / TOTAL) ** 0.9 * multiplier(group['name'])
@@ -46,19 +47,23 @@ def torch_steps(multiplier, decays, *, momentum, weight_decay):
   return {name: p.detach().numpy() for name, p in params.items()}
 
 
-def our_steps(**options):
-  params = {name: jnp.asarray(value) for name, value in draw(0).items()}
-  tx = optim.sgd(params, optim.learning_rate(LR, TOTAL), **options)
+def steps_of(tx, params):
+  """The parameters and the state after some steps."""
 
   @jax.jit
   def step(params, state, gradients):
     updates, state = tx.update(gradients, state, params)
     return optax.apply_updates(params, updates), state
 
+  params = {name: jnp.asarray(value) for name, value in params.items()}
   state = tx.init(params)
   for i in range(STEPS):
     params, state = step(params, state, draw(1 + i))
-  return params
+  return params, state
+
+
+def our_steps(make=optim.sgd, **options):
+  return steps_of(make(SHAPES, optim.learning_rate(LR, TOTAL), **options), draw(0))[0]
 
 
 def in_head(name):
@@ -92,7 +97,151 @@ def test_five_steps_match_torch(options, multiplier, decays, weight_decay):
     options['weight_decay'] = weight_decay
   ours = our_steps(**options)
   hyper = {key: options[key] for key in ('momentum', 'weight_decay')}
-  assert error(ours, torch_steps(multiplier, decays, **hyper)) < 1e-6
+  assert error(ours, torch_steps(torch.optim.SGD, multiplier, decays, **hyper)) < 1e-6
+
+
+@pytest.mark.parametrize(
+  ('options', 'multiplier', 'decays'),
+  [
+    ({}, SEMSEG[1], lambda n: not n.endswith(('bias', 'scale'))),
+    ({'decay_norm': True, 'decay_bias': True}, SEMSEG[1], SEMSEG[2]),
+    ({'decay_norm': True}, SEMSEG[1], NO_BIAS[2]),
+    (
+      {'head_multiplier': 1.0, 'head_bias_multiplier': 2.0, 'decay_bias': True},
+      lambda n: 2 if n in BIASES else 1,
+      lambda n: '/bn/' not in n,
+    ),
+  ],
+  ids=['plain', 'all-decay', 'norm-decay', 'multipliers'],
+)
+@pytest.mark.parametrize('hyper', [{}, {'b1': 0.5, 'b2': 0.9, 'eps': 1e-3, 'weight_decay': 0.3}])
+def test_five_steps_of_adamw_match_torch(x64, options, multiplier, decays, hyper):
+  ours = our_steps(optim.adamw, **options, **hyper)
+  hyper = {'b1': 0.9, 'b2': 0.999, 'eps': 1e-8, 'weight_decay': 0.01} | hyper
+  options = {
+    'betas': (hyper['b1'], hyper['b2']),
+    'eps': hyper['eps'],
+    'weight_decay': hyper['weight_decay'],
+  }
+  # The learning rate is float32 and not exact, everything else is float64.
+  assert error(ours, torch_steps(torch.optim.AdamW, multiplier, decays, **options)) < 5e-8
+
+
+def stage_multiplier(name):
+  """0.5 to the power of the stages that lie between a parameter and the head."""
+  stages = ['stage4', 'stage3', 'stage2', 'stage1', 'stem']
+  return 0.5 ** (1 + stages.index(name.split('/')[1])) if name.startswith('backbone/') else 10
+
+
+def test_layer_decay_matches_torchs_groups(x64):
+  for make, in_torch, hyper in (
+    (optim.sgd, torch.optim.SGD, {'momentum': 0.9, 'weight_decay': 0.1}),
+    (optim.adamw, torch.optim.AdamW, {'weight_decay': 0.1}),
+  ):
+    ours = our_steps(make, layer_decay=0.5, decay_norm=True, decay_bias=True, **hyper)
+    theirs = torch_steps(in_torch, stage_multiplier, lambda n: True, **hyper)
+    assert error(ours, theirs) < 5e-8  # the rounding of the learning rate
+
+
+BOTH = pytest.mark.parametrize('make', [optim.sgd, optim.adamw])
+
+
+@BOTH
+def test_frozen_parameters_keep_their_bits_and_the_others_train_as_before(make):
+  params = draw(0)
+  params['backbone/stage1/0/conv1/bn/bias'][:2] = -0.0, 1e-45
+  schedule = optim.learning_rate(LR, TOTAL)
+  frozen = ('backbone', 'bottleneck/kernel')
+  options = {'weight_decay': 0.1, 'decay_norm': True, 'frozen': frozen}
+  ours, state = steps_of(make(SHAPES, schedule, **options), params)
+  free, _ = steps_of(make(SHAPES, schedule, **options | {'frozen': ()}), params)
+  stay = {name for name in SHAPES if name.startswith('backbone/') or name == 'bottleneck/kernel'}
+  for name, value in ours.items():
+    expected = params[name] if name in stay else np.asarray(free[name])
+    assert np.asarray(value).tobytes() == expected.tobytes(), name
+  kept = [
+    set(x)
+    for x in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, dict))
+    if isinstance(x, dict)
+  ]
+  assert kept and all(names == SHAPES.keys() - stay for names in kept)  # no momentum
+
+
+@BOTH
+def test_gradients_of_frozen_parameters_are_not_computed(make):
+  """XLA drops what nobody asks for: the backward pass ends where everything is frozen."""
+  tx = make({'backbone/a': 0, 'head/b': 0}, optim.learning_rate(LR, TOTAL), frozen=('backbone',))
+  params = {'backbone/a': jnp.ones((8, 8)), 'head/b': jnp.ones((8, 8))}
+
+  def step(params, state):
+    gradients = jax.grad(lambda p: jnp.sin(p['head/b'] @ jnp.tanh(p['backbone/a'])).sum())(params)
+    return tx.update(gradients, state, params)
+
+  # One product forward and one for the gradient of the head's.
+  assert jax.jit(step).lower(params, tx.init(params)).compile().as_text().count(' dot(') == 2
+
+
+def test_what_is_kept_for_the_recipe_is_what_earlier_runs_have_saved():
+  tx = optim.sgd(SHAPES, optim.learning_rate(LR, TOTAL))
+  params = {name: jnp.zeros(shape) for name, shape in SHAPES.items()}
+  decay, trace, schedule, multiplier = tx.init(params)
+  assert not jax.tree.leaves((decay, multiplier))
+  assert trace.trace.keys() == SHAPES.keys()
+  assert isinstance(schedule, optax.ScaleByScheduleState)
+
+
+@BOTH
+@pytest.mark.parametrize(
+  ('frozen', 'named'),
+  [
+    (('backbone/stage9',), r"'backbone/stage9' .* did you mean 'backbone/stage1'\?"),
+    (('backbone/stage1/0/conv',), "did you mean 'backbone/stage1/0/conv1'"),  # no component
+    (('backbone/',), "did you mean 'backbone'"),
+    (('backbone', 'pyramid', 'bottleneck', 'classifier', 'aux_head'), 'every parameter is frozen'),
+    ('backbone', r"write \('backbone',\)"),
+  ],
+)
+def test_bad_frozen_parts_are_named(make, frozen, named):
+  with pytest.raises(UserError, match=named):
+    make(SHAPES, optim.learning_rate(LR, TOTAL), frozen=frozen)
+
+
+@pytest.mark.parametrize('start', [1e-6, 1 / 3, 1.0])
+@pytest.mark.parametrize('steps', [2, 5])
+def test_warm_up_is_torchs_and_the_schedule_begins_after_it(start, steps):
+  schedule = optim.learning_rate(LR, 12, min_lr=1e-4, warmup_steps=steps, warmup_start=start)
+  optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR)
+  warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start, total_iters=steps - 1)
+  for step in range(steps):
+    expected = optimizer.param_groups[0]['lr']
+    assert float(schedule(step)) == pytest.approx(expected, abs=2e-7 * LR)  # float32's rounding
+    optimizer.step()
+    warmup.step()
+  after = optim.learning_rate(LR, 12 - steps, min_lr=1e-4)
+  for step in range(steps, 14):
+    assert float(schedule(step)) == float(after(step - steps))
+  assert float(schedule(steps - 1)) == float(schedule(steps)) == np.float32(LR)
+
+
+def test_a_warm_up_of_one_step_is_its_start():
+  schedule = optim.learning_rate(LR, 10, warmup_steps=1, warmup_start=0.25)
+  assert float(schedule(0)) == pytest.approx(0.25 * LR)
+  assert float(schedule(1)) == pytest.approx(LR)
+
+
+@pytest.mark.parametrize(
+  ('options', 'named'),
+  [
+    ({'warmup_steps': -1}, 'warm-up of -1 steps'),
+    ({'warmup_steps': 7}, 'leaves nothing of 7 steps'),
+    ({'warmup_steps': 9}, 'leaves nothing of 7 steps'),
+    ({'warmup_steps': 2, 'warmup_start': 1.5}, 'warmup_start 1.5'),
+    ({'warmup_steps': 2, 'warmup_start': -0.5}, 'warmup_start -0.5'),
+  ],
+)
+def test_bad_warm_ups_are_named(options, named):
+  with pytest.raises(UserError, match=named):
+    optim.learning_rate(LR, TOTAL, **options)
 
 
 @pytest.mark.parametrize('min_lr', [0.0, 1e-4])
@@ -116,11 +265,30 @@ def test_power_shapes_the_schedule():
     ({'momentum': 1.0}, 'momentum 1.0'),
     ({'momentum': -0.5}, 'momentum -0.5'),
     ({'weight_decay': -1e-4}, 'weight decay -0.0001'),
+    ({'head_multiplier': -10.0}, 'head_multiplier -10.0'),
+    ({'head_bias_multiplier': -1.0}, 'head_bias_multiplier -1.0'),
+    ({'layer_decay': 0.0}, 'layer_decay 0.0'),
+    ({'layer_decay': 1.5}, 'layer_decay 1.5'),
   ],
 )
 def test_bad_values_are_named(options, named):
   with pytest.raises(UserError, match=named):
     optim.sgd(SHAPES, optim.learning_rate(LR, TOTAL), **options)
+
+
+@pytest.mark.parametrize(
+  ('options', 'named'),
+  [
+    ({'b1': 1.0}, 'b1 1.0'),
+    ({'b2': -0.1}, 'b2 -0.1'),
+    ({'eps': 0.0}, 'eps 0.0'),
+    ({'weight_decay': -0.01}, 'weight decay -0.01'),
+    ({'layer_decay': -1.0}, 'layer_decay -1.0'),
+  ],
+)
+def test_bad_values_of_adamw_are_named(options, named):
+  with pytest.raises(UserError, match=named):
+    optim.adamw(SHAPES, optim.learning_rate(LR, TOTAL), **options)
 
 
 def test_ema():

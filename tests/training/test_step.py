@@ -10,14 +10,15 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.training import optim
-from pspnet_jax.training.loop import _merge, _start
-from pspnet_jax.training.losses import SegmentationLoss, count_valid, pixel_losses, sum_losses
+from pspnet_jax.training.losses import SegmentationLoss
+from pspnet_jax.training.pixel_losses import count_valid, pixel_losses, sum_losses
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import (
   EVERY_NTH_PIXEL,
   jit_options,
   make_train_step,
 )
+from pspnet_jax.training.window import merge, start
 from tests.conftest import COMPILE_FAST, TINY
 
 CLASSES, SEED = 4, 3
@@ -58,7 +59,7 @@ def run(step, state, batches):
   total = None
   for batch in batches:
     state, measured = step(state, batch)
-    total = _start(measured) if total is None else _merge(total, measured)
+    total = start(measured) if total is None else merge(total, measured)
   return state, total
 
 
@@ -184,8 +185,8 @@ def test_all_ignored_batch_gives_zero_loss_and_no_update():
 def test_ema_follows_the_updated_parameters():
   _, step, state = setup(ema_decay=0.9)
   new, _ = step(state, make_batch())
-  for name, start in state.params.items():
-    expected = 0.9 * np.asarray(start, np.float64) + 0.1 * np.asarray(new.params[name], np.float64)
+  for name, before in state.params.items():
+    expected = 0.9 * np.asarray(before, np.float64) + 0.1 * np.asarray(new.params[name], np.float64)
     np.testing.assert_allclose(new.ema_params[name], expected, rtol=1e-5, atol=1e-8)
 
 

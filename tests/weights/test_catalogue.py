@@ -142,7 +142,7 @@ def test_every_network_can_be_built():
   [
     ('pspnet_r50-d8_80k_ade20k-512x512', 'did you mean pspnet_r50-d8_4xb4-80k_ade20k-512x512'),
     ('resnet50v1c', 'did you mean resnet50_v1c'),
-    ('zzz', 'python -m pspnet_jax.zoo list has all names'),
+    ('zzz', 'pspnet zoo list has all names'),
   ],
 )
 def test_an_unknown_name_is_answered_with_a_near_one(name, message):
@@ -274,7 +274,7 @@ def test_a_run_starts_from_a_name(names):
 
 @pytest.fixture
 def run(names, tmp_path, monkeypatch):
-  """`python -m pspnet_jax.zoo WORDS` where only `names` are known."""
+  """`pspnet zoo WORDS` where only `names` are known."""
   script = (
     'import runpy, sys; from pspnet_jax.weights import catalogue; Entry = catalogue.Entry; '
     f'catalogue.entries = lambda: {names!r}; '

@@ -1,17 +1,24 @@
 """What is kept when things go wrong around a checkpoint."""
 
+import contextlib
 import errno
 import json
 import shutil
 import subprocess
+from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
 import pspnet_jax
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.train import train
 from pspnet_jax.weights.checkpoints import Checkpoints
@@ -74,7 +81,8 @@ def test_another_network_is_refused_and_nothing_is_touched(workdir, tmp_path):
     train(wider, workdir)
   assert (workdir / 'config.json').read_text() == before
   with pytest.raises(UserError, match='bottleneck/bn/bias'):
-    Checkpoints(workdir, read_only=True).weights(Network(11, **dict(wider.model)))
+    network = Network(11, **{key: x for key, x in wider.model.items() if key != 'name'})
+    Checkpoints(workdir, read_only=True).weights(network)
 
 
 @pytest.mark.parametrize('text', ['{', '[]', '"a"', ''])
@@ -133,3 +141,38 @@ def test_best_and_latest_are_kept_and_chosen(tmp_path, workdir):
   assert checkpoints.step('best') == checkpoints.step('latest') == checkpoints.step(2) == 2
   with pytest.raises(UserError, match=r'has no step 7; it has \[2\]'):
     checkpoints.step(7)
+
+
+CARD = Card(network={'num_classes': 1}, spec=DatasetSpec(('a',), ((0, 0, 0),)), crop_size=(8, 8))
+
+
+def test_of_equally_good_checkpoints_the_first_is_the_best(tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  for step, score in ((1, 0.3), (2, 0.5), (3, 0.5), (4, 0.5), (5, None)):
+    items = {'params': {'a': jnp.float32(step)}, 'batch_stats': {'b': jnp.float32(0)}}
+    checkpoints.save(step, items, CARD, score)
+  checkpoints.close()
+  again = Checkpoints(tmp_path, read_only=True)
+  assert (again.best_step, again.score(2), again.step('latest')) == (2, 0.5, 5)
+  assert sorted(int(path.name) for path in again.directory.iterdir()) == [2, 5]
+
+
+@pytest.mark.parametrize('tx', [optax.sgd(0.1), optax.adam(0.1)], ids=['sgd', 'adam'])
+def test_a_network_without_statistics_and_an_optimiser_without_state_come_back(tmp_path, tx):
+  params = {'backbone/kernel': jnp.arange(3.0)}
+  items = {'params': params, 'batch_stats': {}, 'opt_state': tx.init(params)}
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    checkpoints.save(3, items, CARD)
+    checkpoints.wait()
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    step, restored = checkpoints.restore(jax.eval_shape(lambda: items), sharding)
+    assert step == 3
+    assert jax.tree.structure(restored) == jax.tree.structure(items)
+    jax.tree.map(np.testing.assert_array_equal, restored, items)
+    for network in (None, SimpleNamespace(param_shapes=params, batch_stat_shapes={})):
+      stored, statistics = checkpoints.weights(network)
+      assert statistics == {} and list(stored) == list(params)
+    # Where there are some, or should be, the difference is named.
+    other = SimpleNamespace(param_shapes=params, batch_stat_shapes={'bn/mean': jnp.zeros(2)})
+    with pytest.raises(UserError, match=r'has no batch_stats: it is damaged, or use the'):
+      checkpoints.weights(other)

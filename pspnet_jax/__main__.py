@@ -1,0 +1,60 @@
+"""All commands by one name: `pspnet COMMAND ...`, or `python -m pspnet_jax COMMAND ...`."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.resources
+import runpy
+import sys
+
+import pspnet_jax
+
+COMMANDS = (
+  *('train', 'evaluate', 'predict'),
+  *('prepare', 'doctor'),
+  *('zoo', 'convert', 'export'),
+  *('score', 'submit'),
+)
+
+
+OVERVIEW = """PSPNet (Zhao et al., CVPR 2017) in JAX.
+
+Usage: pspnet COMMAND [--FLAG=VALUE ...]
+
+{commands}
+
+To begin with, on generated scenes, in two minutes:
+
+  pspnet train --config=context_scenes --workdir=/tmp/scenes
+
+`pspnet COMMAND --help` explains a command; --version says which version this is."""
+
+
+def summary(command: str) -> str:
+  """The first line of a command's docstring, read without importing it: that would load JAX."""
+  source = importlib.resources.files(pspnet_jax) / f'{command}.py'
+  return (ast.get_docstring(ast.parse(source.read_text(encoding='utf-8'))) or '').splitlines()[0]
+
+
+def main() -> None:
+  """Runs the command that the first argument names, as `python -m pspnet_jax.COMMAND` does."""
+  program, *arguments = sys.argv
+  if not arguments or arguments[0] in ('help', '-h', '-help', '--help'):
+    print(OVERVIEW.format(commands='\n'.join(f'  {x:10}{summary(x)}' for x in COMMANDS)))
+  elif arguments[0] == '--version':
+    print(f'pspnet_jax {pspnet_jax.__version__}')
+  elif arguments[0] in COMMANDS:
+    sys.argv = [program, *arguments[1:]]
+    runpy.run_module(f'pspnet_jax.{arguments[0]}', run_name='__main__')
+  else:
+    near = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.5)
+    hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(COMMANDS)}.'
+    if arguments[0].startswith('-'):
+      hint = 'name one before the flags, as in pspnet train --config=context_scenes.'
+    print(f'Error: there is no command {arguments[0]}: {hint}', file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,105 @@
+"""The command line taken apart: flags, settings and words, each of them known and given once."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import difflib
+from collections.abc import Sequence
+
+import ml_collections
+from absl import flags
+
+from pspnet_jax.config import overrides
+from pspnet_jax.errors import UserError
+
+
+@dataclasses.dataclass
+class Given:
+  """What was given, each as absl and ml_collections read it."""
+
+  flags: list[str] = dataclasses.field(default_factory=list)  # --NAME=VALUE; a switch: --NAME
+  settings: list[str] = dataclasses.field(default_factory=list)  # --config.KEY=VALUE
+  words: list[str] = dataclasses.field(default_factory=list)
+
+
+def value_of(argv: Sequence[str], name: str) -> str | None:
+  """The value of `--name=VALUE` or `--name VALUE`, before it is known which flags there are."""
+  for i, argument in enumerate(argv):
+    flag, equals, value = argument.partition('=')
+    if flag in (f'--{name}', f'-{name}'):
+      return value if equals else _following(name, argv[i + 1 : i + 2])
+  return None
+
+
+def read(
+  argv: Sequence[str],
+  own: Sequence[str],
+  known: flags.FlagValues,
+  config: ml_collections.ConfigDict | None,
+) -> Given:
+  """Takes arguments apart.
+
+  Args:
+    argv: without the program's name.
+    own: the names of the command's flags.
+    known: all flags there are.
+    config: all settings there are; None for a command without any.
+
+  Raises:
+    UserError: for a flag or setting that does not exist (with the nearest one), lacks its value or
+      is given twice.
+  """
+  given, seen = Given(), set()
+  arguments = collections.deque(argv)
+  while arguments:
+    argument = arguments.popleft()
+    if argument == '--':
+      given.words.extend(arguments)
+      break
+    if not argument.startswith('-') or not argument.strip('-'):
+      given.words.append(argument)
+      continue
+    name, equals, value = argument.removeprefix('-').removeprefix('-').partition('=')
+    key = name.removeprefix('no')
+    if config is not None and key.startswith('config.'):
+      overrides.check(config, key.removeprefix('config.'), equals + value)
+      switch, to = overrides.is_switch(config, key.removeprefix('config.')), given.settings
+    elif config is not None and name == 'config':
+      key, switch, to = name, False, []  # it has been read: see `value_of`
+    elif name in known:
+      key, switch, to = known[name].name, known[name].boolean, given.flags
+    elif key in known and known[key].boolean:
+      key, switch, to = known[key].name, True, given.flags
+    else:
+      raise UserError(f'there is no flag --{name}: {_hint(name, equals + value, own, config)}')
+    if not equals and not switch:
+      argument = f'{argument}={_following(name, arguments)}'
+      arguments.popleft()
+    if key in seen:
+      raise UserError(f'--{key} is given twice: give it once.')
+    seen.add(key)
+    to.append(argument)
+  return given
+
+
+def _following(name: str, arguments: Sequence[str] | collections.deque[str]) -> str:
+  if not arguments or arguments[0].startswith('--'):
+    raise UserError(f'--{name} needs a value: write --{name}=VALUE.')
+  return arguments[0]
+
+
+def _hint(
+  name: str, value: str, own: Sequence[str], config: ml_collections.ConfigDict | None
+) -> str:
+  """What was probably meant by a flag that does not exist; `value` is '=VALUE' or empty."""
+  setting = None if config is None else overrides.same_name(config, name)
+  if setting is None:
+    flag_names = [*own, 'help', 'version', *([] if config is None else ['config'])]
+    begun = [x for x in flag_names if x.startswith(name)]
+    if near := begun[:1] or difflib.get_close_matches(name, flag_names, n=1):
+      return f'did you mean --{near[0]}?'
+    setting = None if config is None else overrides.nearest(config, name)
+  if setting is None:
+    return 'see --help.'
+  return f'did you mean --config.{setting}{value}?'

@@ -1,0 +1,86 @@
+"""What a training run keeps, and when: checkpoints, where there are any."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+
+from pspnet_jax.errors import Stopped
+from pspnet_jax.inference.card import Card
+from pspnet_jax.models.network import Arrays
+from pspnet_jax.training.callbacks import SCORE
+from pspnet_jax.training.state import TrainState
+from pspnet_jax.weights.checkpoints import Checkpoints
+
+Values = dict[str, float]
+
+
+@dataclasses.dataclass
+class Saving:
+  """Checkpoints, where there are any."""
+
+  checkpoints: Checkpoints | None
+  card: Card | None
+
+  def __bool__(self) -> bool:
+    return self.checkpoints is not None
+
+  def save(self, step: int, state: TrainState, values: Values | None = None) -> None:
+    if self.checkpoints is not None and self.card is not None:
+      score = math.nan if values is None else values.get(SCORE, math.nan)
+      miou = None if math.isnan(score) else score  # where no pixel was labelled
+      self.checkpoints.save(step, state.items(), self.card, miou)
+
+  def wait(self) -> None:
+    if self.checkpoints is not None:
+      self.checkpoints.wait()
+
+  def preempted(self, step: int) -> bool:
+    return self.checkpoints is not None and self.checkpoints.preempted(step)
+
+  def has_score(self, step: int) -> bool:
+    return self.checkpoints is not None and self.checkpoints.score(step) is not None
+
+  def scores(self, step: int) -> dict[int, float]:
+    """The scores of the best checkpoint and that of `step`, by step, where there are any."""
+    if self.checkpoints is None:
+      return {}
+    best = self.checkpoints.best_step
+    found = {s: self.checkpoints.score(s) for s in (best, step) if s is not None}
+    return {s: score for s, score in found.items() if score is not None}
+
+  def keep(self, state: TrainState) -> str:
+    """Saves what was learnt before something else fails; returns what there is."""
+    if int(state.step) and all_finite(state.params):
+      self.save(int(state.step), state)
+      self.wait()
+    return self.kept()
+
+  def kept(self) -> str:
+    latest = None if self.checkpoints is None else self.checkpoints.latest_step
+    return (
+      'no checkpoint was saved' if latest is None else f'the checkpoint of step {latest} is sound'
+    )
+
+  @contextlib.contextmanager
+  def on_error(self, state: TrainState) -> Iterator[None]:
+    """Keeps what was learnt when something outside of training fails, as an image's decoding.
+
+    Several processes would have to save together, and the others do not know.
+    """
+    try:
+      yield
+    except Exception as e:
+      if not isinstance(e, Stopped) and jax.process_count() == 1:
+        self.keep(state)
+      raise
+
+
+@jax.jit
+def all_finite(params: Arrays) -> jax.Array:
+  return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()

@@ -1,0 +1,109 @@
+"""Validation while training: the weights it takes, the scores and pictures it gives."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pspnet_jax.data.scenes import ContextScenes
+from pspnet_jax.errors import BadData, Stopped, UserError
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.validation import Validation
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.protocol import PLAIN
+from pspnet_jax.models.network import Network
+from pspnet_jax.training.state import TrainState
+from tests.conftest import TINY
+
+SOURCE = ContextScenes('val', size=(33, 33), length=4)
+OPTIONS = {'num_classes': SOURCE.spec.num_classes, **TINY}
+
+
+@pytest.fixture(scope='module')
+def inference():
+  card = Card(
+    network=OPTIONS, spec=SOURCE.spec, crop_size=(33, 33), protocol=PLAIN.changed(window='image')
+  )
+  return Inference(Network(**OPTIONS), card)
+
+
+@pytest.fixture(scope='module')
+def state():
+  params, batch_stats = Network(**OPTIONS).init(0)
+  return TrainState(jnp.int32(5), params, batch_stats, None)
+
+
+def answering(state, class_id):
+  """A state that answers with one class everywhere."""
+  params = dict(state.params)
+  bias = np.zeros(SOURCE.spec.num_classes, np.float32)
+  bias[class_id] = 1e4
+  params['classifier/conv/bias'] = jnp.array(bias)
+  return dataclasses.replace(state, params=params)
+
+
+def expected(class_id, indices=range(4)):
+  confusion = np.zeros((SOURCE.spec.num_classes,) * 2, np.int64)
+  for index in indices:
+    label = SOURCE[index]['label']
+    ids, counts = np.unique(label[label != 255], return_counts=True)
+    confusion[ids, class_id] += counts
+  return Scores(confusion)
+
+
+def test_it_gives_the_scores_and_evenly_spread_pictures(inference, state):
+  validation = Validation(inference, SOURCE, pictures=2, threads=1)
+  assert validation.scores is None
+  values = validation(answering(state, 2))
+  scores = expected(2)
+  assert {k: v for k, v in values.items() if k[4:].isalpha()} == {
+    'val/mIoU': scores.miou,
+    'val/mAcc': scores.macc,
+    'val/aAcc': scores.aacc,
+  }
+  np.testing.assert_array_equal(validation.scores.confusion, scores.confusion)
+  pictures = {k: v for k, v in values.items() if not k[4:].isalpha()}
+  assert pictures.keys() == {'val/0', 'val/2'}
+  for picture in pictures.values():
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+
+
+def test_the_average_of_the_parameters_is_what_is_scored(inference, state):
+  averaged = dataclasses.replace(answering(state, 1), ema_params=answering(state, 2).params)
+  values = Validation(inference, SOURCE, pictures=0, threads=1)(averaged)
+  assert values['val/aAcc'] == expected(2).aacc != expected(1).aacc
+
+
+def test_each_image_asks_whether_to_stop(inference, state):
+  asked = []
+
+  def check():
+    asked.append(1)
+    if len(asked) == 2:
+      raise Stopped('enough.')
+
+  validation = Validation(inference, SOURCE, pictures=0, threads=1)
+  with pytest.raises(Stopped):
+    validation(state, check)
+  assert len(asked) == 2 and validation.scores is None
+
+
+class WithABadOne:
+  spec = SOURCE.spec
+
+  def __len__(self):
+    return len(SOURCE)
+
+  def __getitem__(self, index):
+    if index == 1:
+      raise BadData('empty file', 'b.png is empty: remove it.')
+    return SOURCE[index]
+
+
+def test_bad_examples_are_left_out_where_that_is_asked_for(inference, state):
+  with pytest.raises(UserError, match=r'b\.png is empty'):
+    Validation(inference, WithABadOne(), pictures=0, threads=1)(state)
+  validation = Validation(inference, WithABadOne(), pictures=0, threads=1, skip_bad=True)
+  assert validation(answering(state, 2))['val/aAcc'] == expected(2, (0, 2, 3)).aacc
