@@ -33,7 +33,7 @@ def main():
       top, left = i * (height + GAP), j * (width + GAP)
       sheet[top : top + height, left : left + width] = picture
   entries = [
-    legends.Entry(name, '', colour)
+    legends.LegendEntry(name, '', colour)
     for name, colour in zip(SPEC.class_names, SPEC.palette, strict=True)
   ]
   sheet = np.concatenate([sheet, legends.draw(entries, sheet.shape, size=17)])

@@ -14,7 +14,7 @@ from pspnet_jax.predict import predict
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
 from tests.conftest import TINY
-from tests.weights import foreign
+from tests.weights import state_dicts
 from tests.weights.test_importing import torch_logits
 
 pytestmark = pytest.mark.usefixtures('one_device')
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures('one_device')
 
 @pytest.fixture
 def model():
-  return foreign.model(**TINY)
+  return state_dicts.model(**TINY)
 
 
 @pytest.fixture

@@ -21,6 +21,32 @@ models data runtime
 ops
 errors
 """
+# Modules without a test file of their name -> the one that tests them, and why it is that one.
+TESTED_IN = {
+  '__main__': 'test_cli',  # it only finds the command
+  'config.build': 'test_train',  # what it builds shows in a run
+  'config.checks': 'config/test_files',  # which files and settings it refuses
+  'config.defaults': 'config/test_signatures',  # they stand in signatures
+  'config.parts': 'test_extending',  # the parts that a config names
+  'data.checked': 'test_extending',  # sources of one's own
+  'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
+  'evaluate': 'test_train',  # on the run that is trained there, as the next two
+  'predict': 'test_train',
+  'export': 'test_convert',  # there and back
+  'training.saving': 'training/test_loop',  # what a loop keeps, and when
+  'training.stop_signals': 'training/test_loop',
+  'training.window': 'training/test_loop',
+  # Tables and conventions of a source: compared with its authors' network.
+  **{
+    f'weights.foreign.{name}': 'weights/test_importing'
+    for name in ('caffe', 'imagenet', 'mit', 'mmseg', 'origin', 'semseg')
+  },
+}
+# Test files that are about more than one module.
+OF_NO_MODULE = (
+  *('bad_files', 'bad_input', 'benchmarks', 'extending', 'notebooks', 'structure', 'wheel'),
+  *('data.builders', 'models.fold', 'weights.full_size'),
+)
 FLOOR = {room: i for i, line in enumerate(PLAN.strip().splitlines()) for room in line.split()}
 
 
@@ -81,6 +107,21 @@ def test_configs_import_nothing_from_the_package():
 def test_files_stay_short():
   for name, path in modules().items():
     assert len(path.read_text().splitlines()) <= 300, name
+
+
+def test_the_tests_of_a_module_are_found_by_its_name():
+  tests = tiny.ROOT / 'tests'
+  for name in modules():
+    if name.endswith('__init__') or name.startswith('data.builders.'):  # all in test_builders
+      continue
+    *rooms, last = name.split('.')
+    path = '/'.join([*rooms, f'test_{last}'])
+    where = path if (tests / f'{path}.py').is_file() else TESTED_IN.get(name, path)
+    assert (tests / f'{where}.py').is_file(), f'{name} has no tests: write tests/{path}.py'
+  known = modules()
+  for path in tests.rglob('test_*.py'):
+    name = '.'.join(path.relative_to(tests).with_suffix('').parts).replace('test_', '')
+    assert name in known or name in OF_NO_MODULE, f'{path} is named after no module'
 
 
 def test_nothing_imports_tensorflow():

@@ -12,7 +12,7 @@ from PIL import Image
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.pictures import legends
-from pspnet_jax.pictures.legends import PAPER, Entry
+from pspnet_jax.pictures.legends import PAPER, LegendEntry
 from pspnet_jax.runtime.files import write_whole
 
 IGNORE_COLOUR = (0, 0, 0)
@@ -204,7 +204,7 @@ def _fit(picture: np.ndarray, max_side: int, *, smooth: bool) -> np.ndarray:
   return np.asarray(Image.fromarray(picture).resize(size, method))
 
 
-def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -> list[Entry]:
+def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -> list[LegendEntry]:
   """The classes present, the most frequent first, ignored pixels last."""
   counts = np.zeros(256, np.int64)
   for label in labels:
@@ -217,7 +217,7 @@ def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -
     percent = 100 * counts[i] / counts.sum()
     share = f'{percent:.1f}%' if percent >= 0.05 else '<0.1%'
     red, green, blue = palette[i].tolist()
-    entries.append(Entry(name, share if shares else '', (red, green, blue)))
+    entries.append(LegendEntry(name, share if shares else '', (red, green, blue)))
   return entries
 
 

@@ -14,7 +14,7 @@ _MIN_ROWS = 8
 _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-class Entry(NamedTuple):
+class LegendEntry(NamedTuple):
   """One line of a legend."""
 
   name: str
@@ -27,7 +27,7 @@ def text_size(width: int) -> int:
   return int(np.clip(width // 45, 13, 36))
 
 
-def draw(entries: Sequence[Entry], shape: tuple[int, ...], size: int) -> np.ndarray:
+def draw(entries: Sequence[LegendEntry], shape: tuple[int, ...], size: int) -> np.ndarray:
   """Draws a legend to go below a picture.
 
   Entries run down the columns, in as many columns as fit. Names too long for half the width are

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.classes import read_classes
 from pspnet_jax.data.folder import Folder, list_images
 from pspnet_jax.data.spec import IGNORE_LABEL, default_palette
 from pspnet_jax.errors import UserError
@@ -189,24 +188,6 @@ def test_binary_masks_of_0_and_255_are_refused(root):
 
 
 # the class file
-
-
-@pytest.mark.parametrize(
-  'text, line',
-  [
-    ('sky 1 2 3\nroad 4 5', 2),
-    ('sky 1 2 300', 1),
-    ('sky 1 2 3\nroad', 2),
-    ('sky\nroad\nsky', 3),
-    ('# a\n\nsky 1 2 3 4', 3),
-    ('1 2 3', 1),
-    ('sky\nignore: eleven', 2),
-    ('sky\nignore:', 2),
-  ],
-)
-def test_bad_lines_are_located(tmp_path, text, line):
-  (tmp_path / 'classes.txt').write_text(text)
-  assert f'classes.txt:{line}' in refusal(read_classes, tmp_path / 'classes.txt')
 
 
 def test_class_file_that_is_missing_or_empty(root):

@@ -1,4 +1,6 @@
-"""Several hosts: each evaluates its share of the examples, and together they count each once."""
+"""Each process evaluates its share of the examples, and together they count each once."""
+
+import dataclasses
 
 import jax
 import numpy as np
@@ -6,9 +8,12 @@ import pytest
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.evaluation import scoring
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.scoring import figures_of, summary
 from pspnet_jax.runtime import parallel
 
 CLASSES = 4
+SPEC = DatasetSpec(tuple('abcde'), default_palette(5))
 
 
 class Recorded:
@@ -54,3 +59,13 @@ def test_every_example_is_read_and_counted_once(monkeypatch, length, processes):
   assert max(sizes) - min(sizes) <= 1
   pixels = np.bincount(source.labels.ravel(), minlength=CLASSES)
   np.testing.assert_array_equal(total, np.roll(np.diag(pixels), 1, axis=1))
+
+
+def test_table_and_summary_name_the_convention():
+  scores = Scores(np.diag([3, 1, 0, 2, 4]).astype(np.int64), 'zero')
+  [table] = figures_of(scores, SPEC).tables
+  assert [row[0] for row in table.cells] == list('abcde')
+  assert table.footer[1] == pytest.approx(80)
+  assert 'counted as 0: 1 here' in summary(scores)
+  excluded = summary(dataclasses.replace(scores, absent_classes='exclude'))
+  assert 'mIoU 1.0000' in excluded and 'left out of the means: 1 here' in excluded

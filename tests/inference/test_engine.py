@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.errors import UserError
-from pspnet_jax.evaluation.metrics import Scores
-from pspnet_jax.evaluation.scoring import confusion_matrix, figures_of, summary
+from pspnet_jax.evaluation.scoring import confusion_matrix
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
-from pspnet_jax.inference.geometry import window_starts
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
@@ -130,28 +127,6 @@ def test_new_image_sizes_compile_no_network(model):
   assert predictor._inference._run._cache_size() == 1
 
 
-def test_window_starts_cover_and_end_flush():
-  assert window_starts(473, 473, 2 / 3) == [0]
-  assert window_starts(474, 473, 2 / 3) == [0, 1]
-  assert window_starts(2048, 713, 2 / 3) == [0, 476, 952, 1335]
-  for size in range(33, 200):
-    starts = window_starts(size, 33, 2 / 3)
-    covered = set().union(*(range(s, s + 33) for s in starts))
-    assert covered == set(range(size))
-
-
-def test_bad_protocols_are_named():
-  with pytest.raises(UserError, match='stride 0'):
-    Protocol(stride=0)
-  with pytest.raises(UserError, match=r'window \(0, 3\)'):
-    Protocol(window=(0, 3))
-
-
-def test_card_survives_json(model):
-  card = dataclasses.replace(model[0], protocol=Protocol(window=(33, 41), flip=True))
-  assert Card.from_json(card.to_json()) == card
-
-
 class Source:
   """Labelled images of different sizes in memory."""
 
@@ -190,13 +165,3 @@ def test_every_valid_pixel_is_counted_exactly_once(model, window):
     valid = label != 255
     np.add.at(expected, (label[valid], prediction[valid]), 1)
   np.testing.assert_array_equal(confusion, expected)
-
-
-def test_table_and_summary_name_the_convention(model):
-  scores = Scores(np.diag([3, 1, 0, 2, 4]).astype(np.int64), 'zero')
-  [table] = figures_of(scores, model[0].spec).tables
-  assert [row[0] for row in table.cells] == list('abcde')
-  assert table.footer[1] == pytest.approx(80)
-  assert 'counted as 0: 1 here' in summary(scores)
-  excluded = summary(dataclasses.replace(scores, absent_classes='exclude'))
-  assert 'mIoU 1.0000' in excluded and 'left out of the means: 1 here' in excluded

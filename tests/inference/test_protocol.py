@@ -10,7 +10,6 @@ from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
-from pspnet_jax.inference.geometry import matlab_taps
 from pspnet_jax.inference.protocol import (
   CAFFE,
   MMSEG,
@@ -21,7 +20,6 @@ from pspnet_jax.inference.protocol import (
   SEMSEG,
   Protocol,
 )
-from pspnet_jax.inference.views import tiles
 from pspnet_jax.models.network import Network
 from tests import plain_protocols
 from tests.conftest import COMPILE_FAST, TINY
@@ -160,16 +158,6 @@ def test_tiles_change_nothing(aligned, protocol):
       np.testing.assert_allclose(x[:height, :width], y, atol=1e-6)
 
 
-def test_tiles_cover_the_image_within_the_limit():
-  for size in [(100, 100), (99, 1000), (1000, 99), (3000, 2000)]:
-    for most in (10_000, 50_000, 10**7):
-      covered = np.zeros(size, np.uint8)
-      for region in tiles(size, (64, 64), most):
-        assert covered[region].size <= most
-        covered[region] += 1
-      assert (covered == 1).all()
-
-
 def test_a_folder_of_fifty_sizes_compiles_the_network_once(aligned):
   rng = np.random.default_rng(3)
   images = [picture(tuple(rng.integers(20, 120, 2))) for _ in range(50)]
@@ -179,13 +167,6 @@ def test_a_folder_of_fifty_sizes_compiles_the_network_once(aligned):
   )
   assert [tag for tag, _ in labels] == list(range(50))
   assert inference._run._cache_size() == 1
-
-
-def test_matlab_taps_are_the_identity_at_the_same_size():
-  index, weight = matlab_taps(7, 7)
-  matrix = np.zeros((7, 7))
-  np.add.at(matrix, (np.arange(7)[:, None], index), weight)
-  np.testing.assert_array_equal(matrix, np.eye(7))
 
 
 def test_published_sizes():
@@ -218,3 +199,10 @@ def test_a_named_protocol_keeps_the_base_size_of_the_data():
 def test_bad_protocols_are_named(changes, says):
   with pytest.raises(UserError, match=says):
     PLAIN.changed(**changes)
+
+
+def test_bad_arguments_are_named():
+  with pytest.raises(UserError, match='stride 0'):
+    Protocol(stride=0)
+  with pytest.raises(UserError, match=r'window \(0, 3\)'):
+    Protocol(window=(0, 3))

@@ -15,9 +15,7 @@ from tensorboard.util import tensor_util
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.reporting import run_files
-from pspnet_jax.reporting.console import format_duration, format_line
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.reporting.run_files import forget_after
 
 
 def plain_console() -> tuple[Console, io.StringIO]:
@@ -115,21 +113,6 @@ def test_starting_afresh_forgets_a_run_that_left_no_checkpoint(tmp_path):
   assert events(tmp_path, 'loss') == [(1, -1)]
 
 
-def test_a_clean_log_is_left_alone(tmp_path):
-  path = tmp_path / 'metrics.jsonl'
-  path.write_text('{"step": 1}\n{"step": 2}\n')
-  before = path.stat()
-  forget_after(path, 2)
-  assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-
-
-def test_rubbish_in_the_log_goes(tmp_path):
-  path = tmp_path / 'metrics.jsonl'
-  path.write_bytes(b'{"step": 1}\n\0\0\0\xff\n[1]\n{"step": "a"}\n{"step": 2}\n')
-  forget_after(path, 2)
-  assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
-
-
 def test_all_but_the_primary_process_are_silent(tmp_path):
   console, out = plain_console()
   with Reporter(tmp_path / 'run', total_steps=2, primary=False, console=console) as reporter:
@@ -202,21 +185,6 @@ def test_plain_output_is_single_lines_without_ansi():
   )
   assert second.endswith('a_long_name_for_a_scalar 1  another_long_name 2')  # nothing is left
   assert third.startswith('INFO pspnet_jax.data: a record [1/2] that is long long')
-
-
-def test_lines_align():
-  short = format_line(5, 12_000, {'loss': 12.5, 'mIoU': 0.0512}).plain
-  long = format_line(11_000, 12_000, {'mIoU': 1.0, 'loss': math.nan}).plain
-  assert short == 'step     5/12000  loss 12.5000  mIoU  5.12%'
-  assert long == 'step 11000/12000  loss     nan  mIoU 100.00%'
-
-
-@pytest.mark.parametrize(
-  ('seconds', 'text'),
-  [(7.4, '0:07'), (59.6, '1:00'), (192, '3:12'), (18069, '5:01:09'), (183_600, '2 d 03:00')],
-)
-def test_durations(seconds, text):
-  assert format_duration(seconds) == text
 
 
 def test_time_left_forgets_compilation(monkeypatch):

@@ -16,13 +16,13 @@ from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.importing import read_weights
 from tests import tiny
 from tests.conftest import TINY
-from tests.weights import foreign
+from tests.weights import state_dicts
 
 
 @pytest.fixture
 def file(tmp_path):
   """A semseg checkpoint of five classes."""
-  torch.save({'state_dict': foreign.model(**TINY).state_dict()}, tmp_path / 's.pth')
+  torch.save({'state_dict': state_dicts.model(**TINY).state_dict()}, tmp_path / 's.pth')
   return tmp_path / 's.pth'
 
 
@@ -35,7 +35,7 @@ def fresh(num_classes, **changes):
 
 
 def test_every_array_is_taken(file):
-  card, params, stats = fresh(foreign.CLASSES)
+  card, params, stats = fresh(state_dicts.CLASSES)
   new_params, new_stats, notes = start_from(str(file), card, params, stats)
   arrays = read_weights([file]).arrays
   assert {**new_params, **new_stats}.keys() == arrays.keys()
@@ -54,7 +54,7 @@ def test_classifiers_of_other_classes_are_fresh_and_named(file):
 
 
 def test_a_backbone_fills_the_backbone(tmp_path):
-  state = foreign.imagenet(foreign.model(**TINY).state_dict(), 'numbered')
+  state = state_dicts.imagenet(state_dicts.model(**TINY).state_dict(), 'numbered')
   torch.save(state, tmp_path / 'b.pth')
   card, params, stats = fresh(3)
   new, new_stats, notes = start_from(str(tmp_path / 'b.pth'), card, params, stats)
@@ -64,7 +64,7 @@ def test_a_backbone_fills_the_backbone(tmp_path):
 
 
 def test_conventions_that_differ_are_said(file):
-  _, *notes = start_from(str(file), *fresh(foreign.CLASSES, align_corners=False))[2]
+  _, *notes = start_from(str(file), *fresh(state_dicts.CLASSES, align_corners=False))[2]
   assert notes == ['It was made with align_corners=True, and here it is False.']
 
 
@@ -79,7 +79,7 @@ def test_conventions_that_differ_are_said(file):
 )
 def test_anything_else_has_to_match(file, changes, message):
   with pytest.raises(UserError, match=message):
-    start_from(str(file), *fresh(foreign.CLASSES, **changes))
+    start_from(str(file), *fresh(state_dicts.CLASSES, **changes))
 
 
 @pytest.mark.usefixtures('one_device')

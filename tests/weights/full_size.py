@@ -26,13 +26,13 @@ import torch
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.weights import exporting, importing
-from tests.weights import foreign_caffe, rebuilt
+from tests.weights import caffe_files, rebuilt
 
 AUTHORS = {
   'semseg': rebuilt.Semseg,
   'mmseg': rebuilt.Mmseg,
   'mit': rebuilt.Mit,
-  'caffe': foreign_caffe.Caffe,
+  'caffe': caffe_files.Caffe,
 }
 
 

@@ -14,8 +14,8 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.weights import exporting, importing
 from tests import tiny
 from tests.conftest import TINY
-from tests.weights import foreign
-from tests.weights.foreign import MMSEG, NARROW
+from tests.weights import state_dicts
+from tests.weights.state_dicts import MMSEG, NARROW
 
 EXPORTED = {
   'semseg': (NARROW, 'semseg'),
@@ -28,8 +28,8 @@ EXPORTED = {
 @pytest.mark.parametrize('case', EXPORTED)
 def test_export_gives_back_every_bit(case, tmp_path):
   options, source = EXPORTED[case]
-  state = foreign.model(**options).state_dict()
-  state = foreign.mmseg(state) if source == 'mmseg' else state
+  state = state_dicts.model(**options).state_dict()
+  state = state_dicts.mmseg(state) if source == 'mmseg' else state
   state = {k: x for k, x in state.items() if not k.endswith('num_batches_tracked')}
   torch.save({'state_dict': state}, tmp_path / 'x.pth')
   converted = importing.convert([tmp_path / 'x.pth'])

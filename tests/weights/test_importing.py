@@ -16,8 +16,8 @@ from pspnet_jax.weights import importing
 from pspnet_jax.weights.foreign import caffe
 from tests.conftest import COMPILE_FAST, TINY
 from tests.torch_pspnet import from_torch, nchw, nhwc
-from tests.weights import foreign, foreign_caffe, rebuilt
-from tests.weights.foreign import CLASSES, MMSEG, NARROW
+from tests.weights import caffe_files, rebuilt, state_dicts
+from tests.weights.state_dicts import CLASSES, MMSEG, NARROW
 
 
 def draw(height: int, width: int) -> np.ndarray:
@@ -32,7 +32,7 @@ def save(path, state, **more):
 
 
 def semseg_file(tmp_path, **changes):
-  model = foreign.model(**dict(TINY, **changes))
+  model = state_dicts.model(**dict(TINY, **changes))
   return save(tmp_path / 's.pth', {f'module.{k}': x for k, x in model.state_dict().items()})
 
 
@@ -108,15 +108,15 @@ def test_another_convention_would_show(name, changes, tmp_path):
 
 @pytest.mark.parametrize(('depth', 'legacy', 'aux'), [(50, False, 6), (101, True, 0)])
 def test_logits_are_those_of_caffe(depth, legacy, aux, tmp_path):
-  blobs, image = foreign_caffe.blobs_of(depth, aux=aux), draw(89, 41)
-  blobs['conv6'][1] -= foreign_caffe.logits_of(blobs, image, depth).mean((0, 1))
-  path = foreign_caffe.caffemodel(tmp_path / 'p.caffemodel', blobs, legacy=legacy)
+  blobs, image = caffe_files.blobs_of(depth, aux=aux), draw(89, 41)
+  blobs['conv6'][1] -= caffe_files.logits_of(blobs, image, depth).mean((0, 1))
+  path = caffe_files.caffemodel(tmp_path / 'p.caffemodel', blobs, legacy=legacy)
   converted = importing.convert([path])
   network = converted.card.network
   assert (network['depth'], network['stride_in_1x1']) == (depth, depth == 50)
   assert network['aux_head'] == bool(aux) and network['dropout_kind'] == 'element'
-  assert error(logits(converted, image), foreign_caffe.logits_of(blobs, image, depth)) < 2e-5
-  theirs = foreign_caffe.logits_of(blobs, image, depth, torch.float64)
+  assert error(logits(converted, image), caffe_files.logits_of(blobs, image, depth)) < 2e-5
+  theirs = caffe_files.logits_of(blobs, image, depth, torch.float64)
   ours = logits(converted, image, 'float64')
   assert error(ours, theirs) < 1e-12 and len(np.unique(theirs.argmax(-1))) == CLASSES
   np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
@@ -139,8 +139,8 @@ def test_parameter_counts_are_those_of_the_prototxts(depth, classes, count):
 @pytest.mark.parametrize('depth', [18, 50])
 def test_imagenet_backbones(kind, depth, tmp_path):
   stem = (8,) if kind == 'torchvision' else (4, 4, 8)
-  state = foreign.model(**dict(NARROW, depth=depth, stem_channels=stem)).state_dict()
-  path = foreign.safetensors(tmp_path / 'b.safetensors', foreign.imagenet(state, kind))
+  state = state_dicts.model(**dict(NARROW, depth=depth, stem_channels=stem)).state_dict()
+  path = state_dicts.safetensors(tmp_path / 'b.safetensors', state_dicts.imagenet(state, kind))
   weights = importing.read_weights([path])
   assert weights.origin.name == 'imagenet'
   backbone = {
@@ -159,7 +159,7 @@ def test_bfloat16_is_read(tmp_path):
     'layer1.0.conv1.weight': torch.tensor([[[[1.5]], [[-2.0]]]]),
     'conv1.weight': torch.ones(4, 3, 7, 7),
   }
-  path = foreign.safetensors(tmp_path / 'b.safetensors', state, 'BF16')
+  path = state_dicts.safetensors(tmp_path / 'b.safetensors', state, 'BF16')
   kernel = importing.read_weights([path]).arrays['backbone/stage1/0/conv1/conv/kernel']
   assert kernel.dtype == np.float32 and kernel.ravel().tolist() == [1.5, -2.0]
 
@@ -168,8 +168,8 @@ def test_the_card_holds_the_conventions_of_the_source(tmp_path):
   def card(path, **options):
     return importing.convert([path], **options).card
 
-  cityscapes = foreign.model(19, **MMSEG).state_dict()
-  path = save(tmp_path / 'm.pth', foreign.mmseg(cityscapes))
+  cityscapes = state_dicts.model(19, **MMSEG).state_dict()
+  path = save(tmp_path / 'm.pth', state_dicts.mmseg(cityscapes))
   assert card(path).crop_size == (512, 1024) and card(path).protocol.window == 'image'
   aligned = card(path, align_corners=True)
   assert (
@@ -180,14 +180,14 @@ def test_the_card_holds_the_conventions_of_the_source(tmp_path):
   assert aligned.spec.class_names[13] == 'car' and aligned.spec.palette[0] == (128, 64, 128)
   assert card(path, output_stride=32).network['output_stride'] == 32
   assert card(semseg_file(tmp_path)).spec.class_names == tuple(f'class_{i}' for i in range(CLASSES))
-  blobs = foreign_caffe.blobs_of(classes=21, aux=0)
-  voc = card(foreign_caffe.caffemodel(tmp_path / 'v.caffemodel', blobs))
+  blobs = caffe_files.blobs_of(classes=21, aux=0)
+  voc = card(caffe_files.caffemodel(tmp_path / 'v.caffemodel', blobs))
   assert voc.spec.class_names[0] == 'background' and voc.std == (1.0, 1.0, 1.0)
   assert list(voc.source['files']) == ['v.caffemodel']
 
 
 def test_classes_of_the_file_go_before_known_ones(tmp_path):
-  state = foreign.mmseg(foreign.model(**MMSEG).state_dict())
+  state = state_dicts.mmseg(state_dicts.model(**MMSEG).state_dict())
   names = ('a', 'b', 'c', 'd', 'e')
   palette = [[i, i, i] for i in range(5)]
   old = save(tmp_path / 'old.pth', state, meta={'CLASSES': names, 'PALETTE': palette})

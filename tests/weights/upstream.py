@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from tests.weights import foreign_caffe
+from tests.weights import caffe_files
 from tests.weights.peer import Peer
 from tests.weights.rebuilt import mmseg_files, semseg_files
 
@@ -157,7 +157,7 @@ class _NoOps(types.ModuleType):
     return lambda *arguments: None
 
 
-class Caffe(foreign_caffe.Caffe):
+class Caffe(caffe_files.Caffe):
   """Runs a prototxt layer by layer, as Caffe's layers are defined (src/caffe/layers/)."""
 
   def __init__(self, prototxts: Path, depth: int, num_classes: int):

@@ -1,112 +1,76 @@
-"""ADE20K's and VOC's figures equal transcriptions of their definitions, and are written exactly."""
-
-import csv
-import io
-import math
+"""Predictions find their labels, and all images are counted; see also the command, test_score."""
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pspnet_jax.data.known_classes import ADE20K, VOC2012
-from pspnet_jax.evaluation.figures import Figures, Table, as_csv, as_markdown
-from pspnet_jax.evaluation.official import ade20k, voc2012
-from pspnet_jax.evaluation.official.counts import Counts, count_pixels
+from pspnet_jax.errors import UserError
+from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
+from pspnet_jax.evaluation.official.counting import count, pair
 
-EPS = np.finfo(np.float64).eps
-
-
-def ade20k_as_defined(pairs):
-  """demoEvaluation.m with intersectionAndUnion.m and pixelAccuracy.m, image by image."""
-  intersections, unions, correct, labelled = [], [], 0, 0
-  for label, prediction in pairs:
-    masked = prediction * (label > 0)
-    same = masked * (masked == label)
-    histogram = [np.bincount(x.ravel(), minlength=151)[1:] for x in (same, masked, label)]
-    intersections.append(histogram[0])
-    unions.append(histogram[1] + histogram[2] - histogram[0])
-    correct += ((prediction == label) & (label > 0)).sum()
-    labelled += (label > 0).sum()
-  iou = np.sum(intersections, 0) / np.sum([EPS + union for union in unions], 0)
-  return correct / labelled, iou
+VOC, CITYSCAPES = BENCHMARKS['voc2012'], BENCHMARKS['cityscapes']
 
 
-def voc_as_defined(pairs):
-  """VOCevalseg.m: the joint histogram of the pixels below 255, and its ratios."""
-  confusion = np.zeros((21, 21))
-  for label, prediction in pairs:
-    at = label < 255
-    np.add.at(confusion, (label[at], prediction[at]), 1)
-  ious = []
-  for j in range(21):
-    union = confusion[j, :].sum() + confusion[:, j].sum() - confusion[j, j]
-    ious.append(confusion[j, j] / union if union else math.nan)
-  return np.array(ious)
+def write(path, ids):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(np.asarray(ids, np.uint8)).save(path)
 
 
-def fabricated(label_ids, predicted_ids, images=3):
-  """Predictions right in two thirds of the pixels; images of different sizes."""
-  rng = np.random.default_rng(0)
-  for size in range(40, 40 + images):
-    label = rng.choice(label_ids, (size, 33))
-    right = (rng.random(label.shape) < 2 / 3) & np.isin(label, predicted_ids)
-    yield label, np.where(right, label, rng.choice(predicted_ids, label.shape))
+@pytest.fixture
+def folders(tmp_path):
+  """Two images whose files lie in different folders on both sides."""
+  for name, where in (('b', 'deep/er'), ('a', '')):
+    write(tmp_path / 'predictions' / where / f'{name}.png', [[1, 2, 3]])
+    write(tmp_path / 'labels' / f'{name}.png', [[1, 2, 255]])
+  return tmp_path / 'predictions', tmp_path / 'labels'
 
 
-def counted(pairs, num_ids):
-  totals = [count_pixels(y.astype(np.uint8), x.astype(np.uint8), num_ids) for y, x in pairs]
-  return Counts(np.sum(totals, 0))
+def test_files_belong_together_by_their_names(folders):
+  a, b = pair(VOC, *folders)
+  assert (a.prediction.name, b.label.name) == ('a.png', 'b.png')
+  assert b.prediction == folders[0] / 'deep/er/b.png' and a.instances is None
 
 
-@pytest.mark.parametrize('last', [150, 120])  # with classes that nobody shows
-def test_ade20k_equals_the_definition(last):
-  pairs = list(fabricated(np.arange(last + 1), np.arange(0, last + 1, 3)))
-  accuracy, iou = ade20k_as_defined(pairs)
-  figures = ade20k.figures(counted(pairs, 151))
-  ours = figures.tables[0].column('IoU')
-  assert list(ours) == list(ADE20K.class_names)
-  np.testing.assert_allclose(list(ours.values()), iou, rtol=1e-12)
-  expected = [accuracy, iou.mean(), (accuracy + iou.mean()) / 2]
-  np.testing.assert_allclose(list(figures.summary.values()), expected, rtol=1e-12)
+def test_a_list_restricts_both_sides(folders):
+  (folders[0] / 'a.png').unlink()
+  write(folders[0] / 'c.png', [[0]])
+  assert [files.label.stem for files in pair(VOC, *folders, names=['b'])] == ['b']
+  with pytest.raises(UserError, match='z of the list has no label'):
+    pair(VOC, *folders, names=['z'])
 
 
-def test_voc_equals_the_definition():
-  pairs = list(fabricated(np.array([*range(21), 255]), np.arange(21)))
-  iou = voc_as_defined(pairs)
-  figures = voc2012.figures(counted(pairs, 21))
-  ours = figures.tables[0].column('IoU')
-  assert list(ours) == list(VOC2012.class_names)
-  np.testing.assert_allclose(list(ours.values()), iou, rtol=1e-12)
-  assert figures.summary['mean IoU'] == pytest.approx(iou.mean(), rel=1e-12)
+def test_what_has_no_partner_is_named(folders):
+  write(folders[0] / 'c.png', [[0]])
+  with pytest.raises(UserError, match=r'c\.png has no label in .*--list=FILE'):
+    pair(VOC, *folders)
+  (folders[0] / 'a.png').unlink()
+  with pytest.raises(UserError, match=r'labels/a\.png has no prediction'):
+    pair(VOC, *folders)
+  write(folders[0] / 'x' / 'b.png', [[0]])
+  with pytest.raises(UserError, match='belong to one image'):
+    pair(VOC, *folders)
 
 
-def test_voc_has_no_mean_where_a_class_is_absent():
-  figures = voc2012.figures(counted(fabricated(np.arange(20), np.arange(20)), 21))
-  assert math.isnan(figures.tables[0].column('IoU')['tvmonitor'])
-  assert math.isnan(figures.summary['mean IoU'])
+@pytest.mark.parametrize('threads', [0, 3])
+def test_counts_are_summed_whatever_the_threads(folders, threads):
+  done = []
+  counts = count(VOC, pair(VOC, *folders), threads=threads, on_progress=done.append)
+  assert counts.pixels.sum() == 4 and counts.pixels[1, 1] == counts.pixels[2, 2] == 2
+  assert done == [1, 2] and counts.instances is None
 
 
-def test_voc_border_counts_for_nothing():
-  label = np.array([[0, 255], [15, 255]])
-  right, other = np.array([[0, 3], [15, 15]]), np.array([[0, 0], [15, 7]])
-  [a, b] = (counted([(label, x)], 21).pixels for x in (right, other))
-  np.testing.assert_array_equal(a, b)
-  assert a.sum() == 2
+def test_class_ids_become_those_of_the_benchmark(tmp_path):
+  name = 'aachen_000000_000019'
+  write(tmp_path / 'labels' / f'{name}_gtFine_labelIds.png', [[7, 26]])  # road, car
+  write(tmp_path / 'predictions' / f'{name}.png', [[0, 13]])
+  files = pair(CITYSCAPES, tmp_path / 'predictions', tmp_path / 'labels')
+  pixels = count(CITYSCAPES, files, ids='class', threads=0).pixels
+  assert pixels[7, 7] == pixels[26, 26] == 1 and pixels.sum() == 2
+  write(tmp_path / 'predictions' / f'{name}.png', [[0, 26]])
+  with pytest.raises(UserError, match=r'holds the id 26, and legal are 0-18: .* without --ids'):
+    count(CITYSCAPES, files, ids='class', threads=0)
 
 
-TABLE = Table('class', ('IoU', 'iIoU'), {'a, b': (1 / 3, math.nan), 'c': (0.5, 1.0)}, (5 / 12, 1.0))
-
-
-def test_csv_keeps_every_digit():
-  rows = list(csv.reader(io.StringIO(as_csv(Figures({'mean IoU': 5 / 12}, (TABLE,))))))
-  assert rows[0] == ['kind', 'name', 'figure', 'value']
-  assert ['summary', '', 'mean IoU', repr(5 / 12)] in rows
-  assert ['class', 'a, b', 'IoU', repr(1 / 3)] in rows
-  assert ['class', 'a, b', 'iIoU', ''] in rows
-  assert ['class', 'mean', 'IoU', repr(5 / 12)] in rows
-
-
-def test_markdown_is_a_table_in_percent():
-  text = as_markdown(Figures({'mean IoU': 5 / 12}, (TABLE,)), 'Cityscapes')
-  assert text.startswith('# Cityscapes\n\n| figure | % |\n| --- | ---: |\n| mean IoU | 41.67 |\n')
-  assert '| class | IoU % | iIoU % |\n| --- | ---: | ---: |\n| a, b | 33.33 | - |\n' in text
-  assert text.endswith('| mean | 41.67 | 100.00 |\n')
+def test_nothing_to_score_is_said():
+  with pytest.raises(UserError, match='there is no image to score'):
+    count(VOC, [])

@@ -1,6 +1,6 @@
 """Networks of other implementations: random values under their names, and files as they write them.
 
-Renamed from the torch model of the tests, whose names are semseg's; for Caffe see foreign_caffe.py.
+Renamed from the torch model of the tests, whose names are semseg's; for Caffe see caffe_files.py.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ import torch
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights import importing
 from tests.conftest import TINY
-from tests.weights import foreign
+from tests.weights import state_dicts
 from tests.weights.test_importing import save, semseg_file
 
 
 def changed(tmp_path, change):
-  state = foreign.model(**TINY).state_dict()
+  state = state_dicts.model(**TINY).state_dict()
   change(state)
   return [save(tmp_path / 'changed.pth', state)]
 
@@ -58,7 +58,7 @@ def test_sources_that_do_not_fit(tmp_path):
 
 
 def test_mit_needs_both_files(tmp_path):
-  encoder, decoder = foreign.mit(foreign.model(**TINY).state_dict())
+  encoder, decoder = state_dicts.mit(state_dicts.model(**TINY).state_dict())
   for name, state in (('e.pth', encoder), ('d.pth', decoder)):
     torch.save(state, tmp_path / name)
   with pytest.raises(UserError, match='ENCODER,DECODER'):

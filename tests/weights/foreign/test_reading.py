@@ -10,7 +10,7 @@ import torch
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights.foreign import reading
-from tests.weights import foreign, foreign_caffe
+from tests.weights import caffe_files, state_dicts
 
 
 class Hostile:
@@ -61,10 +61,10 @@ def whole(request, tmp_path):
   if path.suffix == '.pth':
     torch.save(STATE, path, _use_new_zipfile_serialization=request.param == 'zip.pth')
   elif path.suffix == '.safetensors':
-    foreign.safetensors(path, STATE)
+    state_dicts.safetensors(path, STATE)
   else:
     blobs = {'a': [STATE['a'].numpy()], 'n': [np.float32([3])]}
-    foreign_caffe.caffemodel(path, blobs, old_layers=path.stem == 'old')
+    caffe_files.caffemodel(path, blobs, old_layers=path.stem == 'old')
   return path
 
 
@@ -137,4 +137,4 @@ def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_caffemodels_without_weights(tmp_path):
   with pytest.raises(UserError, match='holds no layer with weights'):
-    reading.read(foreign_caffe.caffemodel(tmp_path / 'none.caffemodel', {}))
+    reading.read(caffe_files.caffemodel(tmp_path / 'none.caffemodel', {}))

@@ -1,0 +1,34 @@
+"""What class names and colours may be."""
+
+import pytest
+
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.errors import UserError
+
+
+@pytest.mark.parametrize(
+  ('names', 'palette', 'message'),
+  [
+    ((), (), '0 classes: a uint8 label holds 1 to 255 classes'),
+    (tuple(map(str, range(256))), default_palette(256), '256 classes'),
+    (('a', 'b', 'a'), default_palette(3), "class name 'a' is used twice"),
+    (('a', 'b'), default_palette(3), '3 palette colours for 2 classes'),
+    (('a',), ((0, 256, 0),), r"colour \(0, 256, 0\) of class 'a'"),
+    (('a',), ((0, 0),), r"colour \(0, 0\) of class 'a'"),
+  ],
+)
+def test_what_cannot_be_is_named(names, palette, message):
+  with pytest.raises(UserError, match=message):
+    DatasetSpec(names, palette)
+
+
+def test_255_classes_are_the_most():
+  assert DatasetSpec(tuple(map(str, range(255))), default_palette(255)).num_classes == 255
+
+
+def test_the_default_colours_are_vocs_and_all_differ():
+  # The first of VOCdevkit's map: background, aeroplane, bicycle, bird, boat.
+  first = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128))
+  assert default_palette(5) == first
+  assert default_palette(21)[20] == (0, 64, 128)  # tvmonitor
+  assert len(set(default_palette(256))) == 256

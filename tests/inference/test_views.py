@@ -1,0 +1,87 @@
+"""Views of an image, and the tiles it is done in."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.protocol import CAFFE, MMSEG, PLAIN, SEMSEG
+from pspnet_jax.inference.views import make_views, rounded, tiles
+
+SPEC = DatasetSpec(('a',), ((0, 0, 0),))
+CARD = Card(network={'num_classes': 1}, spec=SPEC, crop_size=(33, 41), mean=(10.4, 20.0, 30.6))
+
+
+def views(size, protocol, **changes):
+  return list(make_views(size, dataclasses.replace(CARD, protocol=protocol, **changes)))
+
+
+def test_tiles_cover_the_image_within_the_limit():
+  for size in [(100, 100), (99, 1000), (1000, 99), (3000, 2000)]:
+    for most in (10_000, 50_000, 10**7):
+      covered = np.zeros(size, np.uint8)
+      for region in tiles(size, (64, 64), most):
+        assert covered[region].size <= most
+        covered[region] += 1
+      assert (covered == 1).all()
+
+
+def test_tiles_are_no_smaller_than_a_window_needs():
+  assert len(tiles((100, 100), (64, 64), most=1)) == 4
+
+
+def test_sizes_are_rounded_up_to_few():
+  assert [rounded(size) for size in (1, 64, 65, 128)] == [64, 64, 128, 128]
+
+
+def test_every_scale_is_a_view_and_so_is_its_mirror_image_if_images_are_mirrored():
+  scales = SEMSEG.changed(base_size=(60,), scales=(0.5, 1.0))
+  assert [(v.size, v.mirrored) for v in views((40, 60), scales)] == [
+    ((20, 30), False),
+    ((40, 60), False),  # flips are of each window there
+  ]
+  boxed = MMSEG.changed(base_size=(60, 60), flip=True)
+  assert [(v.size, v.mirrored) for v in views((40, 60), boxed)] == [
+    ((40, 60), False),
+    ((40, 60), True),
+  ]
+
+
+def test_a_small_image_lies_in_the_middle_of_mean_pixels():
+  image = np.full((21, 31, 3), 200, np.uint8)
+  [view] = views((21, 31), PLAIN)
+  padded = view.prepare(image, dataclasses.replace(CARD, protocol=PLAIN))
+  assert padded.shape == (33, 41, 3) and (padded[6:27, 5:36] == 200).all()
+  np.testing.assert_allclose(padded[0, 0], CARD.mean, rtol=1e-6)
+  assert (padded == 200).all(-1).sum() == 21 * 31
+
+
+@pytest.mark.parametrize(
+  ('base', 'corner'),
+  [(29, (10.4, 20.0, 30.6)), (59, (10, 20, 31))],  # one window, several: see View.prepare
+)
+def test_caffe_pads_at_the_end_and_rounds_the_mean_of_large_images(base, corner):
+  protocol = CAFFE.changed(base_size=(base,))
+  card = dataclasses.replace(CARD, protocol=protocol, crop_size=(33, 33))
+  view, _ = next(make_views((20, 60), card)), None
+  padded = view.prepare(np.full((20, 60, 3), 200, np.uint8), card)
+  assert padded.shape[0] == 33 and (padded[0, 0] == 200).all()
+  np.testing.assert_allclose(padded[-1, -1], corner, rtol=1e-6)
+
+
+def test_a_mirrored_view_is_cut_from_the_mirror_image():
+  image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+  protocol = MMSEG.changed(base_size=(60, 60), flip=True)
+  _, mirrored = views((40, 60), protocol)
+  card = dataclasses.replace(CARD, protocol=protocol)
+  np.testing.assert_array_equal(mirrored.prepare(image, card), image[:, ::-1])
+
+
+def test_windows_of_a_region_are_those_that_reach_it():
+  [view] = views((100, 41), PLAIN)  # windows begin at 0, 22, 44, 66 and 67 of the height
+  rows, columns = view.place((slice(0, 20), slice(0, 41)), (64, 64))
+  assert [start for start, _ in rows] == [0] and [start for start, _ in columns] == [0]
+  rows, _ = view.place((slice(90, 100), slice(0, 41)), (64, 64))
+  assert [start for start, _ in rows] == [66, 67]

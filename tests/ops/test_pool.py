@@ -1,0 +1,75 @@
+"""Pooling and its gradients are torch's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch.nn.functional as F  # noqa: N812
+
+from pspnet_jax.ops.pool import adaptive_avg_pool, adaptive_max_pool, max_pool
+from tests.ops.arrays import BINS, EPS, draw, error, precision
+from tests.torch_pspnet import nchw, nhwc
+
+# 60 and 90 divide by 6; 61 and 45 give overlapping cells; the others repeat cells.
+FEATURES = [(60, 60), (61, 45), (90, 8), (7, 9), (5, 3), (1, 4), (1, 1)]
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize('size', FEATURES)
+@pytest.mark.parametrize('kind', ['avg', 'max'])
+def test_adaptive_pooling_matches_torch(kind, size, dtype):
+  x = draw(2, *size, 5, dtype=dtype)
+  pool = {'avg': adaptive_avg_pool, 'max': adaptive_max_pool}[kind]
+  theirs = {'avg': F.adaptive_avg_pool2d, 'max': F.adaptive_max_pool2d}[kind]
+  with precision(dtype):
+    levels = jax.jit(lambda x: pool(x, BINS))(x)
+  exact = nchw(x.astype(np.float64))  # torch's own float32 sums are no closer to it than ours
+  for b, level in zip(BINS, levels, strict=True):
+    assert level.dtype == dtype and level.shape == (2, b, b, 5)
+    assert error(level, nhwc(theirs(exact, b))) <= (EPS[dtype] if kind == 'avg' else 0)
+
+
+@pytest.mark.parametrize('kind', ['avg', 'max'])
+def test_adaptive_pooling_gradients_match_torch(kind, x64):
+  x = draw(2, 7, 9, 3)
+  weights = [draw(2, b, b, 3, seed=b) for b in BINS]
+  pool = {'avg': adaptive_avg_pool, 'max': adaptive_max_pool}[kind]
+  theirs = {'avg': F.adaptive_avg_pool2d, 'max': F.adaptive_max_pool2d}[kind]
+
+  def loss(x):
+    return sum((w * y).sum() for w, y in zip(weights, pool(x, BINS), strict=True))
+
+  leaf = nchw(x).requires_grad_()
+  sum((nchw(w) * theirs(leaf, b)).sum() for b, w in zip(BINS, weights, strict=True)).backward()
+  assert error(jax.jit(jax.grad(loss))(x), nhwc(leaf.grad)) < 1e-14
+
+
+def test_adaptive_avg_pool_of_bfloat16_rounds_only_the_result():
+  x = jnp.asarray(draw(2, 61, 45, 4) + 3, jnp.bfloat16)
+  exact = adaptive_avg_pool(x.astype(jnp.float32), BINS)
+  for level, reference in zip(adaptive_avg_pool(x, BINS), exact, strict=True):
+    assert level.dtype == jnp.bfloat16
+    np.testing.assert_allclose(level.astype(jnp.float32), reference, rtol=2**-8)
+
+
+@pytest.mark.parametrize('size', [(8, 8), (9, 7), (2, 1), (1, 1)])
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_max_pool_matches_torch(size, dtype):
+  x = jnp.asarray(draw(2, *size, 3), dtype)
+  theirs = F.max_pool2d(nchw(np.asarray(x, np.float32)), 3, 2, 1)
+  np.testing.assert_array_equal(np.asarray(max_pool(x), np.float32), nhwc(theirs))
+
+
+def test_max_pool_gradient_goes_to_the_first_maximum(x64):
+  x = np.round(draw(2, 9, 7, 3))  # many ties
+  leaf = nchw(x).requires_grad_()
+  (F.max_pool2d(leaf, 3, 2, 1) ** 2).sum().backward()
+  gradient = jax.grad(lambda x: (max_pool(x) ** 2).sum())(x)
+  np.testing.assert_array_equal(gradient, nhwc(leaf.grad))
+
+
+def test_max_pool_hides_no_nan():
+  x = draw(1, 9, 9, 1)
+  x[0, 4, 4] = np.nan
+  expected = np.isnan(nhwc(F.max_pool2d(nchw(x), 3, 2, 1)))
+  np.testing.assert_array_equal(np.isnan(max_pool(jnp.asarray(x))), expected)

@@ -1,0 +1,60 @@
+"""metrics.jsonl: in order, whole, and free of what a resumed run will write again."""
+
+import errno
+import io
+import json
+
+import numpy as np
+import pytest
+
+from pspnet_jax.errors import UserError
+from pspnet_jax.reporting.run_files import RunFiles, forget_after
+
+
+def test_a_clean_log_is_left_alone(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1}\n{"step": 2}\n')
+  before = path.stat()
+  forget_after(path, 2)
+  assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_rubbish_in_the_log_goes(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_bytes(b'{"step": 1}\n\0\0\0\xff\n[1]\n{"step": "a"}\n{"step": 2}\n')
+  forget_after(path, 2)
+  assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_later_records_go_and_so_does_one_that_was_not_written_to_its_end(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"step": 15, "lo')
+  forget_after(path, 20)
+  assert path.read_text() == '{"step": 10}\n{"step": 20}\n'
+  forget_after(tmp_path / 'nowhere.jsonl', 20)
+  assert [p.name for p in tmp_path.iterdir()] == ['metrics.jsonl']
+
+
+def test_records_come_in_the_order_of_the_calls_and_numbers_stay_numbers(tmp_path):
+  files = RunFiles(tmp_path, start_step=0)
+  files.open()
+  for step in range(100):
+    files.scalars(step, {'loss': np.float32(step), 'count': step, 'bad': float('inf')})
+  files.close()
+  records = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  assert [record['step'] for record in records] == list(range(100))
+  assert records[7]['loss'] == 7.0 and records[7]['count'] == 7 and records[7]['bad'] is None
+
+
+def test_a_full_disk_is_told_once_with_the_files_name_and_the_remedy(tmp_path):
+  files = RunFiles(tmp_path, start_step=0)
+  files.open()
+
+  class FullDisk(io.StringIO):
+    def write(self, _):
+      raise OSError(errno.ENOSPC, 'No space left on device')
+
+  files._jsonl = FullDisk()
+  files.scalars(1, {'loss': 1.0})
+  with pytest.raises(UserError, match=r'metrics\.jsonl cannot be written \(No space .* another'):
+    files.close()
