@@ -120,7 +120,7 @@ def _say(report: Reporter, splits: Sequence[Surveyed], found: Sequence[Finding])
     report.say('')
   for line in messages(found):
     report.say(line)
-  if not any(f.level == 'error' for f in found):
+  if not any(finding.level == 'error' for finding in found):
     report.say(advice(splits))
 
 

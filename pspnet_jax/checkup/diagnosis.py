@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -40,21 +40,23 @@ class Surveyed:
   @property
   def class_pixels(self) -> np.ndarray:
     """How many pixels each class has, int64 [C]."""
-    return sum((r.class_pixels for r in self._labelled), np.zeros(self.spec.num_classes, np.int64))
+    return sum(self._class_pixels, np.zeros(self.spec.num_classes, np.int64))
 
   @property
   def class_images(self) -> np.ndarray:
     """In how many images each class occurs, int64 [C]."""
-    present = (r.class_pixels > 0 for r in self._labelled if r.class_pixels is not None)
+    present = (pixels > 0 for pixels in self._class_pixels)
     return sum(present, np.zeros(self.spec.num_classes, np.int64))
 
   @property
   def ignored_share(self) -> float:
-    return sum(r.ignored for r in self.records) / max(sum(r.pixels for r in self.records), 1)
+    pixels = sum(record.pixels for record in self.records)
+    return sum(record.ignored for record in self.records) / max(pixels, 1)
 
   @property
-  def _labelled(self) -> list[Any]:
-    return [r for r in self.records if r.class_pixels is not None]
+  def _class_pixels(self) -> list[np.ndarray]:
+    """The counts of the labels that could be read."""
+    return [x for record in self.records if (x := record.class_pixels) is not None]
 
 
 def diagnose(
@@ -68,18 +70,20 @@ def diagnose(
     skip_bad: training leaves out examples that it cannot use: these are warnings then.
   """
   found: list[Finding] = []
-  for s in splits:
-    found += [Finding('error', f.kind, s.split, f.where, f.message) for f in s.faults]
+  for survey in splits:
     level: Level = 'warning' if skip_bad else 'error'
+    faults: list[tuple[Level, Fault]] = [('error', fault) for fault in survey.faults]
+    faults += [(level, fault) for record in survey.records for fault in record.faults]
     found += [
-      Finding(level, f.kind, s.split, f.where, f.message) for r in s.records for f in r.faults
+      Finding(level, fault.kind, survey.split, fault.where, fault.message)
+      for level, fault in faults
     ]
-    found += _empty(s) + _small(s, crop_size)
+    found += _empty(survey) + _small(survey, crop_size)
   patterns = _patterns(splits)
   found += patterns + _duplicates(splits)
-  if not any(f.kind == 'ids count from 1' and not f.where for f in patterns):
-    found += _absent({s.split: s for s in splits})
-  return sorted(found, key=lambda f: f.level == 'warning')
+  if not any(finding.kind == 'ids count from 1' and not finding.where for finding in patterns):
+    found += _absent({survey.split: survey for survey in splits})
+  return sorted(found, key=lambda finding: finding.level == 'warning')
 
 
 def median_frequency_weights(splits: Sequence[Surveyed]) -> list[float]:
@@ -91,7 +95,7 @@ def median_frequency_weights(splits: Sequence[Surveyed]) -> list[float]:
   """
   num_classes = splits[0].spec.num_classes
   own, all_pixels = np.zeros(num_classes), np.zeros(num_classes)
-  for record in (r for s in splits for r in s.records):
+  for record in (record for survey in splits for record in survey.records):
     if record.class_pixels is not None:
       own += record.class_pixels
       all_pixels += (record.class_pixels > 0) * record.class_pixels.sum()
@@ -102,25 +106,24 @@ def median_frequency_weights(splits: Sequence[Surveyed]) -> list[float]:
   return [float(f'{w:.4g}') for w in weights]
 
 
-def _empty(s: Surveyed) -> list[Finding]:
+def _empty(survey: Surveyed) -> list[Finding]:
   found = []
-  for r in s.records:
-    if r.pixels and r.ignored_share >= ALMOST_ALL:
-      kind = 'nothing labelled' if r.ignored == r.pixels else 'almost nothing labelled'
-      message = (
-        f'{r.label_file} has {r.ignored_share:.1%} of its pixels ignored: label or remove it.'
-      )
-      found.append(Finding('warning', kind, s.split, r.label_file, message))
-    if r.constant:
-      message = f'the image {r.name} is of one colour throughout: replace or remove it.'
-      found.append(Finding('warning', 'constant image', s.split, r.name, message))
+  for record in survey.records:
+    if record.pixels and record.ignored_share >= ALMOST_ALL:
+      kind = 'nothing labelled' if record.ignored == record.pixels else 'almost nothing labelled'
+      label = record.label_file
+      message = f'{label} has {record.ignored_share:.1%} of its pixels ignored: label or remove it.'
+      found.append(Finding('warning', kind, survey.split, label, message))
+    if record.constant:
+      message = f'the image {record.name} is of one colour throughout: replace or remove it.'
+      found.append(Finding('warning', 'constant image', survey.split, record.name, message))
   return found
 
 
-def _small(s: Surveyed, crop_size: tuple[int, int]) -> list[Finding]:
-  if s.split != 'train':
+def _small(survey: Surveyed, crop_size: tuple[int, int]) -> list[Finding]:
+  if survey.split != 'train':
     return []
-  sizes = [r.size for r in s.records if r.size is not None]
+  sizes = [record.size for record in survey.records if record.size is not None]
   small = [size for size in sizes if size[0] < crop_size[0] or size[1] < crop_size[1]]
   if not small:
     return []
@@ -130,16 +133,16 @@ def _small(s: Surveyed, crop_size: tuple[int, int]) -> list[Finding]:
     f'({crop_size[0]}×{crop_size[1]}), down to {least[0]}×{least[1]} (height × width), and are '
     'padded with ignored pixels: lower crop_size if these are many.'
   )
-  return [Finding('warning', 'smaller than the crop', s.split, '', message)]
+  return [Finding('warning', 'smaller than the crop', survey.split, '', message)]
 
 
 def _patterns(splits: Sequence[Surveyed]) -> list[Finding]:
   files, split_of = {}, {}
-  for s in splits:
-    for r in s.records:
-      if r.ids:
-        files[r.label_file], split_of[r.label_file] = r.ids, s.split
-  table = next((s.table for s in splits if s.table is not None), None)
+  for survey in splits:
+    for record in survey.records:
+      if record.ids:
+        files[record.label_file], split_of[record.label_file] = record.ids, survey.split
+  table = next((survey.table for survey in splits if survey.table is not None), None)
   if table is None or not files:
     return []
   found = []
@@ -156,16 +159,16 @@ def _patterns(splits: Sequence[Surveyed]) -> list[Finding]:
 
 def _duplicates(splits: Sequence[Surveyed]) -> list[Finding]:
   groups: dict[str, list[tuple[str, Record]]] = collections.defaultdict(list)
-  for s in splits:
-    for r in s.records:
-      if r.image_hash and not r.constant:
-        groups[r.image_hash].append((s.split, r))
+  for survey in splits:
+    for record in survey.records:
+      if record.image_hash and not record.constant:
+        groups[record.image_hash].append((survey.split, record))
   found = []
   for group in (g for g in groups.values() if len(g) > 1):
-    names = ', '.join(f'{split}: {r.name}' for split, r in group[:4])
+    names = ', '.join(f'{split}: {record.name}' for split, record in group[:4])
     names += f' and {len(group) - 4} more' if len(group) > 4 else ''
     across = len({split for split, _ in group}) > 1
-    labels = len({r.label_hash for _, r in group if r.label_hash}) > 1
+    labels = len({record.label_hash for _, record in group if record.label_hash}) > 1
     what = 'the same image' + (' with different labels' if labels else '')
     message = (
       f'{what} is both trained and scored on ({names}), which flatters the score: remove one.'
@@ -174,7 +177,9 @@ def _duplicates(splits: Sequence[Surveyed]) -> list[Finding]:
     )
     kind = 'duplicate across splits' if across else 'duplicate'
     level: Level = 'error' if across else 'warning'
-    found.append(Finding(level, kind, _joined(s for s, _ in group), group[0][1].name, message))
+    found.append(
+      Finding(level, kind, _joined(split for split, _ in group), group[0][1].name, message)
+    )
   return found
 
 

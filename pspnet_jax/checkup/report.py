@@ -25,12 +25,12 @@ def class_table(splits: Sequence[Surveyed]) -> tuple[list[str], list[list[Cell]]
   columns, rows = ['class'], [[name] for name in splits[0].spec.class_names]
   rows.append(['ignored'])
   table: list[list[Cell]] = [[*row] for row in rows]
-  for s in splits:
-    columns += [f'{s.split} pixels %', f'{s.split} images']
-    pixels = max(sum(r.pixels for r in s.records), 1)
-    for row, own, images in zip(table, s.class_pixels, s.class_images, strict=False):
+  for survey in splits:
+    columns += [f'{survey.split} pixels %', f'{survey.split} images']
+    pixels = max(sum(record.pixels for record in survey.records), 1)
+    for row, own, images in zip(table, survey.class_pixels, survey.class_images, strict=False):
       row += [100 * float(own) / pixels, int(images)]
-    table[-1] += [100 * s.ignored_share, sum(r.ignored > 0 for r in s.records)]
+    table[-1] += [100 * survey.ignored_share, sum(record.ignored > 0 for record in survey.records)]
   columns.append('weight')
   weights = median_frequency_weights(splits[:1])
   for row, weight in zip(table, [*weights, None], strict=True):
@@ -41,10 +41,10 @@ def class_table(splits: Sequence[Surveyed]) -> tuple[list[str], list[list[Cell]]
 def kind_table(found: Sequence[Finding]) -> list[list[Cell]]:
   """Rows of `KIND_COLUMNS`: how often each kind of finding occurs in each split, errors first."""
   counts: dict[tuple[str, str], list[int]] = {}
-  for f in found:
-    row = counts.setdefault((f.level, f.kind), [0, 0])
+  for finding in found:
+    row = counts.setdefault((finding.level, finding.kind), [0, 0])
     for i, split in enumerate(('train', 'val')):
-      row[i] += split in f.split.split(', ')
+      row[i] += split in finding.split.split(', ')
   return [[level, kind, *(n or None for n in row)] for (level, kind), row in counts.items()]
 
 
@@ -71,7 +71,7 @@ def advice(splits: Sequence[Surveyed]) -> str:
 
 def verdict(found: Sequence[Finding], examples: int, duration: str) -> str:
   """One line at the end."""
-  errors = sum(f.level == 'error' for f in found)
+  errors = sum(finding.level == 'error' for finding in found)
   warnings = len(found) - errors
   outcome = 'training would go wrong: mend the errors first' if errors else 'ready to train'
   counts = f'{errors} error(s), {warnings} warning(s)'
@@ -83,37 +83,39 @@ def as_json(splits: Sequence[Surveyed], found: Sequence[Finding], seconds: float
   names = splits[0].spec.class_names
   return {
     'seconds': round(seconds, 2),
-    'sound': not any(f.level == 'error' for f in found),
+    'sound': not any(finding.level == 'error' for finding in found),
     'classes': list(names),
     'class_weights': median_frequency_weights(splits[:1]),
-    'splits': {s.split: _split_json(s) for s in splits},
-    'findings': [f._asdict() for f in found],
+    'splits': {survey.split: _split_json(survey) for survey in splits},
+    'findings': [finding._asdict() for finding in found],
   }
 
 
-def _split_json(s: Surveyed) -> dict[str, Any]:
+def _split_json(survey: Surveyed) -> dict[str, Any]:
   ids: collections.Counter[int] = collections.Counter()
-  for r in s.records:
-    ids.update(r.ids)
-  sizes = collections.Counter(r.size for r in s.records if r.size)
+  for record in survey.records:
+    ids.update(record.ids)
+  sizes = collections.Counter(record.size for record in survey.records if record.size)
   return {
-    'examples': len(s.records),
-    'pixels': sum(r.pixels for r in s.records),
-    'ignored_share': s.ignored_share,
-    'class_pixels': s.class_pixels.tolist(),
-    'class_images': s.class_images.tolist(),
+    'examples': len(survey.records),
+    'pixels': sum(record.pixels for record in survey.records),
+    'ignored_share': survey.ignored_share,
+    'class_pixels': survey.class_pixels.tolist(),
+    'class_images': survey.class_images.tolist(),
     'ids': {str(i): ids[i] for i in sorted(ids)},  # ids as the label files store them
     'sizes': {f'{h}x{w}': n for (h, w), n in sizes.most_common(20)},  # height x width
     'images': [
       {
-        'name': r.name,
-        'pixels': r.pixels,
-        'ignored': r.ignored,
-        'class_pixels': {str(i): int(r.class_pixels[i]) for i in np.flatnonzero(r.class_pixels)}
-        if r.class_pixels is not None
+        'name': record.name,
+        'pixels': record.pixels,
+        'ignored': record.ignored,
+        'class_pixels': {
+          str(i): int(record.class_pixels[i]) for i in np.flatnonzero(record.class_pixels)
+        }
+        if record.class_pixels is not None
         else {},
       }
-      for r in s.records
+      for record in survey.records
     ],
   }
 
@@ -128,28 +130,33 @@ def page(
   """Draws the contact sheet: the worst examples, kind by kind in turns, and some at random."""
   # Findings point to files or names; the value is the split and the index of that example.
   at: dict[tuple[str, str], tuple[str, int]] = {}
-  for s in splits:
-    for r in s.records:
-      at |= {(s.split, where): (s.split, r.index) for where in (r.name, r.label_file)}
-      at |= {(s.split, f.where): (s.split, r.index) for f in r.faults}
+  for survey in splits:
+    for record in survey.records:
+      at |= {
+        (survey.split, where): (survey.split, record.index)
+        for where in (record.name, record.label_file)
+      }
+      at |= {(survey.split, fault.where): (survey.split, record.index) for fault in record.faults}
   by_kind: dict[str, list[tuple[tuple[str, int], Finding]]] = collections.defaultdict(list)
-  for f in found:
-    place = at.get((f.split.split(', ')[0], f.where))
+  for finding in found:
+    place = at.get((finding.split.split(', ')[0], finding.where))
     if place is not None:
-      by_kind[f.kind].append((place, f))
+      by_kind[finding.kind].append((place, finding))
   turns = max((len(same) for same in by_kind.values()), default=0)
   worst = [same[i] for i in range(turns) for same in by_kind.values() if i < len(same)]
   tiles: list[Tile] = []
   shown: set[tuple[str, int]] = set()
-  for place, f in worst:
+  for place, finding in worst:
     if place not in shown and len(shown) < _WORST:
       shown.add(place)
-      tiles.append(_tile(sources, splits, place, f))
+      tiles.append(_tile(sources, splits, place, finding))
   sound = [
-    (s.split, r.index)
-    for s in splits
-    for r in s.records
-    if not r.faults and r.ignored_share < ALMOST_ALL and (s.split, r.index) not in shown
+    (survey.split, record.index)
+    for survey in splits
+    for record in survey.records
+    if not record.faults
+    and record.ignored_share < ALMOST_ALL
+    and (survey.split, record.index) not in shown
   ]
   rng = np.random.default_rng(seed)
   drawn = [sound[i] for i in sorted(rng.permutation(len(sound))[:_RANDOM])]
@@ -165,7 +172,7 @@ def _tile(
 ) -> Tile:
   split, index = place
   source = sources[split]
-  record = next(s for s in splits if s.split == split).records[index]
+  record = next(survey for survey in splits if survey.split == split).records[index]
   title = f'{split}: {record.name}'
   text = f'{finding.kind}: {_reason(finding)}' if finding else ''
   if isinstance(source, StoredLabels):
