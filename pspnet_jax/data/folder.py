@@ -90,7 +90,7 @@ class Folder(PairedFiles):
     pairs, self.unpaired = (
       pairs_of_list(root, list_file) if list_file else pairs_of_split(root, split)
     )
-    super().__init__(spec, table, pairs, names=())
+    super().__init__(spec, table, pairs)
     self.names = self._checked_names(root)
 
   def _checked_names(self, root: str) -> list[str]:

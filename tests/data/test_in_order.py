@@ -33,7 +33,7 @@ def test_what_the_function_raises_arrives_when_its_result_is_due(threads):
 
   results = in_order(square, range(20), threads=threads)
   assert list(itertools.islice(results, 7)) == [i * i for i in range(7)]
-  with pytest.raises(UserError, match=r'^labels/7\.png is empty: copy or download it again\.$'):
+  with pytest.raises(UserError, match=r'^labels/7\.png is empty: copy or download it again\.'):
     next(results)
 
 
