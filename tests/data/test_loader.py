@@ -253,27 +253,3 @@ def test_real_scenes_are_reproduced_bit_for_bit():
   assert whole[0]['label'].shape == (4, 97, 113)
   assert whole[0]['image'].dtype == whole[0]['label'].dtype == np.uint8
   assert_equal(steps(source, 1, threads=2, start_step=2, **options), whole[2:])
-
-
-# sources by name
-
-
-def test_sources_open_by_name():
-  scenes = sources.open_source('context_scenes', 'train', length=4)
-  assert len(scenes) == 4
-  assert scenes[0]['label'].dtype == np.uint8
-
-
-@pytest.mark.parametrize(
-  'name, options, named',
-  [
-    ('folders', {}, ["'folders'", 'context_scenes, folder']),
-    ('folder', {'root': '.', 'ignore': 11}, ["'ignore'", 'ignore_ids']),
-    ('folder', {}, ["'root'"]),
-  ],
-)
-def test_unknown_sources_and_options_are_named(name, options, named):
-  with pytest.raises(UserError) as caught:
-    sources.open_source(name, 'train', **options)
-  for part in named:
-    assert part in str(caught.value)
