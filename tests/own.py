@@ -126,6 +126,12 @@ class NeedsProject(Callback):
     pass
 
 
+def brighter(example, rng):
+  """A transform: draws how much brighter."""
+  image = example['image'].astype(np.int16) + int(rng.integers(20))
+  return example | {'image': np.minimum(image, 255).astype(np.uint8)}
+
+
 class NarrowNet(AsppNet):
   """Hands everything on, with another default."""
 

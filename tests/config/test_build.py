@@ -59,8 +59,7 @@ def test_a_run_of_ones_own_is_made_of_it(tmp_path):
     assert isinstance(run.source._source, own.Scenes)
     assert isinstance(run.callbacks[0], own.Recording)
     assert run.log_also.keys() == {'learning_rate', 'train/skipped_examples'}
-    wanted = optax.adam(0.1).init(run.state.params)
-    assert jax.tree.structure(run.state.opt_state) == jax.tree.structure(wanted)
+    assert isinstance(run.state.opt_state[0], optax.ScaleByAdamState)
   # Made again, nothing is said to have changed.
   assert build.files.keep_config(c, tmp_path / 'run') == []
   c.loss.weight = 3.0
