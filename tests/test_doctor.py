@@ -208,3 +208,48 @@ def test_real_scenes(camvid):
   findings = doctor(c)
   for plant, kind in planted.PLANTED.items():
     assert found(findings, kind, where[plant]), plant.__name__
+
+
+def write_own_files(folder):
+  """What `own.Files` reads; a label of the training split has an id without a class."""
+  for split, ids in (('train', (3, 7, 0)), ('train', (3, 7, 5)), ('val', (7, 3, 255))):
+    at = folder / split / f'{len(list(folder.rglob("*.jpg")))}.jpg'
+    at.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(str(ids)) + ids[0] + ids[2])
+    Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(at)
+    label = rng.choice(np.uint8(ids), (40, 60), p=(0.5, 0.4, 0.1))
+    Image.fromarray(label).save(at.with_name(f'{at.stem}_ids.png'))
+
+
+def own_config(name, **options):
+  c = defaults()
+  c.crop_size = (33, 33)
+  c.data = {'name': name, **options, 'train': {'split': 'train'}, 'val': {'split': 'val'}}
+  return c
+
+
+def test_a_source_of_ones_own_that_reads_files_is_examined_file_by_file(tmp_path):
+  write_own_files(tmp_path)
+  findings = doctor(own_config('tests.own:Files', root=str(tmp_path)), tmp_path / 'out')
+  [finding] = [f for f in findings if f.level == 'error']
+  assert (finding.kind, finding.split) == ('illegal ids', 'train')
+  assert finding.where.endswith('1_ids.png') and ' 5' in finding.message
+  report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  assert set(report['splits']['train']['ids']) == {'0', '3', '5', '7'}
+
+
+@pytest.mark.parametrize('wrong', [None, 'a tuple', 'float image', 'sizes', 'no such class'])
+def test_a_plain_source_of_ones_own_is_examined_example_by_example(tmp_path, wrong):
+  c = own_config('tests.own:Scenes', length=4, wrong=wrong)
+  findings = doctor(c, tmp_path / 'out')
+  errors = [(f.split, f.where) for f in findings if f.level == 'error']
+  assert errors == ([] if wrong is None else [('train', 'example 1'), ('val', 'example 1')])
+  assert (tmp_path / 'out' / 'examples.png').is_file()
+
+
+def test_files_that_a_source_of_ones_own_cannot_open_do_not_end_the_survey(tmp_path):
+  findings = doctor(own_config('tests.own:Keyed'))
+  assert {(f.kind, f.split) for f in findings if 'FileNotFoundError: a.png' in f.message} == {
+    ('unreadable file', 'train'),
+    ('unreadable file', 'val'),
+  }

@@ -24,11 +24,9 @@ errors
 # Modules without a test file of their name -> the one that tests them, and why it is that one.
 TESTED_IN = {
   '__main__': 'test_cli',  # it only finds the command
-  'config.build': 'test_train',  # what it builds shows in a run
   'config.checks': 'config/test_files',  # which files and settings it refuses
   'config.defaults': 'config/test_signatures',  # they stand in signatures
-  'config.parts': 'test_extending',  # the parts that a config names
-  'data.checked': 'test_extending',  # sources of one's own
+  'data.checked': 'data/test_sources',  # sources of one's own are checked
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
   'evaluate': 'test_train',  # on the run that is trained there, as the next two
   'predict': 'test_train',
@@ -44,7 +42,16 @@ TESTED_IN = {
 }
 # Test files that are about more than one module.
 OF_NO_MODULE = (
-  *('bad_files', 'bad_input', 'benchmarks', 'extending', 'notebooks', 'structure', 'wheel'),
+  *(
+    'bad_files',
+    'bad_input',
+    'benchmarks',
+    'extending',
+    'notebooks',
+    'own_code',
+    'structure',
+    'wheel',
+  ),
   *('data.builders', 'models.fold', 'weights.full_size'),
 )
 FLOOR = {room: i for i, line in enumerate(PLAN.strip().splitlines()) for room in line.split()}

@@ -17,6 +17,7 @@ from pspnet_jax.config import files, parts
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.skip_bad import SkipBadExamples
 from pspnet_jax.data.spec import Source
+from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.validation import Validation
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
@@ -84,6 +85,9 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
 
   # Data first: most mistakes are there, and they show at once.
   source, val_source = (parts.open_split(c, split) for split in ('train', 'val'))
+  if source.spec.class_names != val_source.spec.class_names:
+    train, val = (', '.join(s.spec.class_names) for s in (source, val_source))
+    raise UserError(f'the train split has the classes {train}, and val {val}: give both the same.')
   tolerant = SkipBadExamples(source) if c.data_errors == 'skip' else None
   transform = parts.make_transform(c, source.spec.num_classes)
   card = parts.make_card(c, source.spec)

@@ -76,6 +76,9 @@ def read(
     if not equals and not switch:
       argument = f'{argument}={_following(name, arguments)}'
       arguments.popleft()
+    if to is given.settings and config is not None and '=' in argument:
+      flag, _, text = argument.partition('=')
+      argument = f'{flag}={overrides.words_quoted(config, key.removeprefix("config."), text)}'
     if key in seen:
       raise UserError(f'--{key} is given twice: give it once.')
     seen.add(key)

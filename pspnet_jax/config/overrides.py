@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -31,6 +32,9 @@ SYNONYMS = {
   'wd': 'weight_decay',
   'workers': 'threads',
 }
+
+
+_WORD = re.compile(r'[A-Za-z_][\w./:-]*')  # also package.module:Name and backbone/stage1
 
 
 def close(name: str, names: Iterable[str]) -> str | None:
@@ -96,6 +100,20 @@ def is_switch(config: ml_collections.ConfigDict, key: str) -> bool:
   for group in groups:
     config = config[group]
   return config.get_type(name) in (bool, object)
+
+
+def words_quoted(config: ml_collections.ConfigDict, key: str, value: str) -> str:
+  """The value of a setting that holds several, with quotes around each if they are words.
+
+  `frozen=backbone,pyramid` is what one types, and `frozen=('backbone', 'pyramid')` what is parsed.
+  """
+  *groups, name = key.split('.')
+  for group in groups:
+    config = config[group]
+  words = value.removesuffix(',').split(',')
+  if config.get_type(name) is tuple and all(_WORD.fullmatch(word) for word in words):
+    return str(tuple(words))
+  return value
 
 
 def as_flags(config: ml_collections.ConfigDict) -> Iterator[str]:

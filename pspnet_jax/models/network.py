@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,20 +59,18 @@ class Network:
     self.model = model
     self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
     self._fixed_batch_stats = tuple(fixed_batch_stats)
-    self._check_arguments()
-    built = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
-    self.align_corners = bool(getattr(built, 'align_corners', True))
-    self._remember_layout(built)
-
-  def _check_arguments(self) -> None:
-    constructor: Any = self.model.__init__
     try:
-      inspect.signature(constructor).bind(None, **self.options, rngs=None)
+      built = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
     except TypeError as e:
+      message = str(e).partition('\n')[0]
+      if 'argument' not in message:  # a mistake within the module is for its author to trace
+        raise
       raise UserError(
-        f'the network {self.model.__name__} cannot be made: {e}: it is called with num_classes=, '
+        f'the network {model.__name__} cannot be made: {message}: it is called with num_classes=, '
         'dtype=, rngs= and the options of config.model.'
       ) from e
+    self.align_corners = bool(getattr(built, 'align_corners', True))
+    self._remember_layout(built)
 
   def _build(self, rngs: nnx.Rngs) -> nnx.Module:
     options = dict(self.options, dtype=jnp.dtype(self.options['dtype']))

@@ -209,6 +209,13 @@ class Checkpoints:
       if stored is None:
         raise UserError(f'{where} has no {item}: it is damaged, or {remedy}.')
       if item == 'opt_state':
+        kept, ours = (sorted(_shapes(tree)) for tree in (stored.tree, arrays))
+        if kept != ours:
+          raise UserError(
+            f'{where} is of another optimiser, or of one that froze other parts: go on with the '
+            'config.optimizer it was trained with, or start from it in another workdir with '
+            f'--config.init_from={self.directory.parent}.'
+          )
         continue
       stored = {name: tuple(array.shape) for name, array in stored.tree.items()}
       shapes = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -218,6 +225,10 @@ class Checkpoints:
           raise UserError(
             f'{where} is of another network: {name} is {there} there and {here} here: {remedy}.'
           )
+
+
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+  return [tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if hasattr(leaf, 'shape')]
 
 
 @contextlib.contextmanager

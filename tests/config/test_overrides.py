@@ -54,6 +54,24 @@ def test_only_yes_or_no_stands_without_a_value():
   assert not overrides.is_switch(c, 'batch_size') and not overrides.is_switch(c, 'model.bins')
 
 
+@pytest.mark.parametrize(
+  ('key', 'typed', 'parsed'),
+  [
+    ('callbacks', 'mine:Tracker', "('mine:Tracker',)"),
+    ('callbacks', 'a.b:C,d:E', "('a.b:C', 'd:E')"),
+    ('callbacks', 'mine:Tracker,', "('mine:Tracker',)"),
+    ('model.fixed_batch_stats', 'backbone/stage1', "('backbone/stage1',)"),
+    ('callbacks', "('a:B',)", "('a:B',)"),
+    ('callbacks', '()', '()'),
+    ('crop_size', '33,49', '33,49'),
+    ('data.name', 'a,b', 'a,b'),
+    ('eval.scales', '0.5,1', '0.5,1'),
+  ],
+)
+def test_words_need_no_quotes(key, typed, parsed):
+  assert overrides.words_quoted(defaults(), key, typed) == parsed
+
+
 def test_the_list_of_settings_is_a_command_line_that_gives_them_back():
   c = defaults()
   c.optimizer.base_lr, c.crop_size, c.model.bins, c.eval.scales = 0.125, (33, 49), (), (0.5,)

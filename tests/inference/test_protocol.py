@@ -61,9 +61,9 @@ class Model:
     """Probabilities and labels by `protocol`."""
     inference = self.inference(protocol)
     pairs = [(image.shape, image) for image in images]
-    weights = self.params, self.batch_stats
+    weights = inference.prepare(self.params, self.batch_stats)
     return tuple(
-      [np.asarray(x)[: shape[0], : shape[1]] for shape, x in run(*weights, pairs)]
+      [np.asarray(x)[: shape[0], : shape[1]] for shape, x in run(weights, pairs)]
       for run in (inference.probabilities, inference.labels)
     )
 

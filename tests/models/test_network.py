@@ -11,6 +11,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.models.pspnet import PSPNet
 from tests.conftest import COMPILE_FAST as FAST
+from tests.models.heads import AsppNet
 from tests.torch_pspnet import random_arrays, torch_name
 
 
@@ -250,11 +251,25 @@ def test_outputs_of_a_pspnet_pass(tiny):
   Network(5, aux_head=False, **tiny).check_outputs((33, 49))
 
 
+class Broken(nnx.Module):
+  def __init__(self, num_classes, *, dtype, rngs):
+    len(num_classes)
+
+
+def test_a_mistake_within_a_network_keeps_its_traceback():
+  with pytest.raises(TypeError, match='has no len') as caught:
+    Network(5, model=Broken)
+  assert not isinstance(caught.value, UserError)
+
+
 @pytest.mark.parametrize(
   ('model', 'options', 'says'),
   [
     (Plain, {}, r"^the network Plain cannot be made: .*'dtype'"),
     (PSPNet, {'depht': 50}, r"^the network PSPNet cannot be made: .*'depht'"),
+    (AsppNet, {'depht': 50}, r"^the network AsppNet cannot be made: .*'depht'"),
+    (AsppNet, {'bins': (1,)}, r"cannot be made: .*multiple values for keyword argument 'bins': it"),
+    (AsppNet, {'rngs': 1}, r"cannot be made: .*multiple values for keyword argument 'rngs': it"),
   ],
 )
 def test_arguments_that_a_network_does_not_take_are_named(model, options, says):

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import pspnet_jax
+from pspnet_jax.config import files
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
@@ -176,3 +177,15 @@ def test_a_network_without_statistics_and_an_optimiser_without_state_come_back(t
     other = SimpleNamespace(param_shapes=params, batch_stat_shapes={'bn/mean': jnp.zeros(2)})
     with pytest.raises(UserError, match=r'has no batch_stats: it is damaged, or use the'):
       checkpoints.weights(other)
+
+
+@pytest.mark.parametrize('optimizer', [{'frozen': ('backbone',)}, {'name': 'adamw'}])
+def test_another_optimiser_is_named_and_no_checkpoint_is_called_damaged(
+  workdir, tmp_path, optimizer
+):
+  path = tmp_path / 'other.py'
+  other = f'  c.optimizer = {optimizer!r}\n  return c'
+  path.write_text(tiny.CONFIG.replace('  return c', other))
+  with pytest.raises(UserError, match='of another optimiser, or of one that froze other parts'):
+    train(files.load(str(path)), workdir)
+  assert Checkpoints(workdir, read_only=True).latest_step == 2

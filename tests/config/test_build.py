@@ -1,0 +1,109 @@
+"""A run made of a config: everything that the loop needs, and where it begins."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from pspnet_jax.config import build
+from pspnet_jax.errors import UserError
+from pspnet_jax.training.callbacks import EarlyStopping
+from pspnet_jax.training.loop import Every
+from tests import own, tiny
+
+pytestmark = pytest.mark.usefixtures('one_device')
+
+
+def test_a_run_is_what_the_config_says(tmp_path):
+  c = tiny.config(
+    tmp_path, total_steps=9, log_every=3, eval_every=4, checkpoint_every=5, early_stopping=2, seed=3
+  )
+  with build.run(c, tmp_path / 'run') as run:
+    assert (run.start_step, run.total_steps, run.devices) == (0, 9, 1)
+    assert run.every == Every(log=3, evaluate=4, save=5)
+    assert len(run.source) == 24 and run.notes == []
+    assert [type(callback) for callback in run.callbacks] == [EarlyStopping]
+    assert run.card.network['depth'] == 10 and run.card.crop_size == (33, 49)
+    assert run.checkpoints.latest_step is None
+    assert run.log_also.keys() == {'learning_rate'}
+    # The last step's rate is the one the ninth step is taken with.
+    assert run.log_also['learning_rate'](1) == pytest.approx(0.01)
+    assert run.log_also['learning_rate'](9) == pytest.approx(0.01 * (1 / 9) ** 0.9)
+    initial, _ = run.network.init(3)
+    jax.tree.map(np.testing.assert_array_equal, run.state.params, initial)
+    batch = next(run.batches)
+    assert batch['image'].shape == (8, 33, 49, 3) and batch['label'].shape == (8, 33, 49)
+  saved = json.loads((tmp_path / 'run' / 'config.json').read_text())
+  assert (saved['total_steps'], saved['model']['name']) == (9, 'pspnet')
+
+
+def test_a_run_of_ones_own_is_made_of_it(tmp_path):
+  c = tiny.config(tmp_path, data_errors='skip')
+  text = tiny.CONFIG.replace("'bins': (1, 2),", "'name': 'tests.own:AsppNet',").replace(
+    "{'name': 'context_scenes', 'size': (33, 49),", "{'name': 'tests.own:Scenes',"
+  )
+  text = text.replace(
+    'return c',
+    """c.loss = {'name': 'tests.own:Weighted'}
+  c.optimizer = {'name': 'tests.own:adam'}
+  c.callbacks = ('tests.own:Recording',)
+  c.data_errors = 'skip'
+  return c""",
+  )
+  (tmp_path / 'own.py').write_text(text)
+  c = build.files.load(str(tmp_path / 'own.py'))
+  with build.run(c, tmp_path / 'run') as run:
+    assert run.network.model is own.AsppNet
+    assert isinstance(run.source._source, own.Scenes)
+    assert isinstance(run.callbacks[0], own.Recording)
+    assert run.log_also.keys() == {'learning_rate', 'train/skipped_examples'}
+    assert isinstance(run.state.opt_state[0], optax.ScaleByAdamState)
+  # Made again, nothing is said to have changed.
+  assert build.files.keep_config(c, tmp_path / 'run') == []
+  c.loss.weight = 3.0
+  assert build.files.keep_config(c, tmp_path / 'run') == ['loss.weight: 2.0 → 3.0']
+
+
+def test_data_come_first(tmp_path):
+  """Most mistakes are there; nothing is written before."""
+  c = tiny.config(tmp_path)
+  c.data.name = 'nothing'
+  with pytest.raises(UserError, match="unknown data source 'nothing'"):
+    build.run(c, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def other_classes(split):
+  """Has other classes for validation than for training."""
+  return own.Scenes(split) if split == 'train' else own.Keyed(split)
+
+
+def test_splits_of_other_classes_are_refused(tmp_path):
+  c = tiny.config(tmp_path)
+  splits = {'train': {'split': 'train'}, 'val': {'split': 'val'}}
+  c.data = {'name': f'{__name__}:other_classes', **splits}
+  with pytest.raises(
+    UserError, match=r'split has the classes sky, .*, and val road, tree: give bo'
+  ):
+    build.run(c, tmp_path / 'run')
+
+
+def test_it_begins_with_weights_from_elsewhere_or_where_it_was(tmp_path):
+  with build.run(tiny.config(tmp_path), tmp_path / 'one') as run:
+    state = jax.tree.map(lambda x: x + 1, run.state)
+    run.checkpoints.save(1, state.items(), run.card)
+    run.checkpoints.wait()
+    params = jax.tree.map(np.asarray, state.params)
+  with build.run(tiny.config(tmp_path, init_from=str(tmp_path / 'one')), tmp_path / 'two') as run:
+    assert (run.start_step, run.notes) == (0, [f'Starting from {tmp_path / "one"}.'])
+    jax.tree.map(np.testing.assert_array_equal, run.state.params, params)
+    assert not np.any(jax.tree.leaves(run.state.opt_state)[0])
+  c = tiny.config(tmp_path, init_from=str(tmp_path / 'two'), aux_weight=0.1)
+  with build.run(c, tmp_path / 'one') as run:  # its own checkpoint goes first
+    assert run.start_step == int(run.state.step) == 1
+    [note] = run.notes
+    assert note.startswith('Going on from step 1.') and 'aux_weight: 0.4 → 0.1' in note
+    jax.tree.map(np.testing.assert_array_equal, run.state.params, params)
+    assert np.any(jax.tree.leaves(run.state.opt_state)[0])
