@@ -6,6 +6,9 @@ import json
 import math
 import os
 import signal
+import socket
+import subprocess
+import sys
 
 import flax.struct
 import jax
@@ -24,6 +27,7 @@ from pspnet_jax.training.loop import Every, fit
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.checkpoints import Checkpoints
+from tests import tiny
 
 SPEC = DatasetSpec(('a', 'b'), ((0, 0, 0), (9, 9, 9)))
 CARD = Card(network={'num_classes': 2}, spec=SPEC, crop_size=(8, 8))
@@ -553,3 +557,62 @@ def test_scores_go_to_the_log_and_pictures_to_the_images(tmp_path, monkeypatch):
 def test_checkpoints_need_a_card(checkpoints):
   with pytest.raises(ValueError, match='card='):
     fit(step, state_of(), numbers(), total_steps=1, checkpoints=checkpoints)
+
+
+# --- Several processes
+
+TWO = """
+import sys
+import jax
+jax.distributed.initialize(f'127.0.0.1:{sys.argv[1]}', 2, int(sys.argv[2]))
+import jax.numpy as jnp
+from pspnet_jax.runtime import parallel
+from pspnet_jax.training.callbacks import EndTraining
+from pspnet_jax.weights.checkpoints import Checkpoints
+from tests import tiny
+from tests.training.test_loop import *
+
+error = {'ends': EndTraining('Enough'), 'raises': ZeroDivisionError('zero')}[sys.argv[3]]
+mine = [Recorder(on_log=(2, error))] if jax.process_index() == 1 else []
+on_mesh = parallel.replicated(parallel.make_mesh())
+checkpoints = Checkpoints(sys.argv[4])
+try:
+  state, values = run(
+    *mine,
+    step=jax.jit(step, out_shardings=on_mesh),
+    state=jax.device_put(state_of(), on_mesh),
+    checkpoints=checkpoints,
+  )
+  print('ended', int(state.step), values)
+except UserError as e:
+  print(e)
+checkpoints.close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('how', ['ends', 'raises'])
+def test_two_processes_end_and_save_together(tmp_path, how):
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  processes = [
+    subprocess.Popen(
+      [sys.executable, '-c', TWO, str(port), str(i), how, str(tmp_path)],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      cwd=tiny.ROOT,
+      env=tiny.environment(),
+    )
+    for i in range(2)
+  ]
+  outs = [process.communicate(timeout=120) for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outs
+  last = [out.splitlines()[-1] for out, _ in outs]
+  if how == 'ends':
+    assert last == ["ended 2 {'val/mIoU': 3.0}"] * 2
+  else:
+    assert last[0].startswith('a callback raised in another process at step 2; the checkpoint of s')
+    assert last[1].startswith('the callback Recorder raised ZeroDivisionError in on_log at step 2')
+  assert Checkpoints(tmp_path, read_only=True).latest_step == 2
