@@ -84,7 +84,7 @@ def test_trackers_are_told_what_is_logged(folder, monkeypatch, name):
   mine: dict = {}
   exec((folder / 'mine.py').read_text(), mine)
   tracker = mine[{'wandb': 'WeightsAndBiases', 'mlflow': 'MLflow'}[name]]()
-  tracker.on_start(0, None, None)
+  tracker.on_start(0, {})
   tracker.on_log(2, {'train/loss': 1.0})
   tracker.on_evaluate(4, {'val/mIoU': 0.5})
   assert told == [(2, {'train/loss': 1.0}), (4, {'val/mIoU': 0.5})]
