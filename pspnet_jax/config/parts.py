@@ -22,13 +22,14 @@ from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.data.spec import DatasetSpec, Source
 from pspnet_jax.data.transform_first import TransformFirst
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.protocol import PLAIN
 from pspnet_jax.models.network import Network
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
+from pspnet_jax.runtime.files import whole_file
 from pspnet_jax.training import optim
 from pspnet_jax.training.callbacks import Callback, EarlyStopping
 from pspnet_jax.training.step import Step, make_train_step
@@ -104,10 +105,8 @@ def make_choice(
         report.advance(done)
     pixels = parallel.sum_over_processes(pixels)
     if alone:
-      try:
-        np.save(path, pixels)
-      except OSError as e:
-        raise cannot_write(workdir, e) from e
+      with whole_file(path) as file:
+        np.save(file, pixels)
   return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
 
 

@@ -44,7 +44,7 @@ Polygon: TypeAlias = np.ndarray | Sequence[tuple[float, float]]  # corners (x, y
 Shader: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-class Canvas:
+class Painting:
   """An image and its label, painted together, polygon by polygon."""
 
   def __init__(self, size: tuple[int, int]) -> None:
@@ -84,7 +84,7 @@ def draw_scene(
   two scenes that differ only in `evidence` are the same pixel for pixel outside of it, and their
   labels differ only there and on the vehicles.
   """
-  canvas = Canvas(size)
+  canvas = Painting(size)
   ground = rng.uniform(0.54, 0.57)
   _draw_sky(canvas, rng)
   _draw_hills(canvas, rng, ground)
@@ -100,7 +100,7 @@ def draw_scene(
   return image, canvas.label
 
 
-def _draw_sky(canvas: Canvas, rng: np.random.Generator) -> None:
+def _draw_sky(canvas: Painting, rng: np.random.Generator) -> None:
   zenith = _colour(rng, (70, 120, 190), (130, 165, 210))
   horizon = _colour(rng, (190, 205, 220), (232, 222, 214))
   broad, fine, cover = _noise(rng, 5, 4), _noise(rng, 14, 9), rng.uniform(-0.4, 0.3)
@@ -113,7 +113,7 @@ def _draw_sky(canvas: Canvas, rng: np.random.Generator) -> None:
   canvas.paint(_rectangle(-0.1, -0.1, 1.1, 0.62), shader, 'sky')
 
 
-def _draw_hills(canvas: Canvas, rng: np.random.Generator, ground: float) -> None:
+def _draw_hills(canvas: Painting, rng: np.random.Generator, ground: float) -> None:
   far = _colour(rng, (96, 122, 124), (120, 140, 140))
   near = _colour(rng, (66, 98, 58), (98, 122, 66))
   for colour, rise, contrast in ((far, 0.12, 0.04), (near, 0.06, 0.12)):
@@ -123,13 +123,13 @@ def _draw_hills(canvas: Canvas, rng: np.random.Generator, ground: float) -> None
     canvas.paint(outline, _mottled(colour, (contrast, _noise(rng, 14, 50))), 'hill')
 
 
-def _draw_ground(canvas: Canvas, rng: np.random.Generator, ground: float) -> None:
+def _draw_ground(canvas: Painting, rng: np.random.Generator, ground: float) -> None:
   colour = _colour(rng, (150, 140, 112), (188, 176, 150))
   shader = _mottled(colour, (0.05, _noise(rng, 9, 6)), (0.04, _noise(rng, 48, 48)))
   canvas.paint(_rectangle(-0.1, ground, 1.1, 1.1), shader, 'ground')
 
 
-def _draw_evidence(canvas: Canvas, rng: np.random.Generator, evidence: str, top: float) -> None:
+def _draw_evidence(canvas: Painting, rng: np.random.Generator, evidence: str, top: float) -> None:
   """Water or road along the left edge, in the same outline."""
   at_top, at_bottom = rng.uniform(0.11, 0.13), rng.uniform(0.14, EVIDENCE_RIGHT - 0.005)
   outline = [(-0.1, top), (at_top, top), (at_bottom, 1), (at_bottom, 1.1), (-0.1, 1.1)]
@@ -153,7 +153,7 @@ def _draw_evidence(canvas: Canvas, rng: np.random.Generator, evidence: str, top:
     canvas.paint([sides[0], sides[1], sides[3], sides[2]], _flat(_PAINT))
 
 
-def _draw_structures(canvas: Canvas, rng: np.random.Generator, ground: float) -> None:
+def _draw_structures(canvas: Painting, rng: np.random.Generator, ground: float) -> None:
   """Three structures with the same walls; only how far up they go makes one a skyscraper."""
   for slot in rng.permutation(4)[:3]:
     width = rng.uniform(0.17, 0.22)
@@ -184,7 +184,7 @@ def _windows(rng: np.random.Generator, wall: np.ndarray, left: float, base: floa
 
 
 def _draw_sign(
-  canvas: Canvas, rng: np.random.Generator, wall: np.ndarray, left: float, base: float
+  canvas: Painting, rng: np.random.Generator, wall: np.ndarray, left: float, base: float
 ) -> None:
   """A panel in the colour of its wall, told from it by the lines of writing."""
   panel, writing = wall * rng.uniform(1.02, 1.1), wall * rng.uniform(0.6, 0.7)
@@ -198,7 +198,7 @@ def _draw_sign(
   canvas.paint(_rectangle(left, top, left + 0.09, base), shader, 'sign')
 
 
-def _draw_bushes(canvas: Canvas, rng: np.random.Generator, ground: float) -> None:
+def _draw_bushes(canvas: Painting, rng: np.random.Generator, ground: float) -> None:
   """Clumps in the green of the hills, with larger leaves."""
   for _ in range(3):
     x, y = rng.uniform(0.28, 0.96), ground + rng.uniform(0.05, 0.075)
@@ -211,7 +211,7 @@ def _draw_bushes(canvas: Canvas, rng: np.random.Generator, ground: float) -> Non
     canvas.paint(outline, _mottled(colour, (0.25, _noise(rng, 8, 8))), 'bush')
 
 
-def _draw_vehicles(canvas: Canvas, rng: np.random.Generator, name: str) -> None:
+def _draw_vehicles(canvas: Painting, rng: np.random.Generator, name: str) -> None:
   """Two hulls with a cabin, the one behind the other: boats or cars, nothing in them tells."""
   for base in (rng.uniform(0.80, 0.82), rng.uniform(0.95, 0.97)):
     length, height = rng.uniform(0.19, 0.23), rng.uniform(0.10, 0.125)
