@@ -112,6 +112,9 @@ def test_all_of_it_trains_evaluates_predicts_and_loads(folder, monkeypatch):
   assert (folder / 'out/labels/a.png').is_file()
 
   monkeypatch.syspath_prepend(str(folder))
+  # Another test may have a module of this name, and shall not find this one.
+  monkeypatch.setitem(sys.modules, 'mine', None)
+  del sys.modules['mine']
   notebook = {'workdir': folder / 'run', 'image': str(folder / 'data/val/a.jpg')}
   for code in blocks('in a notebook'):
     exec(code, notebook)

@@ -88,8 +88,9 @@ def importable(folder):
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(folder)
     patch.syspath_prepend(str(folder))
+    patch.delitem(sys.modules, 'mine', raising=False)  # another test's
     yield
-  sys.modules.pop('mine', None)
+    sys.modules.pop('mine', None)
 
 
 def test_a_run_goes_on_and_says_how_to_use_it(folder):
