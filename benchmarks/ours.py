@@ -49,7 +49,7 @@ def program(case: Case, **network_options: Any) -> Program:
   apply = network.folded().apply
   forward = jax.jit(
     lambda params, image: apply(params, {}, image)[0]['logits'],
-    compiler_options=compiler_options.for_network(train=False),
+    compiler_options=compiler_options.for_network(jax.devices()[0].platform, train=False),
   )
   image = jax.device_put(pixels(case)[0].astype(np.float32) / 64 - 2)
   last: list[jax.Array] = []

@@ -23,7 +23,10 @@ def operations(case: work.Case) -> dict[str, int]:
   shapes = network.param_shapes, network.batch_stat_shapes
   key = jax.random.key(0)
   done = flops.executed(
-    lambda p, s, x: network.apply(p, s, x, train=case.train, key=key), *shapes, image
+    lambda p, s, x: network.apply(p, s, x, train=case.train, key=key),
+    *shapes,
+    image,
+    platform=jax.devices()[0].platform,
   )
   options = {'num_classes': case.num_classes, 'depth': case.depth, 'train': case.train}
   return {

@@ -93,7 +93,8 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   card = parts.make_card(c, source.spec)
   network = parts.make_network(c, card)
   schedule, tx = parts.make_optimizer(c, network.param_shapes)
-  step = jax.jit(parts.make_step(c, network, tx), out_shardings=on_mesh, **jit_options(network))
+  options = jit_options(network, mesh.devices.flat[0].platform)
+  step = jax.jit(parts.make_step(c, network, tx), out_shardings=on_mesh, **options)
   validation = Validation(
     parts.make_inference(c, network, card),
     val_source,

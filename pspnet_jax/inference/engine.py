@@ -51,7 +51,7 @@ class Inference:
   The network is compiled once for each window shape, not for each image size. Windows of one shape
   are run together, whichever views and images they come from, and all devices of this process share
   them. Each window's scores are brought to the image's size by themselves and added to the image's
-  canvas: averaging where windows overlap and resizing are linear (resampling.Axis), so no canvas is
+  canvas: averaging where windows overlap and resizing are linear (`geometry.Axis`), so no canvas is
   needed for a view. An image whose canvas would be larger than `canvas_mb` is done in tiles;
   windows across their borders are run for each.
 
@@ -70,11 +70,12 @@ class Inference:
     batch_size: int | None = None,
     canvas_mb: int = 1024,
   ):
-    if not batch_size:  # on a CPU, more windows at once take more memory and no less time
-      batch_size = 1 if jax.default_backend() == 'cpu' else 8
     self.card = card
     self._network = network
     self._mesh = parallel.make_mesh(local=True)
+    platform = self._mesh.devices.flat[0].platform
+    if not batch_size:  # on a CPU, more windows at once take more memory and no less time
+      batch_size = 1 if platform == 'cpu' else 8
     self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
     protocol, folded = card.protocol, network.folded()
@@ -86,7 +87,7 @@ class Inference:
     self._canvas_pixels = canvas_mb * 2**20 // pixel
     sum_logits = self._mirror and protocol.flip_rule == 'logits'
 
-    @jax.jit(compiler_options=compiler_options.for_network(train=False))
+    @jax.jit(compiler_options=compiler_options.for_network(platform, train=False))
     def run(weights: Weights, image: jax.Array) -> jax.Array:
       # float32 [N, h, w, 3] -> float32 [N, h, w, C]
       image = normalize(image, card.mean, card.std)

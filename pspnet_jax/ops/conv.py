@@ -1,6 +1,12 @@
-"""Convolutions of NHWC arrays, as XLA runs them fastest."""
+"""Convolutions of NHWC arrays, as XLA runs them fastest on the platform they are compiled for.
+
+That platform is known when a program is lowered, not while it is traced: a process with a GPU may
+compile for its CPU, and one without may export for a TPU.
+"""
 
 from __future__ import annotations
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +22,7 @@ def computed_once(x: jax.Array) -> jax.Array:
   block that means its whole stage so far. Without this a PSPNet-101 takes a quarter longer.
   Compilers for accelerators weigh it themselves.
   """
-  return lax.optimization_barrier(x) if jax.default_backend() == 'cpu' else x
+  return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
 
 
 def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1) -> jax.Array:
@@ -28,24 +34,32 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
   """
   if kernel.shape[:2] == (1, 1):
     return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
-  on_cpu = jax.default_backend() == 'cpu'
-  if on_cpu and stride == 1 and winograd.worthwhile(x.shape, kernel.shape, dilation):
-    return winograd.conv3x3(x, kernel, dilation)
   padding = [(dilation * (k // 2),) * 2 for k in kernel.shape[:2]]
-  return lax.conv_general_dilated(
-    x,
-    kernel,
+  direct = functools.partial(
+    lax.conv_general_dilated,
     window_strides=(stride, stride),
     padding=padding,
     rhs_dilation=(dilation, dilation),
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
+  if stride != 1 or not winograd.worthwhile(x.shape, kernel.shape, dilation):
+    return direct(x, kernel)
+  return lax.platform_dependent(
+    x, kernel, cpu=lambda x, kernel: winograd.conv3x3(x, kernel, dilation), default=direct
+  )
 
 
 def _product(axes: str, x: jax.Array, y: jax.Array) -> jax.Array:
   """A matrix product. XLA on CPU is twice as fast with bfloat16 if it is asked for float32."""
-  wide = jnp.promote_types(x.dtype, jnp.float32) if jax.default_backend() == 'cpu' else None
-  return jnp.einsum(axes, x, y, preferred_element_type=wide).astype(x.dtype)
+  wide = jnp.promote_types(x.dtype, jnp.float32)
+  if wide == x.dtype:
+    return jnp.einsum(axes, x, y)
+
+  def asked_for_wide(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.einsum(axes, x, y, preferred_element_type=wide).astype(x.dtype)
+
+  plain = functools.partial(jnp.einsum, axes)
+  return lax.platform_dependent(x, y, cpu=asked_for_wide, default=plain)
 
 
 @jax.custom_vjp

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 import jax
 
 
-def for_network(*, train: bool, dtype: str = 'float32') -> dict[str, str]:
-  """The options for `jax.jit` of a network that computes in `dtype`; accelerators need none.
+def for_network(platform: str, *, train: bool, dtype: str = 'float32') -> dict[str, str]:
+  """Returns the options for `jax.jit` of a network that computes in `dtype`.
+
+  `platform` is that of the devices the program is compiled for, as `jax.Device.platform` has it;
+  accelerators need no options.
 
   XLA on CPU would undo `computed_once` and `remat`. Its usual order of operations suits many cores
   that work on different ones; the order that saves memory is as fast, as each operation keeps all
@@ -20,7 +23,7 @@ def for_network(*, train: bool, dtype: str = 'float32') -> dict[str, str]:
   from the cache: a PSPNet-101's step took 13 s to load, and takes 6 where Eigen computes the
   products. In float32 Eigen is as fast; in bfloat16 a step would take a fifth longer.
   """
-  if jax.default_backend() != 'cpu':
+  if platform != 'cpu':
     return {}
   options = {'xla_disable_hlo_passes': 'cse_barrier_expander'}
   if not train:

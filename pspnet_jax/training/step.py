@@ -23,9 +23,16 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Measured]]
 EVERY_NTH_PIXEL = 4  # training's own mIoU looks at every 4th pixel of every 4th row
 
 
-def jit_options(network: Network) -> dict[str, Any]:
-  """How to `jax.jit` the step: the state is given away, not copied."""
-  options = compiler_options.for_network(train=True, dtype=network.options['dtype'])
+def jit_options(network: Network, platform: str | None = None) -> dict[str, Any]:
+  """How to `jax.jit` the step: the state is given away, not copied.
+
+  Args:
+    network: what is trained.
+    platform: of the devices that train, as `jax.Device.platform` has it; None: JAX's first device.
+  """
+  dtype = network.options['dtype']
+  platform = jax.devices()[0].platform if platform is None else platform
+  options = compiler_options.for_network(platform, train=True, dtype=dtype)
   return {'donate_argnums': 0, 'compiler_options': options}
 
 

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
+from jax import export, lax
 
 from pspnet_jax.ops import winograd
 from pspnet_jax.ops.conv import computed_once, conv
@@ -92,20 +92,21 @@ def test_only_where_it_takes_less_time(image, kernel, dilation, expected):
 
 
 @pytest.mark.parametrize(('stride', 'direct_ones'), [(1, 0), (2, 1)])
-def test_a_wide_convolution_on_cpu_takes_it(stride, direct_ones, monkeypatch):
+def test_a_wide_convolution_takes_it_in_programs_for_a_cpu(stride, direct_ones):
   shapes = (
     jax.ShapeDtypeStruct((1, 8, 8, 256), 'float32'),
     jax.ShapeDtypeStruct((3, 3, 256, 256), 'float32'),
   )
 
-  def count(name):
-    program = jax.make_jaxpr(lambda x, k: conv(x, k, stride=stride))(*shapes)
-    return str(program).count(name)
+  def count(name, platform):
+    run = jax.jit(lambda x, k: conv(x, k, stride=stride))
+    program = export.export(run, platforms=[platform])(*shapes)
+    return program.mlir_module().count(f'stablehlo.{name}')
 
-  assert count('conv_general_dilated') == direct_ones
-  assert count('dot_general') == (0 if direct_ones else 16)
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  assert count('conv_general_dilated') == 1
+  assert count('convolution', 'cpu') == direct_ones
+  assert count('dot_general', 'cpu') == (0 if direct_ones else 16)
+  for platform in ('cuda', 'tpu'):  # of this process, which has a CPU only
+    assert count('convolution', platform) == 1 and not count('dot_general', platform)
 
 
 def test_what_is_stored_is_computed_once():
@@ -120,7 +121,8 @@ def test_what_is_stored_is_computed_once():
 
   def additions(keep):
     jitted = jax.jit(
-      lambda x, k: chain(x, k, keep), compiler_options=compiler_options.for_network(train=True)
+      lambda x, k: chain(x, k, keep),
+      compiler_options=compiler_options.for_network('cpu', train=True),
     )
     return jitted.lower(x, kernels).compile().as_text().count(' maximum(')
 
