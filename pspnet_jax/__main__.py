@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib.resources
 import runpy
 import sys
 
 import pspnet_jax
+from pspnet_jax.errors import nearest
 
 COMMANDS = (
   *('train', 'evaluate', 'predict'),
@@ -48,8 +48,8 @@ def main() -> None:
     sys.argv = [program, *arguments[1:]]
     runpy.run_module(f'pspnet_jax.{arguments[0]}', run_name='__main__')
   else:
-    near = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.5)
-    hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(COMMANDS)}.'
+    near = nearest(arguments[0], COMMANDS)
+    hint = f'did you mean {near}?' if near else f'there are {", ".join(COMMANDS)}.'
     if arguments[0].startswith('-'):
       hint = 'name one before the flags, as in pspnet train --config=context_scenes.'
     print(f'Error: there is no command {arguments[0]}: {hint}', file=sys.stderr)

@@ -141,13 +141,8 @@ def evaluate(
 def main(config: ml_collections.ConfigDict) -> None:
   given = {key.removeprefix('eval.'): value for key, value in cli.overrides().items()}
   changes = checks.protocol_changes(given)
-  # A config file that the user gives names the network as well as --model does.
-  name = FLAGS.model or (config.model.name if named.is_own(config.model.name) else None)
-  not_named = name is not None and name.startswith(named.NOT_NAMED)
-  evaluate(
-    config,
-    Path(FLAGS.workdir),
-    cli.which_checkpoint(FLAGS.checkpoint),
-    changes,
-    None if not_named else cli.own_network(name),
-  )
+  name = FLAGS.model
+  if name is None and named.may_be_imported(config.model.name):  # as in a config file of the user's
+    name = config.model.name
+  which = cli.which_checkpoint(FLAGS.checkpoint)
+  evaluate(config, Path(FLAGS.workdir), which, changes, cli.own_network(name))

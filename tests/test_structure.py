@@ -1,6 +1,7 @@
 """The shape of the package: which way imports go, and that TensorFlow stays out of it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,13 @@ def test_the_tests_of_a_module_are_found_by_its_name():
   for path in tests.rglob('test_*.py'):
     name = '.'.join(path.relative_to(tests).with_suffix('').parts).replace('test_', '')
     assert name in known or name in OF_NO_MODULE, f'{path} is named after no module'
+
+
+def test_links_in_the_documents_lead_somewhere():
+  pages = [*tiny.ROOT.glob('*.md'), *(tiny.ROOT / 'docs').rglob('*.md')]
+  for page in pages:
+    for link in re.findall(r'\]\(([^)#]+)', page.read_text()):
+      assert link.startswith('http') or (page.parent / link).exists(), f'{page} links {link}'
 
 
 def test_nothing_imports_tensorflow():

@@ -4,7 +4,6 @@ import json
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
@@ -186,29 +185,14 @@ def test_eight_devices_train_one_network(tmp_path):
 @pytest.mark.slow
 def test_two_processes_train_one_network(finished, tmp_path):
   """Both start from the weights of another run, which both have to read."""
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    port = free.getsockname()[1]
   run = (f'--config={tiny.config_file(tmp_path)}', f'--config.init_from={finished[0]}')
-  arguments = [
-    *run,
-    f'--coordinator=127.0.0.1:{port}',
-    '--num_processes=2',
-    '--config.threads=1',
-  ]
-  processes = [
-    subprocess.Popen(
-      tiny.command('train', *arguments, f'--process_id={i}', f'--workdir={tmp_path / "two"}'),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-      cwd=tiny.ROOT,
-      env=tiny.environment(),
-    )
-    for i in range(2)
-  ]
-  outs = [process.communicate(timeout=240)[0] for process in processes]
-  assert [process.returncode for process in processes] == [0, 0], outs
+
+  def command(port, i):
+    together = f'--coordinator=127.0.0.1:{port}', '--num_processes=2', f'--process_id={i}'
+    workdir = f'--workdir={tmp_path / "two"}'
+    return tiny.command('train', *run, *together, '--config.threads=1', workdir)
+
+  outs = tiny.two_at_once(command, timeout=240)
   assert 'on 2 × cpu' in outs[0] and 'step' not in outs[1]
   assert f'Starting from {finished[0]}.' in outs[0] and 'Starting' not in outs[1]
   one = tiny.run('train', *run, f'--workdir={tmp_path / "one"}', devices=2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_collections
@@ -53,6 +55,27 @@ def environment(devices: int = 1) -> dict[str, str]:
     '--xla_backend_optimization_level=0'
   )
   return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'COLUMNS': '120'}
+
+
+def two_at_once(command: Callable[[int, int], list[str]], timeout: int) -> list[str]:
+  """Runs command(port, index) for index 0 and 1, which meet at that port; returns their outputs."""
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  processes = [
+    subprocess.Popen(
+      command(port, i),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      cwd=ROOT,
+      env=environment(),
+    )
+    for i in range(2)
+  ]
+  outs = [process.communicate(timeout=timeout) for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outs
+  return [out for out, _ in outs]
 
 
 def run(name: str, *arguments: object, devices: int = 1) -> subprocess.CompletedProcess:

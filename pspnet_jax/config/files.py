@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from pspnet_jax.inference.card import with_tuples
 from pspnet_jax.runtime.files import write_whole
 
 SAVED_AS = 'config.json'  # in the workdir
-
-
 Names = Mapping[str, str]  # what --config.GROUP.name=NAME flags say, by group
 
 
@@ -80,13 +78,10 @@ def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigD
     saved = ml_collections.ConfigDict(_with_placeholders(values))
   except (OSError, ValueError, TypeError, AttributeError) as e:
     raise UserError(f'cannot read the config {path} ({e}): give --config=FILE.py.') from e
-  for group in ('data', *CHOICES):
-    name = saved.get(group, {}).get('name')
-    if name is not None and named.is_own(name) and name != (names or {}).get(group):
-      saved[group].name = named.NOT_NAMED + name
-  if saved.get('augment', {}).get('transform') is not None:
-    saved.augment.transform = named.NOT_NAMED + saved.augment.transform
-  saved.callbacks = tuple(named.NOT_NAMED + name for name in saved.get('callbacks', ()))
+  given = set((names or {}).values())
+  saved = _with_names(
+    saved, lambda x: named.NOT_NAMED + x if named.is_own(x) and x not in given else x
+  )
   known = defaults(_names_in(saved, names))
   for key in set(saved) - set(known):
     del saved[key]
@@ -95,6 +90,20 @@ def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigD
       for name in set(saved[key]) - set(value):
         del saved[key][name]
   return complete(saved, str(path), names)
+
+
+def _with_names(
+  config: ml_collections.ConfigDict, change: Callable[[str], str]
+) -> ml_collections.ConfigDict:
+  """Changes all that may name code of the user's own, wherever it stands in a config."""
+  for group in ('data', *CHOICES):
+    if config.get(group, {}).get('name') is not None:
+      config[group].name = change(config[group].name)
+  if config.get('augment', {}).get('transform') is not None:
+    config.augment.transform = change(config.augment.transform)
+  if 'callbacks' in config:
+    config.callbacks = tuple(map(change, config.callbacks))
+  return config
 
 
 def _with_placeholders(values: dict[str, Any]) -> dict[str, Any]:
@@ -182,20 +191,10 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
   changes = []
   if path.is_file():
     with contextlib.suppress(UserError):  # a damaged one is replaced
-      changes = _differences(_as_named(load_saved(path)), config)
+      before = _with_names(load_saved(path), lambda x: x.removeprefix(named.NOT_NAMED))
+      changes = _differences(before, config)
   save(config, path)
   return changes
-
-
-def _as_named(saved: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """A config as it was saved, before names of the user's own code were marked."""
-  flat = saved.to_dict()
-  for group in ('data', *CHOICES):
-    flat[group]['name'] = flat[group]['name'].removeprefix(named.NOT_NAMED)
-  if flat['augment']['transform'] is not None:
-    flat['augment']['transform'] = flat['augment']['transform'].removeprefix(named.NOT_NAMED)
-  flat['callbacks'] = tuple(name.removeprefix(named.NOT_NAMED) for name in flat['callbacks'])
-  return ml_collections.ConfigDict(flat)
 
 
 def make_workdir(workdir: Path) -> None:

@@ -7,14 +7,13 @@ with a flag. What a workdir remembers is for the user to name again.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, nearest
 
 if TYPE_CHECKING:
   from flax import nnx
@@ -26,6 +25,11 @@ NOT_NAMED = '?'  # before a name that only a workdir remembers
 def is_own(name: str) -> bool:
   """Whether a name stands for code outside this package."""
   return ':' in name
+
+
+def may_be_imported(name: str) -> bool:
+  """Whether a name stands for code outside this package that the user has named."""
+  return is_own(name) and not name.startswith(NOT_NAMED)
 
 
 def find(name: str, key: str) -> Any:
@@ -64,8 +68,8 @@ def find(name: str, key: str) -> Any:
       f'{key}={name}: importing {module_name} fails with {type(e).__name__}: {e}.'
     ) from e
   if not hasattr(module, attribute):
-    near = difflib.get_close_matches(attribute, vars(module), n=1)
-    hint = f'did you mean {near[0]}?' if near else 'name what the module defines.'
+    near = nearest(attribute, vars(module))
+    hint = f'did you mean {near}?' if near else 'name what the module defines.'
     where = getattr(module, '__file__', None) or 'built in'  # another module of the same name?
     raise UserError(f'{key}={name}: {module_name} ({where}) has no {attribute}: {hint}')
   return getattr(module, attribute)

@@ -10,6 +10,7 @@ from typing import Any
 
 import ml_collections
 
+from pspnet_jax import errors
 from pspnet_jax.errors import UserError
 
 # What other projects call our settings, where the letters do not lead there.
@@ -42,8 +43,7 @@ def close(name: str, names: Iterable[str]) -> str | None:
   names = list(names)
   if SYNONYMS.get(name) in names:
     return SYNONYMS[name]
-  near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-  return near[0] if near else None
+  return errors.nearest(name, names)
 
 
 def paths(config: ml_collections.ConfigDict) -> Iterator[tuple[str, Any]]:

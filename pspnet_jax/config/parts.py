@@ -207,7 +207,6 @@ def _check_call(make: Callable[..., Any], key: str, *arguments: Any, **options: 
   try:
     inspect.signature(make).bind(*arguments, **options)
   except TypeError as e:
-    given = {2: '(params, schedule) and ', 0: ''}[len(arguments)] + (
-      ', '.join(options) or 'nothing'
-    )
+    given = ', '.join(options) or 'nothing'
+    given = f'(params, schedule) and {given}' if arguments else given
     raise UserError(f'{key} is called with {given}: {e}.') from e

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import pspnet_jax
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, nearest
 
 _PACKAGE = Path(pspnet_jax.__file__).parent
 # A wheel holds them in the package; in a checkout they lie beside it.
@@ -30,7 +29,7 @@ def find(path: str) -> Path:
   known = names()
   if path in known:
     return next(folder for folder in FOLDERS if folder.is_dir()) / f'{path}.py'
-  near = difflib.get_close_matches(Path(path).stem, known, n=1)
+  near = nearest(Path(path).stem, known)
   listed = f"one of the package's: {', '.join(known)}"
-  hint = f'did you mean --config={near[0]}?' if near else f'give --config=FILE.py, or {listed}.'
+  hint = f'did you mean --config={near}?' if near else f'give --config=FILE.py, or {listed}.'
   raise UserError(f'there is no config file {path}: {hint}')

@@ -70,10 +70,17 @@ def check_example(example: Any, index: int, num_classes: int) -> None:
       f'the image of {where} is {image.shape[1]}x{image.shape[0]} but its label '
       f'{label.shape[1]}x{label.shape[0]} (width x height): make their sizes equal.',
     )
-  if label.size and int((label + np.uint8(1)).max()) > num_classes:  # IGNORE_LABEL becomes 0
-    illegal = label[(label >= num_classes) & (label != IGNORE_LABEL)]
+  illegal = illegal_id(label, num_classes)
+  if illegal is not None:
     raise BadData(
       'illegal ids',
-      f'the label of {where} holds the id {illegal[0]}, and there are {num_classes} classes: give '
+      f'the label of {where} holds the id {illegal}, and there are {num_classes} classes: give '
       f'ids from 0 to {num_classes - 1}, and {IGNORE_LABEL} where there is no class.',
     )
+
+
+def illegal_id(label: np.ndarray, num_classes: int) -> int | None:
+  """Returns the first id in a uint8 label that is neither a class nor ignored; None without any."""
+  if not label.size or int((label + np.uint8(1)).max()) <= num_classes:  # IGNORE_LABEL becomes 0
+    return None
+  return int(label[(label >= num_classes) & (label != IGNORE_LABEL)][0])

@@ -14,8 +14,13 @@ each class if they do not simply count up.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from pspnet_jax.data.decode import label_table
+from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 
 _KEYS = ('ignore', 'label_offset', 'label_ids')
@@ -30,6 +35,39 @@ class Classes:
   ignore_ids: tuple[int, ...] = ()
   label_offset: int = 0
   label_ids: tuple[int, ...] | None = None
+
+
+def spec_and_table(
+  classes: Classes,
+  *,
+  palette: Sequence[Sequence[int]] | None = None,
+  ignore_ids: Sequence[int] = (),
+  label_offset: int = 0,
+  label_ids: Sequence[int] | None = None,
+) -> tuple[DatasetSpec, np.ndarray]:
+  """Says what labels mean: the classes, and the table from stored ids to them.
+
+  Args:
+    classes: their names, and what a class file says of colours and ids.
+    palette: an RGB colour for each class, ahead of `classes`; without any, the PASCAL VOC colours.
+    ignore_ids: ids that stand for no class, beside those of `classes` and 255.
+    label_offset: the id of the first class; 0: that of `classes`.
+    label_ids: the id of each class, when they do not simply count up; None: those of `classes`.
+
+  Raises:
+    UserError: if ids or colours and classes differ in number, or a colour is none.
+  """
+  ids = label_ids or classes.label_ids
+  if ids is None:
+    first = label_offset or classes.label_offset
+    ids = range(first, first + len(classes.names))
+  if len(ids) != len(classes.names):
+    raise UserError(f'{len(ids)} label_ids for {len(classes.names)} classes: give one each.')
+  colours = palette or classes.palette or default_palette(len(classes.names))
+  if any(len(colour) != 3 for colour in colours):
+    raise UserError(f'palette={palette} must have three numbers, RGB in 0-255, for each class.')
+  spec = DatasetSpec(classes.names, tuple((r, g, b) for r, g, b in colours))
+  return spec, label_table(ids, (*classes.ignore_ids, *ignore_ids))
 
 
 def read_classes(path: str | Path) -> Classes:

@@ -13,8 +13,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pspnet_jax.data.classes import Classes, read_classes
-from pspnet_jax.data.decode import label_table, read_label
+from pspnet_jax.data.classes import Classes, read_classes, spec_and_table
+from pspnet_jax.data.decode import read_label
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.pairing import (
   IMAGE_SUFFIXES,
@@ -25,7 +25,7 @@ from pspnet_jax.data.pairing import (
   pairs_of_split,
   refuse,
 )
-from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, default_palette
+from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import UserError
 
 
@@ -75,17 +75,13 @@ class Folder(PairedFiles):
       found = read_classes(Path(root) / classes)
     else:
       found = Classes(tuple(class_names))
-    ids = label_ids or found.label_ids
-    if ids is None:
-      first = label_offset or found.label_offset
-      ids = range(first, first + len(found.names))
-    if len(ids) != len(found.names):
-      raise UserError(f'{len(ids)} label_ids for {len(found.names)} classes: give one each.')
-    colours = palette or found.palette or default_palette(len(found.names))
-    if any(len(colour) != 3 for colour in colours):
-      raise UserError(f'palette={palette} must have three numbers, RGB in 0-255, for each class.')
-    spec = DatasetSpec(found.names, tuple((r, g, b) for r, g, b in colours))
-    table = label_table(ids, (*found.ignore_ids, *ignore_ids))
+    spec, table = spec_and_table(
+      found,
+      palette=palette,
+      ignore_ids=ignore_ids,
+      label_offset=label_offset,
+      label_ids=label_ids,
+    )
     self.unpaired: list[Unpaired]
     pairs, self.unpaired = (
       pairs_of_list(root, list_file) if list_file else pairs_of_split(root, split)

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from pspnet_jax.data.decode import label_table, map_ids, read_image, read_label
+from pspnet_jax.data.classes import Classes, spec_and_table
+from pspnet_jax.data.decode import map_ids, read_image, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.prepared import DATA_DIR
-from pspnet_jax.data.spec import DatasetSpec, Example, default_palette
+from pspnet_jax.data.spec import Example
 from pspnet_jax.errors import UserError
 
 
@@ -59,12 +60,13 @@ class TfdsSource:
     label_ids: Sequence[int] | None = None,
     data_dir: str = DATA_DIR,
   ):
-    ids = label_ids or range(label_offset, label_offset + len(class_names))
-    if len(ids) != len(class_names):
-      raise UserError(f'{len(ids)} label_ids for {len(class_names)} classes: give one each.')
-    colours = palette or default_palette(len(class_names))
-    self.spec = DatasetSpec(tuple(class_names), tuple((r, g, b) for r, g, b in colours))
-    self._table = label_table(ids, ignore_ids)
+    self.spec, self._table = spec_and_table(
+      Classes(tuple(class_names)),
+      palette=palette,
+      ignore_ids=ignore_ids,
+      label_offset=label_offset,
+      label_ids=label_ids,
+    )
     self._image, self._label, self._key = image, label, key
     self._where = Path(dataset) / split  # for messages
     self._examples = _open(dataset, split, data_dir, (image, label, *([key] if key else [])))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pspnet_jax.data.checked import illegal_id
 from pspnet_jax.data.spec import IGNORE_LABEL, Example
 from pspnet_jax.errors import UserError
 
@@ -71,10 +72,10 @@ class TransformFirst:
     if image.shape[:2] != label.shape:
       sizes = f'an image of {image.shape[:2]} and a label of {label.shape} pixels'
       raise self._refused(sizes, name, 'change the size of both alike')
-    wrong = label[(label >= self.num_classes) & (label != IGNORE_LABEL)]
-    if wrong.size:
+    illegal = illegal_id(label, self.num_classes)
+    if illegal is not None:
       remedy = f'ids lie below {self.num_classes}, and {IGNORE_LABEL} is ignored'
-      raise self._refused(f'the label id {wrong[0]}', name, remedy)
+      raise self._refused(f'the label id {illegal}', name, remedy)
     return np.ascontiguousarray(image), np.ascontiguousarray(label)
 
   def _refused(self, what: str, name: str, remedy: str) -> UserError:

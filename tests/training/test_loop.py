@@ -6,8 +6,6 @@ import json
 import math
 import os
 import signal
-import socket
-import subprocess
 import sys
 
 import flax.struct
@@ -593,23 +591,10 @@ checkpoints.close()
 @pytest.mark.slow
 @pytest.mark.parametrize('how', ['ends', 'raises'])
 def test_two_processes_end_and_save_together(tmp_path, how):
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    port = free.getsockname()[1]
-  processes = [
-    subprocess.Popen(
-      [sys.executable, '-c', TWO, str(port), str(i), how, str(tmp_path)],
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-      cwd=tiny.ROOT,
-      env=tiny.environment(),
-    )
-    for i in range(2)
-  ]
-  outs = [process.communicate(timeout=120) for process in processes]
-  assert [process.returncode for process in processes] == [0, 0], outs
-  last = [out.splitlines()[-1] for out, _ in outs]
+  outs = tiny.two_at_once(
+    lambda port, i: [sys.executable, '-c', TWO, str(port), str(i), how, str(tmp_path)], timeout=120
+  )
+  last = [out.splitlines()[-1] for out in outs]
   if how == 'ends':
     assert last == ["ended 2 {'val/mIoU': 3.0}"] * 2
   else:
