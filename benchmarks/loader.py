@@ -31,9 +31,10 @@ import psutil
 
 from benchmarks.semseg_pipeline import semseg_batches
 from pspnet_jax.data.augment import Augment
-from pspnet_jax.data.decode import label_table, read_image, read_label
+from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.folder import Folder, list_images
 from pspnet_jax.data.in_order import in_order
+from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.loader import Transform, train_batches
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, Example
 from pspnet_jax.runtime.files import write_whole

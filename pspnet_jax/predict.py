@@ -72,11 +72,8 @@ def predict(
     unique = stems[path.with_suffix('')] == 1
     return name.with_suffix('.png') if unique else name.with_name(f'{name.name}.png')
 
-  def read_upright(path: Path) -> np.ndarray:
-    return read_image(path, exif_orientation=True)
-
   def read() -> Iterator[tuple[tuple[Path, np.ndarray], np.ndarray]]:
-    for path, image in zip(paths, in_order(read_upright, paths), strict=True):
+    for path, image in zip(paths, in_order(read_image, paths), strict=True):
       yield (target(path), image), image
 
   with Reporter(None, total_steps=len(paths)) as report:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pspnet_jax.data.decode import label_table
+from pspnet_jax.data.label_ids import label_table
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import DatasetSpec

@@ -36,7 +36,7 @@ def recognise(files: IdCounts, table: np.ndarray) -> list[Pattern]:
 
   Args:
     files: what the label files hold.
-    table: int16 [65536], from stored ids to class ids; see `decode.label_table`.
+    table: int16 [65536], from stored ids to class ids; see `label_ids.label_table`.
   """
   found = [_binary(files, table), _from_one(files, table), _background(files, table)]
   return [pattern for pattern in [*found, _instances(files, table)] if pattern is not None]

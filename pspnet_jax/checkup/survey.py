@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pspnet_jax.data.decode import ILLEGAL, map_ids
+from pspnet_jax.data.label_ids import ILLEGAL, map_ids
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import IGNORE_LABEL, Source, StoredLabels
 from pspnet_jax.errors import BadData, UserError

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pspnet_jax.data.decode import label_table
+from pspnet_jax.data.label_ids import label_table
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 

@@ -1,44 +1,39 @@
 """Decodes images and labels strictly: what is doubtful is an error that names the file.
 
 OpenCV is the faster decoder but returns an image for half a JPEG and colours for a palette file; so
-it gets complete JPEGs and grey PNGs only, and Pillow the rest. Label ids go through a
-look-up table in which every id that nobody listed is illegal.
+it gets complete JPEGs and grey PNGs only, and Pillow the rest. What label ids mean is said in
+`label_ids`.
 """
 
 from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from pspnet_jax.data.spec import IGNORE_LABEL
-from pspnet_jax.errors import BadData, UserError
+from pspnet_jax.errors import BadData
 
-ILLEGAL = -1
-_SUSPECT = 254  # an illegal id, or the last of 255 classes
-_ID_LIMIT = 1 << 16  # ids of 16-bit label files
+Exif = Literal['upright', 'stored']  # whether images are turned as their EXIF data say
+
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _PNG, _GREY_OF_8_BITS = b'\x89PNG\r\n\x1a\n', b'\x08\x00'  # signature; depth and colour type
 _LOSSY_FORMATS = ('JPEG', 'WEBP', 'JPEG2000', 'AVIF')
 
 
 def read_image(
-  path: str | Path, *, exif_orientation: bool = False, data: bytes | None = None
+  path: str | Path, *, exif: Exif = 'upright', data: bytes | None = None
 ) -> np.ndarray:
   """Decodes an image file to RGB; grey, palette, CMYK and transparent images are converted.
 
-  Pixels come as they are stored: a label has no EXIF data, so turning the image would part the two.
-  A photograph that nobody labelled is better turned upright, since the network has never seen
-  people lying sideways: prediction asks for it.
-
   Args:
     path: JPEG, PNG, BMP, TIFF, WebP or whatever else Pillow opens; 8 bits a channel.
-    exif_orientation: turn and mirror the image as its EXIF orientation says.
+    exif: 'upright' turns and mirrors the image as its EXIF orientation says, which is how people
+      and annotation tools see it; 'stored' leaves the pixels as they lie in the file.
     data: what the file holds, if it has been read; `path` is for messages then.
 
   Returns:
@@ -50,15 +45,15 @@ def read_image(
   """
   data = _read_bytes(path, data)
   if _is_complete_jpeg(data):
-    turn = 0 if exif_orientation else cv2.IMREAD_IGNORE_ORIENTATION
+    turn = 0 if exif == 'upright' else cv2.IMREAD_IGNORE_ORIENTATION
     pixels = _decode(data, cv2.IMREAD_COLOR_RGB | turn)
     if pixels is not None:
       return pixels
   with _open(path, data) as image:
-    return rgb_of(path, image, exif_orientation=exif_orientation)
+    return rgb_of(path, image, exif=exif)
 
 
-def rgb_of(path: str | Path, image: Image.Image, *, exif_orientation: bool = False) -> np.ndarray:
+def rgb_of(path: str | Path, image: Image.Image, *, exif: Exif = 'upright') -> np.ndarray:
   """What `read_image` makes of an image that Pillow holds; `path` is for messages only."""
   if image.mode[0] in 'IF' or ';16' in _stored_mode(image):
     raise BadData(
@@ -67,7 +62,7 @@ def rgb_of(path: str | Path, image: Image.Image, *, exif_orientation: bool = Fal
       'values becomes 0-255.',
     )
   _load(path, image)
-  return np.array((ImageOps.exif_transpose(image) if exif_orientation else image).convert('RGB'))
+  return np.array((ImageOps.exif_transpose(image) if exif == 'upright' else image).convert('RGB'))
 
 
 def exif_orientation(path: str | Path) -> int:
@@ -79,72 +74,16 @@ def exif_orientation(path: str | Path) -> int:
     return 1
 
 
-def label_table(class_ids: Sequence[int], ignore_ids: Iterable[int] = ()) -> np.ndarray:
-  """The look-up table from ids in label files to class ids.
-
-  Args:
-    class_ids: the id that the files give to each class, in the order of the classes.
-    ignore_ids: ids in the files that mean "leave this pixel out". 255 always does, unless it is
-      the id of a class.
-
-  Returns:
-    int16 [65536]: class id, IGNORE_LABEL, or ILLEGAL for every id not mentioned.
-
-  Raises:
-    UserError: for ids that repeat, that do not fit 16 bits, or that are both a class and ignored.
-  """
-  class_ids, ignore_ids = [int(i) for i in class_ids], [int(i) for i in ignore_ids]
-  for value in class_ids + ignore_ids:
-    if not 0 <= value < _ID_LIMIT:
-      raise UserError(f'label id {value} is outside 0-{_ID_LIMIT - 1}: no label file can hold it.')
-    if class_ids.count(value) > 1:
-      raise UserError(f'label id {value} is given to two classes: make the ids unique.')
-    if value in class_ids and value in ignore_ids:
-      raise UserError(f'label id {value} is both a class and ignored: drop one of the two.')
-  if len(class_ids) > IGNORE_LABEL:
-    raise UserError(f'{len(class_ids)} classes: a uint8 label holds 1 to {IGNORE_LABEL} classes.')
-  table = np.full(_ID_LIMIT, ILLEGAL, np.int16)
-  table[[IGNORE_LABEL, *ignore_ids]] = IGNORE_LABEL
-  table[class_ids] = np.arange(len(class_ids))
-  return table
-
-
-def read_label(path: str | Path, table: np.ndarray, *, data: bytes | None = None) -> np.ndarray:
-  """Decodes a label file: one id a pixel, exactly as stored, mapped through `table`.
+def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
+  """Reads the numbers in a label file as they are: uint8, uint16 or int32 [H, W].
 
   Args:
     path: a palette file (its indices are the ids, its colours decoration), or grey of 1, 2, 4, 8 or
       16 bits, in a lossless format.
-    table: from `label_table`.
     data: what the file holds, if it has been read; `path` is for messages then.
 
-  Returns:
-    uint8 [H, W]: class ids and IGNORE_LABEL.
-
   Raises:
-    UserError: for a file that cannot be decoded, is lossy or in colour, or holds an illegal id.
-  """
-  return map_ids(path, read_ids(path, data=data), table)
-
-
-def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
-  """What `read_label` does with the ids once they are read; `path` is for the message only."""
-  if ids.dtype == np.uint8:  # the common case, at a fraction of the cost
-    of_byte = table[:256]
-    mapped = cv2.LUT(ids, np.where(of_byte == ILLEGAL, _SUSPECT, of_byte).astype(np.uint8))
-    legal = not (mapped == _SUSPECT).any() or (of_byte[ids] != ILLEGAL).all()
-  else:
-    mapped = table[np.clip(ids, 0, _ID_LIMIT - 1)].astype(np.uint8)
-    legal = ids.min() >= 0 and ids.max() < _ID_LIMIT and (table[ids] != ILLEGAL).all()
-  if not legal:
-    raise BadData('illegal ids', _illegal_ids(path, ids, table))
-  return mapped
-
-
-def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
-  """Reads the numbers in a label file as they are: uint8, uint16 or int32 [H, W].
-
-  Arguments and errors are those of `read_label`.
+    UserError: for a file that cannot be decoded, is lossy or in colour.
   """
   data = _read_bytes(path, data)
   if data.startswith(_PNG) and data[24:26] == _GREY_OF_8_BITS:
@@ -187,37 +126,6 @@ def _stored_mode(image: Image.Image) -> str:
   tile = image.tile if isinstance(image, ImageFile.ImageFile) else None
   args = tile[0].args if tile else ''
   return args if isinstance(args, str) else ' '.join(str(arg) for arg in args or ())
-
-
-def _illegal_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> str:
-  """A sentence with the file, its illegal ids, how many pixels, and what probably went wrong."""
-  present, counts = np.unique(ids, return_counts=True)
-  legal = np.flatnonzero(table >= 0)
-  illegal = ~np.isin(present, legal)
-  classes = np.flatnonzero((table >= 0) & (table != IGNORE_LABEL))
-  pixels, bad = int(counts[illegal].sum()), present[illegal]
-  shown = ', '.join(str(i) for i in bad[:8]) + (', ...' if len(bad) > 8 else '')
-  first, last = int(classes[0]), int(classes[-1])
-  span = f'{first}-{last}' if last - first + 1 == len(classes) else f'{len(classes)} ids listed'
-  ignored = ', '.join(str(i) for i in np.flatnonzero(table == IGNORE_LABEL)[:8])
-  used = present[~np.isin(present, np.flatnonzero(table == IGNORE_LABEL))]
-  if len(classes) == 2 and len(bad) == 1 and set(present) <= {0, bad[0]}:
-    remedy = f'for a binary mask with 0 and {bad[0]} give label_ids=(0, {bad[0]})'
-  elif first == 0 and list(bad) == [last + 1] and used[0] >= 1:
-    remedy = 'if the ids count from 1, give label_offset=1'
-  elif first == 0 and list(bad) == [last + 1]:
-    remedy = (
-      f'if the ids count from 1 and 0 is no class, give label_offset=1 and ignore_ids=(0,); if '
-      f'{last + 1} is no class, ignore_ids=({last + 1},)'
-    )
-  elif first > 0 and list(bad) == [0]:
-    remedy = 'if 0 is no class, give ignore_ids=(0,)'
-  else:
-    remedy = 'add the missing classes, or list the ids under ignore_ids'
-  return (
-    f'{path} has {pixels} of {ids.size} pixels with id {shown}, neither a class ({span}) '
-    f'nor ignored ({ignored}): {remedy}.'
-  )
 
 
 def _read_bytes(path: str | Path, data: bytes | None = None) -> bytes:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pspnet_jax.data.classes import Classes, read_classes, spec_and_table
-from pspnet_jax.data.decode import read_label
+from pspnet_jax.data.decode import Exif
+from pspnet_jax.data.label_ids import read_label
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.pairing import (
   IMAGE_SUFFIXES,
@@ -43,11 +44,12 @@ class Folder(PairedFiles):
     label_ids: the id that the files give to each class, when they do not simply count up.
     list_file: instead of a split, a file of lines `IMAGE LABEL` (relative to `root`, like the file
       itself; a tab between them if the names hold spaces), as hszhao/semseg has them.
+    exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
   Attributes:
     pairs: paths of image and label.
     names: of the examples.
-    table: from ids in the label files to class ids; see `decode.label_table`.
+    table: from ids in the label files to class ids; see `label_ids.label_table`.
     unpaired: files without a partner, which are refused.
 
   Raises:
@@ -68,6 +70,7 @@ class Folder(PairedFiles):
     label_offset: int = 0,
     label_ids: Sequence[int] | None = None,
     list_file: str | None = None,
+    exif: Exif = 'upright',
   ):
     if not Path(root).is_dir():
       raise UserError(f'data folder {root} does not exist: {LAYOUT}.')
@@ -86,7 +89,7 @@ class Folder(PairedFiles):
     pairs, self.unpaired = (
       pairs_of_list(root, list_file) if list_file else pairs_of_split(root, split)
     )
-    super().__init__(spec, table, pairs)
+    super().__init__(spec, table, pairs, exif=exif)
     self.names = self._checked_names(root)
 
   def _checked_names(self, root: str) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pspnet_jax.data.decode import ILLEGAL, exif_orientation, map_ids, read_ids, read_image
+from pspnet_jax.data.decode import Exif, exif_orientation, read_ids, read_image
+from pspnet_jax.data.label_ids import ILLEGAL, map_ids
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example
 from pspnet_jax.errors import BadData, UserError
 
@@ -17,9 +18,10 @@ class PairedFiles:
 
   Args:
     spec: names and colours of the classes.
-    table: from ids in the label files to class ids; see `decode.label_table`.
+    table: from ids in the label files to class ids; see `label_ids.label_table`.
     pairs: paths of image and label.
     names: of the examples; None: the images' names without extension.
+    exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
   Raises:
     UserError: for a table of other classes than the spec's; on indexing, for files that cannot be
@@ -32,8 +34,10 @@ class PairedFiles:
     table: np.ndarray,
     pairs: Iterable[tuple[Path, Path]],
     names: Sequence[str] | None = None,
+    *,
+    exif: Exif = 'upright',
   ):
-    self.spec, self.table, self.pairs = spec, table, list(pairs)
+    self.spec, self.table, self.pairs, self.exif = spec, table, list(pairs), exif
     self.names = [image.stem for image, _ in self.pairs] if names is None else list(names)
     if len(self.names) != len(self.pairs):
       raise UserError(f'{len(self.names)} names for {len(self.pairs)} pairs: give one each.')
@@ -64,7 +68,7 @@ class PairedFiles:
 
   def image(self, index: int) -> np.ndarray:
     """The image alone: uint8 [H, W, 3]."""
-    return read_image(self.pairs[index][0])
+    return read_image(self.pairs[index][0], exif=self.exif)
 
   def stored_label(self, index: int) -> np.ndarray:
     """The ids in the label file, as they are: integers [H, W]."""
@@ -84,8 +88,8 @@ def sizes_differ(
   turned = exif_orientation(image_path)
   if turned >= 5 and tuple(image[:2]) == tuple(label[::-1]):
     remedy = (
-      f'the label was drawn on the image as turned by its EXIF orientation ({turned}), so turn the '
-      'stored pixels (mogrify -auto-orient) or the label'
+      f'the file is turned by its EXIF orientation ({turned}), and the label was drawn on the '
+      "other frame: set data.exif to the other of 'upright' and 'stored'"
     )
   else:
     remedy = 'make their sizes equal, scaling labels with nearest neighbour only'

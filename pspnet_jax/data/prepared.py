@@ -11,8 +11,9 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from pspnet_jax.data.decode import label_table, read_image, read_label
+from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
+from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import Example
 from pspnet_jax.errors import UserError

@@ -90,7 +90,7 @@ class StoredLabels(Protocol):
   `paired_files.PairedFiles` has it all.
   """
 
-  table: np.ndarray  # from ids in the files to class ids; see `decode.label_table`
+  table: np.ndarray  # from ids in the files to class ids; see `label_ids.label_table`
 
   def name(self, index: int) -> str: ...
 

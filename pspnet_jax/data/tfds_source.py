@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax.data.classes import Classes, spec_and_table
-from pspnet_jax.data.decode import map_ids, read_image, read_label
+from pspnet_jax.data.decode import read_image
+from pspnet_jax.data.label_ids import map_ids, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.prepared import DATA_DIR
 from pspnet_jax.data.spec import Example

@@ -47,10 +47,10 @@ def to_rgb(image: Any) -> np.ndarray:
     UserError: for anything else; it names type, shape, values and what to give instead.
   """
   if isinstance(image, str | os.PathLike):
-    return read_image(Path(image), exif_orientation=True)
+    return read_image(Path(image))
   if isinstance(image, bytes | bytearray | memoryview):
     data = bytes(image)
-    return read_image(f'image of {len(data):,} bytes', exif_orientation=True, data=data)
+    return read_image(f'image of {len(data):,} bytes', data=data)
   if isinstance(image, Image.Image):
     return _of_pillow(image)
   if _is_array(image):
@@ -64,7 +64,7 @@ def to_rgb(image: Any) -> np.ndarray:
 def _of_pillow(image: Image.Image) -> np.ndarray:
   name = f'PIL image ({image.mode}, {image.width}×{image.height})'
   try:
-    return rgb_of(name, image, exif_orientation=True)
+    return rgb_of(name, image)
   except (BadData, AssertionError) as error:  # an assertion of Pillow's: there is no file any more
     if isinstance(error, BadData) and 'closed' not in str(error.__cause__):
       raise

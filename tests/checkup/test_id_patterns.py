@@ -3,7 +3,7 @@
 import pytest
 
 from pspnet_jax.checkup.id_patterns import recognise
-from pspnet_jax.data.decode import label_table
+from pspnet_jax.data.label_ids import label_table
 
 
 def patterns(files, class_ids, ignore_ids=()):

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from pspnet_jax.checkup.survey import examine
-from pspnet_jax.data.decode import label_table
+from pspnet_jax.data.label_ids import label_table
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import BadData, UserError

@@ -168,7 +168,7 @@ def test_label_drawn_on_a_turned_photo_gets_a_hint(root):
   (root / 'images' / 'train' / 'a.png').unlink()
   Image.new('RGB', (8, 6)).save(root / 'images' / 'train' / 'a.jpg', exif=exif)
   add(root, label='train/a.png', size=(6, 8))
-  assert 'EXIF orientation (6)' in refusal(Folder(str(root)).__getitem__, 0)
+  assert 'EXIF orientation (6)' in refusal(Folder(str(root), exif='stored').__getitem__, 0)
 
 
 def test_illegal_ids_and_broken_files_surface_on_access(root):

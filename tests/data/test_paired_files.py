@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.decode import label_table
+from pspnet_jax.data.label_ids import label_table
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.spec import DatasetSpec, StoredLabels
 from pspnet_jax.errors import BadData, UserError
@@ -86,4 +86,5 @@ def test_a_label_turned_against_its_image_is_recognised(pairs):
   Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(pairs[0][0], exif=exif)
   Image.fromarray(IDS.T.copy()).save(pairs[0][1])
   with pytest.raises(BadData, match=r'turned by its EXIF orientation \(6\)'):
-    PairedFiles(SPEC, TABLE, pairs)[0]
+    PairedFiles(SPEC, TABLE, pairs, exif='stored')[0]
+  assert PairedFiles(SPEC, TABLE, pairs)[0]['image'].shape == (3, 2, 3)

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from pspnet_jax.data.builders.archives import Archive, Download
 from pspnet_jax.data.builders.base import Builder, Pair, paired
-from pspnet_jax.data.decode import label_table
 from pspnet_jax.data.known_classes import ADE20K
+from pspnet_jax.data.label_ids import label_table
 
 _ZIP = Download(
   file='ADEChallengeData2016.zip',

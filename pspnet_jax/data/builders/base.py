@@ -16,8 +16,8 @@ from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 
 from pspnet_jax.data import prepared
 from pspnet_jax.data.builders.archives import Download, Member
-from pspnet_jax.data.decode import read_label
 from pspnet_jax.data.in_order import in_order
+from pspnet_jax.data.label_ids import read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 from pspnet_jax.errors import UserError

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from pspnet_jax.data.builders.archives import Archive, Download, Member
 from pspnet_jax.data.builders.base import Builder, Pair, paired
-from pspnet_jax.data.decode import label_table
 from pspnet_jax.data.known_classes import CITYSCAPES, CITYSCAPES_LABELS
+from pspnet_jax.data.label_ids import label_table
 
 _PAGE = 'https://www.cityscapes-dataset.com/downloads'
 _IMAGES = Download('leftImg8bit_trainvaltest.zip', _PAGE, '11 GB', login=True)

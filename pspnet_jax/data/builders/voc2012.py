@@ -19,8 +19,8 @@ import scipy.io
 
 from pspnet_jax.data.builders.archives import Archive, Download, read_tar_gz
 from pspnet_jax.data.builders.base import Builder, Pair, paired
-from pspnet_jax.data.decode import label_table, map_ids
 from pspnet_jax.data.known_classes import VOC2012
+from pspnet_jax.data.label_ids import label_table, map_ids
 from pspnet_jax.errors import UserError
 
 _VOC = Download(

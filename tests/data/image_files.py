@@ -1,0 +1,46 @@
+"""Image and label files as tests write them."""
+
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from pspnet_jax.errors import UserError
+
+
+def save(path, array, mode=None, **options):
+  image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+  (image.convert(mode) if mode else image).save(path, **options)
+  return path
+
+
+def grey_png(path, depth, rows):
+  """A grey PNG of under 8 bits, which Pillow does not write. rows: the packed bytes of each."""
+
+  def chunk(kind, data):
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+  header = struct.pack('>IIBBBBB', 8 * len(rows[0]) // depth, len(rows), depth, 0, 0, 0, 0)
+  data = zlib.compress(b''.join(b'\0' + row for row in rows))
+  path.write_bytes(
+    b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', data) + chunk(b'IEND', b'')
+  )
+  return path
+
+
+def raises_one_sentence(function, *arguments):
+  """The message, which must name the file and be one sentence."""
+  with pytest.raises(UserError) as caught:
+    function(*arguments)
+  message = str(caught.value)
+  assert str(arguments[0]) in message
+  assert message.endswith('.')
+  assert '. ' not in message
+  return message
+
+
+def palette(ids, colours=256):
+  image = Image.fromarray(ids)
+  image.putpalette([value for i in range(colours) for value in (255 - i, i, 99)])
+  return image
