@@ -21,7 +21,13 @@ from pspnet_jax.errors import BadData
 Exif = Literal['upright', 'stored']  # whether images are turned as their EXIF data say
 
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-_PNG, _GREY_OF_8_BITS = b'\x89PNG\r\n\x1a\n', b'\x08\x00'  # signature; depth and colour type
+_PNG = b'\x89PNG\r\n\x1a\n'
+# Depth and colour type in its header: grey; RGB and RGBA with how OpenCV is to read them.
+_GREY_OF_8_BITS = b'\x08\x00'
+_COLOURS_OF_8_BITS = {
+  b'\x08\x02': cv2.IMREAD_COLOR_BGR,
+  b'\x08\x06': cv2.IMREAD_UNCHANGED,
+}
 _LOSSY_FORMATS = ('JPEG', 'WEBP', 'JPEG2000', 'AVIF')
 
 
@@ -74,23 +80,27 @@ def exif_orientation(path: str | Path) -> int:
     return 1
 
 
-def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
+def read_ids(path: str | Path, *, data: bytes | None = None, colours: bool = False) -> np.ndarray:
   """Reads the numbers in a label file as they are: uint8, uint16 or int32 [H, W].
 
   Args:
     path: a palette file (its indices are the ids, its colours decoration), or grey of 1, 2, 4, 8 or
       16 bits, in a lossless format.
     data: what the file holds, if it has been read; `path` is for messages then.
+    colours: reads colours instead: int32 [H, W], 65536 r + 256 g + b, of RGB files, of palette
+      files by their palette, and of grey ones of up to 8 bits.
 
   Raises:
-    UserError: for a file that cannot be decoded, is lossy or in colour.
+    UserError: for a file that cannot be decoded, is lossy, in colour where ids are wanted, deep
+      where colours are, or transparent.
   """
   data = _read_bytes(path, data)
-  if data.startswith(_PNG) and data[24:26] == _GREY_OF_8_BITS:
-    ids = _decode(data, cv2.IMREAD_UNCHANGED)
-    if ids is None:
-      raise _damaged(path)
-    return ids
+  if data.startswith(_PNG):
+    layout = data[24:26]
+    if layout == _GREY_OF_8_BITS and not colours:
+      return _exact(path, data, cv2.IMREAD_UNCHANGED)
+    if layout in _COLOURS_OF_8_BITS and colours:
+      return _packed(path, _exact(path, data, _COLOURS_OF_8_BITS[layout]))
   with _open(path, data) as image:
     # Pillow spreads 2- and 4-bit grey over 0-255 while it loads.
     step = {'L;2': 85, 'L;4': 17}.get(_stored_mode(image), 1)
@@ -100,6 +110,8 @@ def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
         'lossy label',
         f'{path} is a {image.format} file, whose compression changes ids: save labels as PNG.',
       )
+    if colours:
+      return _colours_of(path, image)
     ids = np.asarray(image)
     if ids.ndim == 3:
       grey = ids.shape[2] >= 3 and (ids[..., :3] == ids[..., :1]).all()
@@ -119,6 +131,65 @@ def read_ids(path: str | Path, *, data: bytes | None = None) -> np.ndarray:
       )
     ids = ids.astype(np.uint8) if ids.dtype == bool else ids
     return ids // step if step > 1 else ids
+
+
+def palette_of(
+  path: str | Path, *, data: bytes | None = None
+) -> tuple[tuple[int, int, int], ...] | None:
+  """The colours of an indexed file, RGB by index, from its header; None for any other file."""
+  with _open(path, _read_bytes(path, data)) as image:
+    if image.mode != 'P' or image.palette is None:
+      return None
+    holder = Image.new('P', (1, 1))  # getpalette of `image` would decode its pixels
+    holder.putpalette(image.palette.palette, image.palette.rawmode or 'RGB')
+    values = holder.getpalette() or []
+  return tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
+
+
+def _colours_of(path: str | Path, image: Image.Image) -> np.ndarray:
+  """The colours of a loaded image, packed."""
+  if image.mode not in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA'):
+    raise BadData(
+      'deep label' if image.mode[0] in 'IF' else 'colour label',
+      f'{path} has pixels of the kind {image.mode}, no RGB colours of 8 bits: save it as RGB PNG.',
+    )
+  pixels = np.asarray(image)
+  if image.mode == 'P':
+    table = np.array(image.getpalette(), np.int32).reshape(-1, 3) @ (1 << 16, 1 << 8, 1)
+    if pixels.max() >= len(table):
+      raise BadData(
+        'damaged file',
+        f'{path} has pixels of index {pixels.max()}, and its palette {len(table)} colours: save '
+        'it again.',
+      )
+    return table.astype(np.int32)[pixels]
+  if image.mode in ('1', 'L'):
+    return pixels.astype(np.int32) * (255 if image.mode == '1' else 1) * 0x010101
+  if image.mode == 'LA':
+    pixels = pixels[..., [0, 0, 0, 1]]
+  return _packed(path, np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]))
+
+
+def _packed(path: str | Path, pixels: np.ndarray) -> np.ndarray:
+  """One number a pixel, 65536 r + 256 g + b, of uint8 [H, W, 3 or 4], BGR or BGRA."""
+  if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+    raise BadData(
+      'transparent label',
+      f"{path} has pixels whose alpha is below 255, and what colour they have is anyone's guess: "
+      'save it without an alpha channel.',
+    )
+  if pixels.shape[2] == 3:
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2BGRA)
+  packed = pixels.view('<i4')[..., 0]
+  return np.bitwise_and(packed, 0xFFFFFF, out=packed)
+
+
+def _exact(path: str | Path, data: bytes, flags: int) -> np.ndarray:
+  """What OpenCV reads of a PNG of 8 bits a channel: as stored, colours backwards."""
+  pixels = _decode(data, flags)
+  if pixels is None:
+    raise _damaged(path)
+  return pixels
 
 
 def _stored_mode(image: Image.Image) -> str:

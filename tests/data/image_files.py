@@ -15,16 +15,22 @@ def save(path, array, mode=None, **options):
   return path
 
 
-def grey_png(path, depth, rows):
-  """A grey PNG of under 8 bits, which Pillow does not write. rows: the packed bytes of each."""
+def grey_png(path, depth, rows, colours=None):
+  """A grey PNG of any depth, or one of a palette; rows: the packed bytes of each."""
 
   def chunk(kind, data):
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
-  header = struct.pack('>IIBBBBB', 8 * len(rows[0]) // depth, len(rows), depth, 0, 0, 0, 0)
+  header = struct.pack(
+    '>IIBBBBB', 8 * len(rows[0]) // depth, len(rows), depth, 3 if colours else 0, 0, 0, 0
+  )
   data = zlib.compress(b''.join(b'\0' + row for row in rows))
   path.write_bytes(
-    b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', data) + chunk(b'IEND', b'')
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', header)
+    + (chunk(b'PLTE', bytes(colours)) if colours else b'')
+    + chunk(b'IDAT', data)
+    + chunk(b'IEND', b'')
   )
   return path
 
