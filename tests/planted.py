@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -17,9 +18,10 @@ def write_folder(root: Path, train: int = 12, val: int = 6, size=(48, 40)) -> No
       (root / kind / split).mkdir(parents=True)
     for i in range(count):
       name = f'{split}{i:02d}'
-      image = rng.integers(0, 255, (size[1], size[0], 3), np.uint8)
-      Image.fromarray(image).save(root / 'images' / split / f'{name}.jpg')
-      label = np.arange(size[0])[None] * 4 // size[0] + np.zeros((size[1], 1), int)
+      # Stripes that grow narrower, so that a label turned round does not fit.
+      label = np.arange(size[0])[None] ** 2 * 4 // size[0] ** 2 + np.zeros((size[1], 1), int)
+      image = rng.integers(0, 60, (size[1], size[0], 3)) + 60 * label[..., None]
+      Image.fromarray(image.astype(np.uint8)).save(root / 'images' / split / f'{name}.jpg')
       label[:3] = 4
       Image.fromarray(label.astype(np.uint8)).save(root / 'labels' / split / f'{name}.png')
   (root / 'classes.txt').write_text('sky\nroad\ncar\ntree\nignore: 4\n')
@@ -63,7 +65,7 @@ def two_files_of_one_name(victims):
 
 def truncated_jpeg(victims):
   image, _ = victims.paths()
-  image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+  image.write_bytes(image.read_bytes()[: image.stat().st_size * 9 // 10])
   return image.stem
 
 
@@ -164,6 +166,87 @@ def deep_image(victims):
   return image.stem
 
 
+def turned_label(victims):
+  image, label = victims.paths()
+  exif = Image.Exif()
+  exif[0x0112] = 3  # held upside down; the label was drawn on what is stored
+  Image.fromarray(_ids(image)[::-1, ::-1]).save(image, exif=exif, quality=95)
+  Image.fromarray(_ids(label)[::-1, ::-1].copy()).save(label)
+  return image.stem
+
+
+def turned_image(victims):
+  image, label = victims.paths()
+  exif = Image.Exif()
+  exif[0x0112] = 3
+  Image.fromarray(_ids(image)[::-1, ::-1]).save(image, exif=exif)
+  ids = np.zeros_like(_ids(label))  # without borders: nothing tells which way up it is
+  Image.fromarray(ids).save(label)
+  return image.stem
+
+
+def _with_palette(path, colours):
+  image = Image.fromarray(_ids(path))
+  image.putpalette([value for colour in colours for value in colour])
+  image.save(path)
+
+
+def sorted_palette(victims):
+  red_first = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9)]
+  for _ in range(2):
+    _with_palette(victims.paths()[1], red_first)
+  _, label = victims.paths()
+  _with_palette(label, red_first[:1] + red_first[3:0:-1] + red_first[4:])
+  return label.stem
+
+
+def jpeg_in_tiff(victims):
+  _, label = victims.paths()
+  ids = _ids(label)
+  label.unlink()
+  Image.fromarray(ids).save(label.with_suffix('.tif'), compression='jpeg')
+  return label.stem
+
+
+def lossy_webp(victims):
+  _, label = victims.paths()
+  ids = _ids(label)
+  label.unlink()
+  Image.fromarray(ids).convert('RGB').save(label.with_suffix('.webp'))
+  return label.stem
+
+
+def stack(victims):
+  _, label = victims.paths()
+  pages = [Image.fromarray(_ids(label))] * 3
+  label.unlink()
+  pages[0].save(label.with_suffix('.tif'), save_all=True, append_images=pages[1:])
+  return label.stem
+
+
+def smoothed_mask(victims):
+  _, label = victims.paths()
+  ids = cv2.GaussianBlur(np.where(_ids(label) < 2, 0, 255).astype(np.uint8), (0, 0), 2)
+  Image.fromarray(ids).save(label)
+  return label.stem
+
+
+def damaged_scan(victims):
+  image, _ = victims.paths()
+  data = image.read_bytes()
+  scan = data.index(b'\xff\xda')
+  image.write_bytes(data[: (scan + len(data)) // 2] + b'\xff\xd9')  # half of it, and the end
+  return image.stem
+
+
+def deep_bands(victims):
+  image, _ = victims.paths()
+  grey = _ids(image)[..., 0].astype(np.float32)
+  image.unlink()
+  Image.fromarray(grey).save(image.with_suffix('.tif'))
+  return image.stem
+
+
 PLANTED = {  # plant: kind of finding
   image_without_label: 'image without label',
   label_without_image: 'label without image',
@@ -184,4 +267,9 @@ PLANTED = {  # plant: kind of finding
   across_splits: 'duplicate across splits',
   within_a_split: 'duplicate',
   deep_image: 'deep image',
+  turned_label: 'label on the other frame',
+  turned_image: 'turned image',
+  sorted_palette: 'palettes differ',
+  lossy_webp: 'lossy label',
+  deep_bands: 'deep image',
 }

@@ -56,7 +56,7 @@ def test_one_fault(root, plant, kind):
 
 def test_all_faults_at_once(root):
   shutil.rmtree(root)
-  planted.write_folder(root, train=24, val=8)
+  planted.write_folder(root, train=40, val=8)
   victims = planted.Victims(root)
   where = {plant: plant(victims) for plant in planted.PLANTED}
   findings = doctor(config(root), root / 'report')

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pspnet_jax.checkup.id_patterns import recognise
+from pspnet_jax.checkup.palettes import contradictions
 from pspnet_jax.checkup.survey import Fault, Record
 from pspnet_jax.data.spec import DatasetSpec
 
@@ -78,9 +79,9 @@ def diagnose(
       Finding(level, fault.kind, survey.split, fault.where, fault.message)
       for level, fault in faults
     ]
-    found += _empty(survey) + _small(survey, crop_size)
+    found += _empty(survey) + _turned(survey) + _small(survey, crop_size)
   patterns = _patterns(splits)
-  found += patterns + _duplicates(splits)
+  found += patterns + _palettes(splits) + _background_alone(splits) + _duplicates(splits)
   if not any(finding.kind == 'ids count from 1' and not finding.where for finding in patterns):
     found += _absent({survey.split: survey for survey in splits})
   return sorted(found, key=lambda finding: finding.level == 'warning')
@@ -120,6 +121,36 @@ def _empty(survey: Surveyed) -> list[Finding]:
   return found
 
 
+def _turned(survey: Surveyed) -> list[Finding]:
+  """Photos that the camera turned, unless their labels plainly lie right."""
+  found = []
+  for record in survey.records:
+    if record.orientation == 1 or record.frame == 'right':
+      continue
+    what = f'the image {record.name} is turned by its EXIF orientation ({record.orientation})'
+    remedy = "set data.exif to the other of 'upright' and 'stored', or turn the label"
+    finding = (
+      Finding(
+        'error',
+        'label on the other frame',
+        survey.split,
+        record.label_file,
+        f'{what}, and {record.label_file} fits it as turned the other way: {remedy}.',
+      )
+      if record.frame == 'other'
+      else Finding(
+        'warning',
+        'turned image',
+        survey.split,
+        record.label_file,
+        f'{what}, and {record.label_file} may have been drawn on the other frame: look at it, and '
+        f'if so {remedy}.',
+      )
+    )
+    found.append(finding)
+  return found
+
+
 def _small(survey: Surveyed, crop_size: tuple[int, int]) -> list[Finding]:
   if survey.split != 'train':
     return []
@@ -154,6 +185,41 @@ def _patterns(splits: Sequence[Surveyed]) -> list[Finding]:
     for file in pattern.files:  # a guess; if ids are illegal, that is an error of its own
       message = pattern.message([file])
       found.append(Finding('warning', pattern.kind, split_of[file], file, message))
+  return found
+
+
+def _palettes(splits: Sequence[Surveyed]) -> list[Finding]:
+  of = {
+    record.label_file: (survey.split, record.palette)
+    for survey in splits
+    for record in survey.records
+    if record.palette
+  }
+  table = next((survey.table for survey in splits if survey.table is not None), None)
+  if table is None:
+    return []
+  files = {file: palette for file, (_, palette) in of.items()}
+  return [
+    Finding('error', doubt.kind, of[doubt.file][0], doubt.file, doubt.message)
+    for doubt in contradictions(files, splits[0].spec, table)
+  ]
+
+
+def _background_alone(splits: Sequence[Surveyed]) -> list[Finding]:
+  """Splits whose labels hold nothing but class 0 and ignored pixels, or no class at all."""
+  found = []
+  for survey in splits:
+    pixels = survey.class_pixels
+    if not survey.records or pixels[1:].any() or any(r.faults for r in survey.records):
+      continue
+    name = survey.spec.class_names[0]
+    message = (
+      f'no label of the {survey.split} split holds another class than {name}: a network has '
+      'nothing to learn from it: check the ids of the labels.'
+      if pixels[0]
+      else f'no pixel of the {survey.split} split has a class, all are ignored: check the ids.'
+    )
+    found.append(Finding('error', 'one class at most', survey.split, '', message))
   return found
 
 

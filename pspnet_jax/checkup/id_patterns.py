@@ -46,7 +46,7 @@ def _binary(files: IdCounts, table: np.ndarray) -> Pattern | None:
   """255 is ignored, so that a mask of 0 and 255 reads as one class and nothing else."""
   if table[IGNORE_LABEL] != IGNORE_LABEL or table[0] == IGNORE_LABEL:
     return None
-  with_255 = [file for file, ids in files.items() if IGNORE_LABEL in ids]
+  with_255 = [f for f, ids in files.items() if IGNORE_LABEL in ids and not _illegal(ids, table)]
   masks = [file for file in with_255 if set(files[file]) == {0, IGNORE_LABEL}]
   if not masks or any(set(files[file]) - {0, IGNORE_LABEL} for file in with_255):
     return None

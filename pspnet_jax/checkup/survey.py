@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pspnet_jax.checkup.palettes import Colour
+from pspnet_jax.checkup.turned import Frame, frame_of
+from pspnet_jax.data.decode import exif_orientation, palette_of
 from pspnet_jax.data.label_ids import ILLEGAL, map_ids
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import IGNORE_LABEL, Source, StoredLabels
@@ -42,6 +45,9 @@ class Record:
   ignored: int = 0  # pixels
   pixels: int = 0  # how many the label has
   ids: dict[int, int] = dataclasses.field(default_factory=dict)  # stored id -> pixels
+  palette: dict[int, Colour] = dataclasses.field(default_factory=dict)  # colour of each stored id
+  orientation: int = 1  # EXIF orientation of the image file
+  frame: Frame = 'right'  # what the label of a turned image was drawn on
 
   @property
   def ignored_share(self) -> float:
@@ -75,6 +81,8 @@ def _examine_files(source: StoredLabels, num_classes: int, index: int) -> Record
   if ids is None:
     return record
   record.ids = _counts(ids)
+  if palette := palette_of(label_path):
+    record.palette = {i: palette[i] for i in record.ids if i < len(palette)}
   label = _attempt(record, str(label_path), map_ids, label_path, ids, source.table)
   if label is None:  # what is legal in it still counts
     inside = ids[(ids >= 0) & (ids < len(source.table))]
@@ -85,6 +93,9 @@ def _examine_files(source: StoredLabels, num_classes: int, index: int) -> Record
   if image is not None and image.shape[:2] != ids.shape:
     error = sizes_differ(image_path, image.shape, label_path, ids.shape)
     record.faults.append(Fault(error.kind, str(label_path), str(error)))
+  elif image is not None and (orientation := exif_orientation(image_path)) != 1:
+    exif = getattr(source, 'exif', 'upright')
+    record.orientation, record.frame = orientation, frame_of(image, ids, orientation, exif)
   return record
 
 
