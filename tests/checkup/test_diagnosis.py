@@ -63,3 +63,10 @@ def test_only_training_images_need_the_size_of_the_crop():
   val = [record(1, [1, 1, 1], size=(10, 4))]
   found = kinds(Surveyed('train', SPEC, small), Surveyed('val', SPEC, val))
   assert found == [('warning', 'smaller than the crop', 'train')]
+
+
+def test_labels_of_class_0_alone_or_of_no_class_are_errors():
+  for pixels, ignored, named in (([100, 0, 0], 0, 'another class than'), ([0, 0, 0], 100, 'are ignored')):
+    survey = Surveyed('train', SPEC, [record(0, pixels, ignored=ignored)])
+    messages = [f.message for f in diagnose([survey], (5, 5)) if f.kind == 'one class at most']
+    assert len(messages) == 1 and named in messages[0]
