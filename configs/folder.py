@@ -3,6 +3,7 @@
 Lay the data out as
 
     ROOT/classes.txt                    a class name a line, or NAME R G B; id = line, from 0
+                                        (`labels: colours` if labels hold those colours, not ids)
     ROOT/images/train/NAME.jpg          with ROOT/labels/train/NAME.png: a class id a pixel
     ROOT/images/val/NAME.jpg            with ROOT/labels/val/NAME.png: 255 is ignored
 
@@ -34,6 +35,8 @@ def get_config():
   data.classes = 'classes.txt'  # relative to root
   data.ignore_ids = ()  # ids in your label files that are no class, beside 255
   data.label_offset = 0  # 1 if your ids start at 1
+  data.label_ids = ml_collections.config_dict.placeholder(tuple)  # (0, 255) for such masks
+  data.labels = ml_collections.config_dict.placeholder(str)  # 'colours': as classes.txt has them
   # Instead of folders: list_file = 'train.txt', with lines "IMAGE LABEL" relative to root.
   data.train = {'split': 'train', 'list_file': ml_collections.config_dict.placeholder(str)}
   data.val = {'split': 'val', 'list_file': ml_collections.config_dict.placeholder(str)}

@@ -87,24 +87,24 @@ def test_classes_that_do_not_occur(root):
 @pytest.mark.parametrize(
   ('change', 'options', 'remedy'),
   [
-    (lambda ids: ids + 1, {}, 'give label_offset=1.'),
-    (lambda ids: np.where(ids == 4, 0, ids + 1), {}, 'label_offset=1 and ignore_ids=(0,)'),
+    (lambda ids: ids + 1, {}, 'write `label_offset: 1` into'),
+    (lambda ids: np.where(ids == 4, 0, ids + 1), {}, 'write `label_offset: 1` and `ignore: 0`'),
     (
       lambda ids: np.where(ids > 1, 255, 0),
       {'class_names': ('a', 'b')},
-      'give label_ids=(0, 255)',
+      'write `label_ids: 0 255`',
     ),
     (
       lambda ids: np.where(ids == 4, 0, ids + 1),
       {'class_names': tuple('abcd'), 'label_offset': 1},
-      'if 0 is no class, give ignore_ids=(0,)',
+      'if 0 is no class, write `ignore: 0`',
     ),
     (lambda ids: ids.astype(np.uint16) * 1000, {}, 'divide them by 1000'),
   ],
   ids=['from one', 'from one, 0 void', 'binary', 'background', 'instances'],
 )
 def test_what_all_labels_have_in_common_is_named_once(root, change, options, remedy):
-  without_void = remedy.startswith(('give label_offset', 'divide'))
+  without_void = remedy.startswith(('write `label_offset: 1` into', 'divide'))
   if 'class_names' not in options:
     (root / 'classes.txt').write_text('sky\nroad\ncar\ntree\n')
   for path in (root / 'labels').rglob('*.png'):

@@ -1,18 +1,27 @@
-"""What label ids give away over a whole data set: masks of 0 and 255, ids that count from 1.
+"""What label ids give away over a whole data set: masks of 0 and 255, ids that count from 1, blur.
 
 One file can mislead; what all files have in common seldom does.
 """
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from pspnet_jax.data.illegal_ids import (
+  SMOOTHED,
+  beyond_the_last,
+  holds_colours,
+  settings,
+  was_smoothed,
+)
 from pspnet_jax.data.spec import IGNORE_LABEL
 
 IdCounts = Mapping[str, Mapping[int, int]]  # label file -> stored id -> pixels
+_TWO = settings(label_ids=(0, IGNORE_LABEL))
 _INSTANCE_FACTOR = 1000  # Cityscapes' instance maps: class id × 1000 + instance
 
 
@@ -36,10 +45,28 @@ def recognise(files: IdCounts, table: np.ndarray) -> list[Pattern]:
 
   Args:
     files: what the label files hold.
-    table: int16 [65536], from stored ids to class ids; see `label_ids.label_table`.
+    table: from stored ids, or packed colours, to class ids; see `data.label_ids`.
   """
-  found = [_binary(files, table), _from_one(files, table), _background(files, table)]
-  return [pattern for pattern in [*found, _instances(files, table)] if pattern is not None]
+  of_ids = [_binary, _from_one, _background, _instances]
+  looks = [_smoothed, *([] if holds_colours(table) else of_ids)]
+  return [pattern for look in looks if (pattern := look(files, table)) is not None]
+
+
+def _smoothed(files: IdCounts, table: np.ndarray) -> Pattern | None:
+  """Edges with ids in between, so few in each file that only all files show what they are."""
+  together: collections.Counter[int] = collections.Counter()
+  for ids in files.values():
+    together.update(ids)
+  if not was_smoothed(together, table):
+    return None
+  holders = [file for file, ids in files.items() if _illegal(ids, table)]
+  what = 'colours' if holds_colours(table) else 'ids'
+  return Pattern(
+    'smoothed labels',
+    True,
+    holders,
+    f'{{}} rare {what} that are no class between frequent ones that are: {SMOOTHED}.',
+  )
 
 
 def _binary(files: IdCounts, table: np.ndarray) -> Pattern | None:
@@ -56,7 +83,7 @@ def _binary(files: IdCounts, table: np.ndarray) -> Pattern | None:
       True,
       masks,
       f'all {len(files)} labels hold no ids but 0 and 255, and 255 is ignored, so that nothing but '
-      'class 0 is left to learn: if 255 is the second of two classes, give label_ids=(0, 255).',
+      f'class 0 is left to learn: if 255 is the second of two classes, {_TWO}.',
     )
   return Pattern(
     'masks of 0 and 255',
@@ -82,15 +109,15 @@ def _from_one(files: IdCounts, table: np.ndarray) -> Pattern | None:
       'ids count from 1',
       True,
       shifted,
-      f'id {beyond} is unknown and no label holds 0, so the ids count from 1: give label_offset=1.',
+      f'id {beyond} is unknown and no label holds 0, so the ids count from 1: '
+      f'{settings(label_offset=(1,))}.',
     )
   if len(shifted) * 2 > len(files):
     return Pattern(
       'ids count from 1',
       True,
       shifted,
-      f'{{}} the unknown id {beyond}: if the ids count from 1 and 0 is no class, give '
-      f'label_offset=1 and ignore_ids=(0,); if {beyond} is no class, ignore_ids=({beyond},).',
+      f'{{}} the unknown id {beyond}: {beyond_the_last(beyond)}.',
     )
   odd = [file for file in shifted if 0 not in files[file]]
   if not odd:
@@ -115,7 +142,7 @@ def _background(files: IdCounts, table: np.ndarray) -> Pattern | None:
     True,
     holders,
     '{} id 0, the only one that is neither a class nor ignored: if 0 is no class, '
-    'give ignore_ids=(0,).',
+    f'{settings(ignore_ids=(0,))}.',
   )
 
 

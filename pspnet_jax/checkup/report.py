@@ -177,7 +177,7 @@ def _tile(
   text = f'{finding.kind}: {_reason(finding)}' if finding else ''
   if isinstance(source, StoredLabels):
     label = _read(source.stored_label, index)
-    if label is not None:  # an illegal id shows as ignored here: black
+    if label is not None:  # an illegal id shows as ignored here
       known = (label >= 0) & (label < len(source.table))
       classes = source.table[np.where(known, label, 0)]
       label = np.where(known & (classes >= 0), classes, IGNORE_LABEL).astype(np.uint8)

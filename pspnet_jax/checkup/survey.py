@@ -15,10 +15,13 @@ import numpy as np
 from pspnet_jax.checkup.palettes import Colour
 from pspnet_jax.checkup.turned import Frame, frame_of
 from pspnet_jax.data.decode import exif_orientation, palette_of
+from pspnet_jax.data.illegal_ids import holds_colours
 from pspnet_jax.data.label_ids import ILLEGAL, map_ids
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import IGNORE_LABEL, Source, StoredLabels
 from pspnet_jax.errors import BadData, UserError
+
+_MOST_IDS = 1 << 10  # kept of a label
 
 
 class Fault(NamedTuple):
@@ -44,7 +47,7 @@ class Record:
   class_pixels: np.ndarray | None = None  # int64 [C]
   ignored: int = 0  # pixels
   pixels: int = 0  # how many the label has
-  ids: dict[int, int] = dataclasses.field(default_factory=dict)  # stored id -> pixels
+  ids: dict[int, int] = dataclasses.field(default_factory=dict)  # id or colour -> pixels
   palette: dict[int, Colour] = dataclasses.field(default_factory=dict)  # colour of each stored id
   orientation: int = 1  # EXIF orientation of the image file
   frame: Frame = 'right'  # what the label of a turned image was drawn on
@@ -81,7 +84,7 @@ def _examine_files(source: StoredLabels, num_classes: int, index: int) -> Record
   if ids is None:
     return record
   record.ids = _counts(ids)
-  if palette := palette_of(label_path):
+  if not holds_colours(source.table) and (palette := palette_of(label_path)):
     record.palette = {i: palette[i] for i in record.ids if i < len(palette)}
   label = _attempt(record, str(label_path), map_ids, label_path, ids, source.table)
   if label is None:  # what is legal in it still counts
@@ -100,10 +103,19 @@ def _examine_files(source: StoredLabels, num_classes: int, index: int) -> Record
 
 
 def _counts(ids: np.ndarray) -> dict[int, int]:
+  """Pixels of each id; of the most frequent ones, where there are many: a picture, not a label."""
   if ids.dtype.kind == 'u':  # several times faster than sorting
     counts = np.bincount(ids.ravel())
-    return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
-  values, counts = np.unique(ids, return_counts=True)
+    values = np.flatnonzero(counts)
+    counts = counts[values]
+  else:  # by runs of one value, which are few in a label
+    flat = ids.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    values, which = np.unique(flat[starts], return_inverse=True)
+    counts = np.bincount(which, np.diff(starts, append=flat.size)).astype(np.int64)
+  if len(values) > _MOST_IDS:
+    kept = np.argsort(-counts, kind='stable')[:_MOST_IDS]
+    values, counts = values[kept], counts[kept]
   return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 

@@ -18,6 +18,7 @@ from pspnet_jax.config.defaults import chosen
 from pspnet_jax.config.signatures import defaults_of
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.loader import Transform
+from pspnet_jax.data.one_class import refuse_one_class
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.data.spec import DatasetSpec, Source
@@ -45,12 +46,14 @@ def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool =
   """
   options = config.data.to_dict()
   of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
-  options = {k: v for k, v in (options | of_split).items() if v is not None}
+  options = {k: v for given in (options, of_split) for k, v in given.items() if v is not None}
   name = options.pop('name')
   own = named.find_callable(name, 'config.data.name') if named.is_own(name) else None
   source = open_source(name, **options, lenient=lenient, own=own)
   if not len(source) and not lenient:
     raise UserError(f'the {split} split of the data has no images: check config.data.')
+  if not lenient:
+    refuse_one_class(source, split, threads=config.threads or None)
   return source
 
 

@@ -1,4 +1,4 @@
-"""Reads the class file of a folder data set.
+"""What the classes of a data set are called, and what stands for them in its label files.
 
     # id = position among the classes; a colour is optional; spaces in names are fine
     sky             128 128 128
@@ -6,24 +6,32 @@
     ignore: 11
     label_offset: 0
 
-Three lines may say how label files count: `ignore:` lists ids that stand for no class (255 always
-does), `label_offset:` is the id of the first class (0 when absent), `label_ids:` lists the id of
-each class if they do not simply count up.
+Class files of other tools are read, too: `class_files` says which. Four lines may say what label
+files hold: `labels:` is `ids` or `colours`; `ignore:` lists ids, or colours, that stand for no
+class (the id 255 always does); `label_offset:` is the id of the first class; `label_ids:` lists
+the ids of each class if they do not simply count up, `7 8+11` for two classes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from pspnet_jax.data.label_ids import label_table
+from pspnet_jax.data.class_files import Colour, Line, Row, is_of_cvat, read_lines, read_rows
+from pspnet_jax.data.label_ids import colour_table, label_table
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, nearest
 
-_KEYS = ('ignore', 'label_offset', 'label_ids')
+Labels = Literal['ids', 'colours']  # what label files hold
+
+_OPTIONS = ('ignore', 'label_offset', 'label_ids', 'labels')
+_OPTION = re.compile(r'([A-Za-z_]+)\s*:(.*)')
+_ID_OR_COLOUR = re.compile(r'#([0-9a-fA-F]{6})|([0-9]{1,9})')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,43 +39,73 @@ class Classes:
   """What a class file says."""
 
   names: tuple[str, ...]
-  palette: tuple[tuple[int, int, int], ...] | None = None  # None: no colours given
-  ignore_ids: tuple[int, ...] = ()
+  colours: tuple[tuple[Colour, ...], ...] | None = None  # of each class, the first to show it in
+  ignore_ids: tuple[int | Colour, ...] = ()
   label_offset: int = 0
-  label_ids: tuple[int, ...] | None = None
+  label_ids: tuple[int | tuple[int, ...], ...] | None = None
+  labels: Labels = 'ids'
+
+  @property
+  def palette(self) -> tuple[Colour, ...] | None:
+    """The colour that shows each class; None if none are given."""
+    return None if self.colours is None else tuple(colours[0] for colours in self.colours)
 
 
 def spec_and_table(
   classes: Classes,
   *,
-  palette: Sequence[Sequence[int]] | None = None,
-  ignore_ids: Sequence[int] = (),
+  palette: Sequence[Sequence[int] | Sequence[Sequence[int]]] | None = None,
+  ignore_ids: Sequence[int | Sequence[int]] = (),
   label_offset: int = 0,
-  label_ids: Sequence[int] | None = None,
+  label_ids: Sequence[int | Sequence[int]] | None = None,
+  labels: Labels | None = None,
 ) -> tuple[DatasetSpec, np.ndarray]:
-  """Says what labels mean: the classes, and the table from stored ids to them.
+  """Says what labels mean: the classes, and the table from what label files hold to them.
 
   Args:
     classes: their names, and what a class file says of colours and ids.
-    palette: an RGB colour for each class, ahead of `classes`; without any, the PASCAL VOC colours.
-    ignore_ids: ids that stand for no class, beside those of `classes` and 255.
+    palette: an RGB colour for each class, or several of which the first shows it, ahead of
+      `classes`; without any, the PASCAL VOC colours.
+    ignore_ids: ids that stand for no class, beside those of `classes` and 255; or colours.
     label_offset: the id of the first class; 0: that of `classes`.
-    label_ids: the id of each class, when they do not simply count up; None: those of `classes`.
+    label_ids: the id of each class, or several, when they do not simply count up; None: those of
+      `classes`.
+    labels: 'ids', or 'colours' if label files hold the colours of the classes; None: what
+      `classes` says.
+
+  Returns:
+    The spec, and the table of `label_ids.label_table` or `label_ids.colour_table`.
 
   Raises:
-    UserError: if ids or colours and classes differ in number, or a colour is none.
+    UserError: if ids or colours and classes differ in number or contradict each other.
   """
-  ids = label_ids or classes.label_ids
-  if ids is None:
-    first = label_offset or classes.label_offset
-    ids = range(first, first + len(classes.names))
-  if len(ids) != len(classes.names):
-    raise UserError(f'{len(ids)} label_ids for {len(classes.names)} classes: give one each.')
-  colours = palette or classes.palette or default_palette(len(classes.names))
-  if any(len(colour) != 3 for colour in colours):
-    raise UserError(f'palette={palette} must have three numbers, RGB in 0-255, for each class.')
-  spec = DatasetSpec(classes.names, tuple((r, g, b) for r, g, b in colours))
-  return spec, label_table(ids, (*classes.ignore_ids, *ignore_ids))
+  colours = classes.colours if palette is None else tuple(map(_several, palette))
+  names = classes.names
+  shown = default_palette(len(names)) if colours is None else tuple(own[0] for own in colours)
+  spec = DatasetSpec(names, shown)
+  ignored = (*classes.ignore_ids, *ignore_ids)
+  offset, given = label_offset or classes.label_offset, label_ids or classes.label_ids
+  labels = labels or classes.labels
+  if labels == 'colours':
+    if colours is None:
+      raise UserError('labels: colours needs a colour for each class: add them to the class file.')
+    if offset or label_ids:
+      raise UserError('labels: colours leaves no ids: drop label_offset and label_ids.')
+    return spec, colour_table(colours, list(_colours_in(ignored)), names)
+  if labels != 'ids':
+    raise UserError(f"labels is {labels!r}: give 'ids' or 'colours'.")
+  for own, name in zip(colours or (), names, strict=False):
+    if len(own) > 1:
+      raise UserError(f'class {name!r} has several colours: that needs the line `labels: colours`.')
+  plain = [int(value) for value in ignored if isinstance(value, int | np.integer)]
+  if len(plain) < len(ignored):
+    raise UserError(f'ignore: {ignored} holds a colour: that needs the line `labels: colours`.')
+  ids = range(offset, offset + len(names)) if given is None else given
+  if len(ids) != len(names):
+    raise UserError(f'{len(ids)} label_ids for {len(names)} classes: give one each.')
+  if given is not None and offset:
+    raise UserError(f'label_offset={offset} and label_ids contradict each other: give one of them.')
+  return spec, label_table(ids, plain)
 
 
 def read_classes(path: str | Path) -> Classes:
@@ -77,53 +115,99 @@ def read_classes(path: str | Path) -> Classes:
     UserError: if it is missing or empty, or, naming the line, if a line cannot be understood, a
       name repeats, or only some classes have colours.
   """
-  try:
-    lines = Path(path).read_text(encoding='utf-8').splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(
-      f'class file {path} cannot be read: write one class name a line, in the order of their ids.'
-    ) from error
-  names: list[str] = []
-  palette: list[tuple[int, int, int]] = []
-  options: dict[str, tuple[int, ...]] = {}
-  for number, line in enumerate(lines, 1):
-    where = f'{path}:{number}'
-    line = line.split('#')[0].strip()
-    key, colon, rest = line.partition(':')
-    if colon and key in _KEYS:
-      if not rest.split() or not all(word.isdigit() for word in rest.split()):
-        raise UserError(f'{where}: `{key}:` takes whole numbers, such as `{key}: 11`.')
-      options[key] = tuple(int(word) for word in rest.split())
-    elif line:
-      name, colour = _name_and_colour(line, where)
-      if name in names:
-        raise UserError(f'{where}: class {name!r} is listed twice, so remove one.')
-      if names and bool(colour) != bool(palette):
-        raise UserError(f'{where}: give every class a colour or none.')
-      names.append(name)
-      if colour:
-        palette.append(colour)
-  if not names:
+  table: list[Line] = []
+  options: dict[str, str] = {}
+  for line in read_lines(path):
+    option = None if is_of_cvat(line.text) else _OPTION.fullmatch(line.text)
+    if option is None or option[1] == 'names':
+      table.append(line)
+    elif option[1] not in _OPTIONS:
+      near = nearest(option[1], _OPTIONS)
+      hint = f'did you mean `{near}:`?' if near else 'put it in double quotes if it is a class.'
+      raise UserError(f'{line.where}: `{option[1]}:` is no option of a class file: {hint}')
+    elif option[1] == 'ignore':  # may go on
+      options['ignore'] = f'{options.get("ignore", "")} {option[2]}'
+      _values(option[2], 'ignore', line.where)
+    elif option[1] in options:
+      raise UserError(f'{line.where}: `{option[1]}:` is given twice: keep one of the two.')
+    else:
+      options[option[1]] = option[2]
+  rows = read_rows(table)
+  if not rows:
     raise UserError(f'class file {path} lists no class: write one class name a line.')
-  if len(options.get('label_offset', (0,))) != 1:
-    raise UserError(f'class file {path}: `label_offset:` takes one number, the first class id.')
+  names: set[str] = set()
+  for row in rows:
+    if row.name in names:
+      raise UserError(f'{row.where}: class {row.name!r} is listed twice, so remove one.')
+    if bool(row.colours) != bool(rows[0].colours):
+      raise UserError(f'{row.where}: give every class a colour or none.')
+    names.add(row.name)
+  where = f'class file {path}'
+  offset = _values(options.get('label_offset', '0'), 'label_offset', where)
+  if len(offset) != 1 or not isinstance(offset[0], int):
+    raise UserError(f'{where}: `label_offset:` takes one number, the first class id.')
+  labels = options.get('labels', 'ids').strip()
+  if labels not in ('ids', 'colours'):
+    raise UserError(
+      f'{where}: `labels: {labels}` is unknown: write `labels: ids` or `labels: colours`.'
+    )
   return Classes(
-    names=tuple(names),
-    palette=tuple(palette) or None,
-    ignore_ids=options.get('ignore', ()),
-    label_offset=options.get('label_offset', (0,))[0],
-    label_ids=options.get('label_ids'),
+    names=tuple(row.name for row in rows),
+    colours=tuple(row.colours for row in rows) if rows[0].colours else None,
+    ignore_ids=_values(options['ignore'], 'ignore', where) if 'ignore' in options else (),
+    label_offset=offset[0],
+    label_ids=_ids(rows, options, where),
+    labels='colours' if labels == 'colours' else 'ids',
   )
 
 
-def _name_and_colour(line: str, where: str) -> tuple[str, tuple[int, int, int] | None]:
-  words = line.split()
-  numbers = [int(word) for word in words if word.isdigit()]
-  if len(words) > 3 and all(word.isdigit() for word in words[-3:]):
-    if len(numbers) > 3 or max(numbers) > 255:
-      raise UserError(f'{where}: expected `NAME` or `NAME R G B` with 0-255, found {line!r}.')
-    red, green, blue = numbers
-    return ' '.join(words[:-3]), (red, green, blue)
-  if numbers:
-    raise UserError(f'{where}: expected `NAME` or `NAME R G B` with 0-255, found {line!r}.')
-  return ' '.join(words), None
+def _ids(
+  rows: Sequence[Row], options: Mapping[str, str], where: str
+) -> tuple[int | tuple[int, ...], ...] | None:
+  """The ids of the classes: those of a line `label_ids:`, or beside the names."""
+  if 'label_ids' in options:
+    if rows[0].id is not None:
+      raise UserError(f'{where}: ids stand beside the names and after `label_ids:`: keep one.')
+    words = options['label_ids'].replace(',', ' ').split()
+    return tuple(_group(word, where) for word in words)
+  ids = tuple(row.id for row in rows if row.id is not None)
+  return ids if ids and ids != tuple(range(len(rows))) else None
+
+
+def _group(word: str, where: str) -> int | tuple[int, ...]:
+  """An id, or several of one class: `8+11`."""
+  if not all(re.fullmatch('[0-9]{1,9}', part) for part in word.split('+')):
+    raise UserError(f'{where}: `label_ids:` takes whole numbers, such as `label_ids: 7 8+11`.')
+  ids = tuple(map(int, word.split('+')))
+  return ids if len(ids) > 1 else ids[0]
+
+
+def _values(text: str, key: str, where: str) -> tuple[int | Colour, ...]:
+  """Whole numbers and #RRGGBB, with spaces or commas between them."""
+  matches = [_ID_OR_COLOUR.fullmatch(word) for word in text.replace(',', ' ').split()]
+  if not matches or None in matches:
+    raise UserError(f'{where}: `{key}:` takes whole numbers, such as `{key}: 11`.')
+  return tuple(_value(match) for match in matches if match)
+
+
+def _value(match: re.Match[str]) -> int | Colour:
+  if match[2]:
+    return int(match[2])
+  red, green, blue = bytes.fromhex(match[1])
+  return red, green, blue
+
+
+def _several(entry: Sequence[int] | Sequence[Sequence[int]]) -> tuple[Colour, ...]:
+  """The colours of an entry of a palette, which is one or holds several."""
+  colours: Any = [entry] if len(entry) and np.ndim(entry[0]) == 0 else entry
+  if not len(colours) or any(np.shape(colour) != (3,) for colour in colours):
+    raise UserError(f'palette={entry} must have three numbers, RGB in 0-255, for each class.')
+  return tuple((int(r), int(g), int(b)) for r, g, b in colours)
+
+
+def _colours_in(values: Sequence[int | Sequence[int]]) -> Iterator[Colour]:
+  """Colours out of colours, or of numbers in threes."""
+  numbers = [int(x) for value in values for x in np.ravel(value)]
+  if len(numbers) % 3:
+    raise UserError(f'ignore: {values} are no colours: give three numbers, RGB in 0-255, for each.')
+  yield from zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)

@@ -13,9 +13,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pspnet_jax.data.classes import Classes, read_classes, spec_and_table
+from pspnet_jax.data.classes import Classes, Labels, read_classes, spec_and_table
 from pspnet_jax.data.decode import Exif
-from pspnet_jax.data.label_ids import read_label
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.pairing import (
   IMAGE_SUFFIXES,
@@ -26,7 +25,6 @@ from pspnet_jax.data.pairing import (
   pairs_of_split,
   refuse,
 )
-from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import UserError
 
 
@@ -38,10 +36,14 @@ class Folder(PairedFiles):
     split: the folder below `images` and `labels`; '' when there is none.
     classes: the class file, relative to `root`; not read when `class_names` are given.
     class_names: the classes in the order of their ids, instead of a class file.
-    palette: an RGB colour for each class; the PASCAL VOC colours when left out.
-    ignore_ids: ids in the label files that stand for no class; 255 always does.
+    palette: an RGB colour for each class, or several of which the first shows it; the PASCAL VOC
+      colours when left out.
+    ignore_ids: ids in the label files that stand for no class; 255 always does. Or colours.
     label_offset: the id that the files give to the first class.
-    label_ids: the id that the files give to each class, when they do not simply count up.
+    label_ids: the id that the files give to each class, or several, when they do not simply count
+      up.
+    labels: 'ids', or 'colours' if label files are pictures in the colours of the classes; None:
+      what the class file says, else 'ids'.
     list_file: instead of a split, a file of lines `IMAGE LABEL` (relative to `root`, like the file
       itself; a tab between them if the names hold spaces), as hszhao/semseg has them.
     exif: whether images are turned as their EXIF data say; see `decode.read_image`.
@@ -49,7 +51,7 @@ class Folder(PairedFiles):
   Attributes:
     pairs: paths of image and label.
     names: of the examples.
-    table: from ids in the label files to class ids; see `label_ids.label_table`.
+    table: from ids or colours in the label files to class ids; see `label_ids`.
     unpaired: files without a partner, which are refused.
 
   Raises:
@@ -65,10 +67,11 @@ class Folder(PairedFiles):
     *,
     classes: str = 'classes.txt',
     class_names: Sequence[str] | None = None,
-    palette: Sequence[Sequence[int]] | None = None,
-    ignore_ids: Sequence[int] = (),
+    palette: Sequence[Sequence[int] | Sequence[Sequence[int]]] | None = None,
+    ignore_ids: Sequence[int | Sequence[int]] = (),
     label_offset: int = 0,
-    label_ids: Sequence[int] | None = None,
+    label_ids: Sequence[int | Sequence[int]] | None = None,
+    labels: Labels | None = None,
     list_file: str | None = None,
     exif: Exif = 'upright',
   ):
@@ -84,6 +87,7 @@ class Folder(PairedFiles):
       ignore_ids=ignore_ids,
       label_offset=label_offset,
       label_ids=label_ids,
+      labels=labels,
     )
     self.unpaired: list[Unpaired]
     pairs, self.unpaired = (
@@ -96,31 +100,7 @@ class Folder(PairedFiles):
     """Refuses what is wrong with the folder as a whole; `LenientFolder` does not."""
     refuse(self.unpaired)
     names = _names([image for image, _ in self.pairs], root)
-    self._refuse_binary_masks()
     return names
-
-  def _refuse_binary_masks(self) -> None:
-    # A 0/255 mask of two classes decodes without an error, as one class and pixels left out, and
-    # the network would learn to answer 0 everywhere. Good labels end this at the first file or so.
-    if self.spec.num_classes != 2 or self.table[IGNORE_LABEL] != IGNORE_LABEL:
-      return
-    any_ignored, bad = False, None
-    for _, path in self.pairs:
-      try:
-        label = read_label(path, self.table)
-      except UserError as error:  # raised on indexing, if the other labels are good
-        bad = bad or error
-        continue
-      if (label == 1).any():
-        return
-      any_ignored |= bool((label == IGNORE_LABEL).any())
-    if bad is not None:
-      raise bad
-    if any_ignored:
-      raise UserError(
-        f'no label, {self.pairs[0][1]} to begin with, has a pixel of class 1, only class 0 and '
-        'ignored pixels: if 255 is the second class in these files, give label_ids=(0, 255).'
-      )
 
 
 class LenientFolder(Folder):

@@ -1,7 +1,12 @@
-"""What the ids in label files mean: a table of class ids, where what nobody listed is illegal."""
+"""What label files hold, as class ids: by a table in which whatever nobody listed is illegal.
+
+A table is int16 [65536], from ids, or int16 [2**24], from colours packed as `decode.read_ids` does.
+"""
 
 from __future__ import annotations
 
+import collections
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,6 +14,7 @@ import cv2
 import numpy as np
 
 from pspnet_jax.data.decode import read_ids
+from pspnet_jax.data.illegal_ids import COLOURS, holds_colours, refusal, rgb
 from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import BadData, UserError
 
@@ -17,11 +23,13 @@ _SUSPECT = 254  # an illegal id, or the last of 255 classes
 _ID_LIMIT = 1 << 16  # ids of 16-bit label files
 
 
-def label_table(class_ids: Sequence[int], ignore_ids: Iterable[int] = ()) -> np.ndarray:
+def label_table(
+  class_ids: Sequence[int | Sequence[int]], ignore_ids: Iterable[int] = ()
+) -> np.ndarray:
   """The look-up table from ids in label files to class ids.
 
   Args:
-    class_ids: the id that the files give to each class, in the order of the classes.
+    class_ids: the id that the files give to each class, or several, in the order of the classes.
     ignore_ids: ids in the files that mean "leave this pixel out". 255 always does, unless it is
       the id of a class.
 
@@ -31,80 +39,130 @@ def label_table(class_ids: Sequence[int], ignore_ids: Iterable[int] = ()) -> np.
   Raises:
     UserError: for ids that repeat, that do not fit 16 bits, or that are both a class and ignored.
   """
-  class_ids, ignore_ids = [int(i) for i in class_ids], [int(i) for i in ignore_ids]
-  for value in class_ids + ignore_ids:
+  groups = [[int(i) for i in np.ravel(ids)] for ids in class_ids]
+  ignored = {int(i) for i in ignore_ids}
+  of_classes = collections.Counter(itertools.chain.from_iterable(groups))
+  for value in (*of_classes, *ignored):
     if not 0 <= value < _ID_LIMIT:
       raise UserError(f'label id {value} is outside 0-{_ID_LIMIT - 1}: no label file can hold it.')
-    if class_ids.count(value) > 1:
+    if of_classes[value] > 1:
       raise UserError(f'label id {value} is given to two classes: make the ids unique.')
-    if value in class_ids and value in ignore_ids:
-      raise UserError(f'label id {value} is both a class and ignored: drop one of the two.')
-  if len(class_ids) > IGNORE_LABEL:
-    raise UserError(f'{len(class_ids)} classes: a uint8 label holds 1 to {IGNORE_LABEL} classes.')
-  table = np.full(_ID_LIMIT, ILLEGAL, np.int16)
-  table[[IGNORE_LABEL, *ignore_ids]] = IGNORE_LABEL
-  table[class_ids] = np.arange(len(class_ids))
-  return table
+    if of_classes[value] and value in ignored:
+      free = (i for i in range(_ID_LIMIT) if i not in ignored)
+      example = ' '.join(map(str, itertools.islice(free, min(len(groups), 4))))
+      raise UserError(
+        f'label id {value} is both a class and ignored: list the ids of the classes alone, such as '
+        f'`label_ids: {example}{" ..." if len(groups) > 4 else ""}`, or do not ignore it.'
+      )
+  return _table(_ID_LIMIT, groups, [IGNORE_LABEL, *ignored])
+
+
+def colour_table(
+  colours: Sequence[Sequence[Sequence[int]]],
+  ignored: Iterable[Sequence[int]] = (),
+  names: Sequence[str] | None = None,
+) -> np.ndarray:
+  """The look-up table from packed colours in label files to class ids.
+
+  Args:
+    colours: RGB, those of each class in the order of the classes.
+    ignored: colours that mean "leave this pixel out"; no other does.
+    names: of the classes, for messages.
+
+  Returns:
+    int16 [2**24]: class id, IGNORE_LABEL, or ILLEGAL for every colour not mentioned.
+
+  Raises:
+    UserError: for colours that repeat, or that are both a class and ignored.
+  """
+  owners: dict[int, str] = {}
+  groups = []
+  for i, of_class in enumerate([*colours, list(ignored)]):
+    name = 'ignore' if i == len(colours) else names[i] if names else f'class {i}'
+    groups.append([_packed(colour) for colour in of_class])
+    for value in groups[-1]:
+      owner = owners.setdefault(value, name)
+      if owner != name or (i < len(colours) and groups[-1].count(value) > 1):
+        raise UserError(
+          f'the colour {rgb(value)} stands for both {owner} and {name}: give each its own.'
+        )
+  return _table(COLOURS, groups[:-1], groups[-1])
 
 
 def read_label(path: str | Path, table: np.ndarray, *, data: bytes | None = None) -> np.ndarray:
-  """Decodes a label file: one id a pixel, exactly as stored, mapped through `table`.
+  """Decodes a label file: one id or colour a pixel, exactly as stored, mapped through `table`.
 
   Args:
     path: a palette file (its indices are the ids, its colours decoration), or grey of 1, 2, 4, 8 or
-      16 bits, in a lossless format.
-    table: from `label_table`.
+      16 bits, in a lossless format; with a table from colours, whatever has colours.
+    table: from `label_table` or `colour_table`.
     data: what the file holds, if it has been read; `path` is for messages then.
 
   Returns:
     uint8 [H, W]: class ids and IGNORE_LABEL.
 
   Raises:
-    UserError: for a file that cannot be decoded, is lossy or in colour, or holds an illegal id.
+    UserError: for a file that cannot be decoded, is lossy, is in colour where ids are wanted, or
+      holds an illegal id or colour.
   """
-  return map_ids(path, read_ids(path, data=data), table)
+  return map_ids(path, read_ids(path, data=data, colours=holds_colours(table)), table)
 
 
 def map_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> np.ndarray:
-  """What `read_label` does with the ids once they are read; `path` is for the message only."""
-  if ids.dtype == np.uint8:  # the common case, at a fraction of the cost
+  """What `read_label` does with ids or colours once they are read; `path` is for the message."""
+  if ids.dtype == np.uint8 and not holds_colours(table):  # the common case, at a fraction of it
     of_byte = table[:256]
     mapped = cv2.LUT(ids, np.where(of_byte == ILLEGAL, _SUSPECT, of_byte).astype(np.uint8))
     legal = not (mapped == _SUSPECT).any() or (of_byte[ids] != ILLEGAL).all()
   else:
-    mapped = table[np.clip(ids, 0, _ID_LIMIT - 1)].astype(np.uint8)
-    legal = ids.min() >= 0 and ids.max() < _ID_LIMIT and (table[ids] != ILLEGAL).all()
+    found = table.take(ids, mode='clip')
+    mapped = found.astype(np.uint8)
+    legal = found.min() >= 0 and ids.min() >= 0 and ids.max() < len(table)
   if not legal:
-    raise BadData('illegal ids', _illegal_ids(path, ids, table))
+    raise refusal(path, ids, table)
   return mapped
 
 
-def _illegal_ids(path: str | Path, ids: np.ndarray, table: np.ndarray) -> str:
-  """A sentence with the file, its illegal ids, how many pixels, and what probably went wrong."""
-  present, counts = np.unique(ids, return_counts=True)
-  legal = np.flatnonzero(table >= 0)
-  illegal = ~np.isin(present, legal)
-  classes = np.flatnonzero((table >= 0) & (table != IGNORE_LABEL))
-  pixels, bad = int(counts[illegal].sum()), present[illegal]
-  shown = ', '.join(str(i) for i in bad[:8]) + (', ...' if len(bad) > 8 else '')
-  first, last = int(classes[0]), int(classes[-1])
-  span = f'{first}-{last}' if last - first + 1 == len(classes) else f'{len(classes)} ids listed'
-  ignored = ', '.join(str(i) for i in np.flatnonzero(table == IGNORE_LABEL)[:8])
-  used = present[~np.isin(present, np.flatnonzero(table == IGNORE_LABEL))]
-  if len(classes) == 2 and len(bad) == 1 and set(present) <= {0, bad[0]}:
-    remedy = f'for a binary mask with 0 and {bad[0]} give label_ids=(0, {bad[0]})'
-  elif first == 0 and list(bad) == [last + 1] and used[0] >= 1:
-    remedy = 'if the ids count from 1, give label_offset=1'
-  elif first == 0 and list(bad) == [last + 1]:
-    remedy = (
-      f'if the ids count from 1 and 0 is no class, give label_offset=1 and ignore_ids=(0,); if '
-      f'{last + 1} is no class, ignore_ids=({last + 1},)'
-    )
-  elif first > 0 and list(bad) == [0]:
-    remedy = 'if 0 is no class, give ignore_ids=(0,)'
-  else:
-    remedy = 'add the missing classes, or list the ids under ignore_ids'
-  return (
-    f'{path} has {pixels} of {ids.size} pixels with id {shown}, neither a class ({span}) '
-    f'nor ignored ({ignored}): {remedy}.'
+def colour_label(path: str | Path, error: BadData, palette: Sequence[Sequence[int]]) -> BadData:
+  """What to say of a label file that was refused where ids are wanted.
+
+  Args:
+    path: of the file.
+    error: what it was refused with; returned unless the file is a colour image.
+    palette: the colours of the classes.
+  """
+  if error.kind != 'colour label':
+    return error
+  try:
+    colours = read_ids(path, colours=True)
+  except BadData:
+    return error
+  if not (colours % 0x010101).any():  # grey in three channels, which `error` says
+    return error
+  share = float(np.isin(colours, [_packed(colour) for colour in palette]).mean())
+  remedy = 'write `labels: colours` into the class file, or give --config.data.labels=colours'
+  if share < 1:
+    remedy = f'give every class its colour, and {remedy}'
+  which = 'all' if share == 1 else f'{share:.0%}'
+  return BadData(
+    'colour label',
+    f'{path} is a colour image where a label has one id a pixel, and {which} of its pixels have '
+    f'the colours of classes: {remedy}.',
   )
+
+
+def _table(length: int, classes: Sequence[Sequence[int]], ignored: Sequence[int]) -> np.ndarray:
+  if len(classes) > IGNORE_LABEL:
+    raise UserError(f'{len(classes)} classes: a uint8 label holds 2 to {IGNORE_LABEL} classes.')
+  table = np.full(length, ILLEGAL, np.int16)
+  table[list(ignored)] = IGNORE_LABEL
+  for i, values in enumerate(classes):
+    table[list(values)] = i
+  return table
+
+
+def _packed(colour: Sequence[int]) -> int:
+  red, green, blue = (int(value) for value in colour)
+  if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+    raise UserError(f'{(red, green, blue)} is no colour: give three numbers, RGB in 0-255.')
+  return red << 16 | green << 8 | blue

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pspnet_jax.data.decode import Exif, exif_orientation, read_ids, read_image
-from pspnet_jax.data.label_ids import ILLEGAL, map_ids
+from pspnet_jax.data.illegal_ids import holds_colours
+from pspnet_jax.data.label_ids import colour_label, map_ids
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example
 from pspnet_jax.errors import BadData, UserError
 
@@ -18,14 +19,14 @@ class PairedFiles:
 
   Args:
     spec: names and colours of the classes.
-    table: from ids in the label files to class ids; see `label_ids.label_table`.
+    table: from ids in the label files to class ids, or from their colours; see `label_ids`.
     pairs: paths of image and label.
     names: of the examples; None: the images' names without extension.
     exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
   Raises:
     UserError: for a table of other classes than the spec's; on indexing, for files that cannot be
-      decoded, ids that are neither classes nor ignored, and sizes that differ.
+      decoded, ids or colours that are neither classes nor ignored, and sizes that differ.
   """
 
   def __init__(
@@ -41,7 +42,7 @@ class PairedFiles:
     self.names = [image.stem for image, _ in self.pairs] if names is None else list(names)
     if len(self.names) != len(self.pairs):
       raise UserError(f'{len(self.names)} names for {len(self.pairs)} pairs: give one each.')
-    highest = int(np.where(table == IGNORE_LABEL, ILLEGAL, table).max())
+    highest = int(table[table != IGNORE_LABEL].max())
     if highest >= spec.num_classes:
       raise UserError(
         f'the table makes class {highest} of an id, and there are {spec.num_classes} classes: '
@@ -71,8 +72,12 @@ class PairedFiles:
     return read_image(self.pairs[index][0], exif=self.exif)
 
   def stored_label(self, index: int) -> np.ndarray:
-    """The ids in the label file, as they are: integers [H, W]."""
-    return read_ids(self.pairs[index][1])
+    """The ids in the label file, or its colours packed, as they are: integers [H, W]."""
+    path, colours = self.pairs[index][1], holds_colours(self.table)
+    try:
+      return read_ids(path, colours=colours)
+    except BadData as error:
+      raise error if colours else colour_label(path, error, self.spec.palette) from error
 
   def label(self, index: int) -> np.ndarray:
     """The label alone: uint8 [H, W]."""

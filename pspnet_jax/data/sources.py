@@ -9,6 +9,7 @@ from typing import Any
 
 from pspnet_jax.data.checked import Checked
 from pspnet_jax.data.folder import Folder, LenientFolder
+from pspnet_jax.data.options import checked
 from pspnet_jax.data.prepared import SPLITS, Prepared
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import DatasetSpec, Source
@@ -43,8 +44,8 @@ def open_source(
     **options: of the source.
 
   Raises:
-    UserError: for an unknown source or option, an option that is missing, or whatever the source
-      finds wrong with its data.
+    UserError: for an unknown source or option, an option that is missing or of another type than
+      the signature says, or whatever the source finds wrong with its data.
   """
   opener = own or SOURCES.get(name)
   if opener is None:
@@ -68,6 +69,8 @@ def open_source(
       raise UserError(f'data source {name} needs the option {option!r}: give it in the config.')
   if lenient and own is None:
     opener = LENIENT.get(name, opener)
+  if own is None:
+    options = checked(SOURCES[name], options)
   source = opener(split=split, **options)
   return source if own is None else _checked(name, source)
 

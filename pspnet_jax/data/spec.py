@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from pathlib import Path
 from typing import Protocol, TypedDict, runtime_checkable
 
@@ -27,17 +28,27 @@ class Example(TypedDict):
 class DatasetSpec:
   """Names and colours of the classes; class id = position.
 
+  Names that look the same are the same: they are kept in Unicode's composed form (NFC).
+
   Raises:
-    UserError: if names repeat, colours and names differ in number, or there are too many for uint8.
+    UserError: if names repeat, colours and names differ in number, or there are too many for uint8
+      or too few to tell anything apart.
   """
 
   class_names: tuple[str, ...]
   palette: tuple[tuple[int, int, int], ...]  # RGB, 0-255
 
   def __post_init__(self):
-    if not 1 <= len(self.class_names) <= IGNORE_LABEL:
+    names = tuple(unicodedata.normalize('NFC', name) for name in self.class_names)
+    object.__setattr__(self, 'class_names', names)
+    if len(self.class_names) == 1:
       raise UserError(
-        f'{len(self.class_names)} classes: a uint8 label holds 1 to {IGNORE_LABEL} classes.'
+        f'{self.class_names[0]!r} is the only class, and a network of one class can only answer '
+        'it: add what else there is, such as background, to the classes.'
+      )
+    if not 2 <= len(self.class_names) <= IGNORE_LABEL:
+      raise UserError(
+        f'{len(self.class_names)} classes: a uint8 label holds 2 to {IGNORE_LABEL} classes.'
       )
     repeated = {name for name in self.class_names if self.class_names.count(name) > 1}
     if repeated:
@@ -90,7 +101,7 @@ class StoredLabels(Protocol):
   `paired_files.PairedFiles` has it all.
   """
 
-  table: np.ndarray  # from ids in the files to class ids; see `label_ids.label_table`
+  table: np.ndarray  # from what the files hold to class ids; see `data.label_ids`
 
   def name(self, index: int) -> str: ...
 
@@ -98,4 +109,4 @@ class StoredLabels(Protocol):
 
   def image(self, index: int) -> np.ndarray: ...  # uint8 [H, W, 3]
 
-  def stored_label(self, index: int) -> np.ndarray: ...  # ids as stored, integers [H, W]
+  def stored_label(self, index: int) -> np.ndarray: ...  # ids or packed colours, integers [H, W]

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pspnet_jax.data.classes import Classes, spec_and_table
+from pspnet_jax.data.classes import Classes, Labels, spec_and_table
 from pspnet_jax.data.decode import read_image
+from pspnet_jax.data.illegal_ids import holds_colours
 from pspnet_jax.data.label_ids import map_ids, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.prepared import DATA_DIR
@@ -35,10 +36,12 @@ class TfdsSource:
     image: the feature that holds the image.
     label: the feature that holds an id a pixel.
     key: the feature that holds the examples' names; None numbers them.
-    palette: an RGB colour for each class; the PASCAL VOC colours when left out.
-    ignore_ids: ids that stand for no class; 255 always does.
+    palette: an RGB colour for each class, or several of which the first shows it; the PASCAL VOC
+      colours when left out.
+    ignore_ids: ids that stand for no class; 255 always does. Or colours.
     label_offset: the id of the first class.
-    label_ids: the id of each class, when they do not simply count up.
+    label_ids: the id of each class, or several, when they do not simply count up.
+    labels: 'ids', or 'colours' if labels are pictures in the colours of the classes.
     data_dir: where TFDS keeps its data sets.
 
   Raises:
@@ -55,10 +58,11 @@ class TfdsSource:
     image: str = 'image',
     label: str = 'label',
     key: str | None = None,
-    palette: Sequence[Sequence[int]] | None = None,
-    ignore_ids: Sequence[int] = (),
+    palette: Sequence[Sequence[int] | Sequence[Sequence[int]]] | None = None,
+    ignore_ids: Sequence[int | Sequence[int]] = (),
     label_offset: int = 0,
-    label_ids: Sequence[int] | None = None,
+    label_ids: Sequence[int | Sequence[int]] | None = None,
+    labels: Labels = 'ids',
     data_dir: str = DATA_DIR,
   ):
     self.spec, self._table = spec_and_table(
@@ -67,6 +71,7 @@ class TfdsSource:
       ignore_ids=ignore_ids,
       label_offset=label_offset,
       label_ids=label_ids,
+      labels=labels,
     )
     self._image, self._label, self._key = image, label, key
     self._where = Path(dataset) / split  # for messages
@@ -107,6 +112,8 @@ class TfdsSource:
     if isinstance(value, bytes):
       return read_label(path, self._table, data=value)
     ids = np.asarray(value)
+    if holds_colours(self._table) and ids.dtype == np.uint8 and ids.shape[2:] == (3,):
+      return map_ids(path, ids.astype(np.int32) @ (1 << 16, 1 << 8, 1), self._table)
     ids = ids[..., 0] if ids.ndim == 3 and ids.shape[-1] == 1 else ids
     if ids.dtype.kind not in 'iu' or ids.ndim != 2:
       raise UserError(

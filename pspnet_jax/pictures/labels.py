@@ -15,12 +15,14 @@ from pspnet_jax.pictures import legends
 from pspnet_jax.pictures.legends import PAPER, LegendEntry
 from pspnet_jax.runtime.files import write_whole
 
-IGNORE_COLOUR = (0, 0, 0)
+# Ignored pixels have the first of these that lies far from the colours of all classes.
+_IGNORE_COLOURS = ((0, 0, 0), (255, 255, 255), (255, 0, 255), (0, 255, 255), (127, 127, 127))
+_FAR = 64  # of 441, the distance of black and white
 _MIN_WIDTH = 384  # a picture with a legend is no narrower: a name takes some room
 
 
 def colour(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-  """Colours a label with the palette; ignored pixels become black.
+  """Colours a label with the palette, and ignored pixels with `ignore_colour`.
 
   Args:
     label: integers [H, W]: class ids and 255.
@@ -33,6 +35,16 @@ def colour(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
     UserError: if the label holds an id without a class, or the palette is no list of RGB colours.
   """
   return _palette(spec)[_checked(label, spec)]
+
+
+def ignore_colour(spec: DatasetSpec) -> tuple[int, int, int]:
+  """The colour of ignored pixels: black, or another where a class is about as dark."""
+
+  def distance(colour: tuple[int, int, int]) -> float:
+    return float(np.linalg.norm(np.subtract(spec.palette, colour), axis=1).min())
+
+  far = (colour for colour in _IGNORE_COLOURS if distance(colour) >= _FAR)
+  return next(far, None) or max(_IGNORE_COLOURS, key=distance)
 
 
 def write_label(path: Path, label: np.ndarray, spec: DatasetSpec) -> None:
@@ -57,7 +69,7 @@ def overlay(
   alpha: float = 0.5,
   legend: bool = True,
 ) -> np.ndarray:
-  """Lays the colours of a label over the image; ignored pixels show the image darkened.
+  """Lays the colours of a label over the image; ignored pixels show it darkened, or brightened.
 
   Args:
     image: uint8 [H, W, 3].
@@ -147,8 +159,8 @@ def panel(
 
 
 def _palette(spec: DatasetSpec) -> np.ndarray:
-  """uint8 [256, 3]; ids without a class are black."""
-  palette = np.full((256, 3), IGNORE_COLOUR, np.uint8)
+  """uint8 [256, 3]; ids without a class have the colour of ignored pixels."""
+  palette = np.full((256, 3), ignore_colour(spec), np.uint8)
   palette[: spec.num_classes] = spec.palette
   return palette
 

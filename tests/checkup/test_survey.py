@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from pspnet_jax.checkup.survey import examine
-from pspnet_jax.data.label_ids import label_table
+from pspnet_jax.data.label_ids import colour_table, label_table
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import BadData, UserError
@@ -64,6 +64,26 @@ def test_equal_pixels_have_equal_hashes_and_other_shapes_have_not(tmp_path):
 def test_an_image_of_one_colour_is_noted(tmp_path):
   flat = np.full((2, 3, 3), 7, np.uint8)
   assert examine(files(tmp_path, flat, np.full((2, 3), 10, np.uint8)), 0).constant
+
+
+def test_colours_are_counted_like_ids(tmp_path):
+  colours = np.array([[(0, 0, 0), (9, 0, 0), (9, 0, 0)], [(0, 0, 0), (0, 0, 0), (0, 0, 9)]])
+  source = files(tmp_path, picture(), colours.astype(np.uint8))
+  table = colour_table([[(0, 0, 0)], [(9, 0, 0)]], ignored=[(7, 7, 7)])
+  record = examine(PairedFiles(SPEC, table, source.pairs), 0)
+  assert record.ids == {0: 3, 9 << 16: 2, 9: 1} and record.class_pixels.tolist() == [3, 2]
+  assert [fault.kind for fault in record.faults] == ['unknown colour']
+  assert record.palette == {}  # its indices mean nothing
+
+
+def test_of_a_picture_in_place_of_a_label_the_most_frequent_ids_are_kept(tmp_path):
+  ids = np.arange(64 * 64, dtype=np.int32).reshape(64, 64) % 3000  # the first 1096 are twice there
+  source = files(tmp_path, picture(64, 64), ids.astype(np.uint16))
+  for dtype, suffix in ((np.uint16, 'png'), (np.int32, 'tif')):
+    path = tmp_path / f'x_label.{suffix}'
+    Image.fromarray(ids.astype(dtype)).save(path)
+    found = examine(PairedFiles(SPEC, source.table, [(source.pairs[0][0], path)]), 0).ids
+    assert len(found) == 1024 and set(found.values()) == {2} and max(found) < 1096
 
 
 class Any:

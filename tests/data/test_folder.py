@@ -131,7 +131,7 @@ def test_missing_labels_folder(root, tmp_path):
 def test_empty_folder(tmp_path):
   for name in ('images', 'labels'):
     (tmp_path / name / 'train').mkdir(parents=True)
-  assert 'holds no image' in refusal(Folder, str(tmp_path), class_names=('a',))
+  assert 'holds no image' in refusal(Folder, str(tmp_path), class_names=('a', 'b'))
 
 
 def test_image_without_label_and_the_reverse(root):
@@ -179,12 +179,21 @@ def test_illegal_ids_and_broken_files_surface_on_access(root):
   assert 'b.png is empty' in refusal(folder.__getitem__, 1)
 
 
-def test_binary_masks_of_0_and_255_are_refused(root):
-  for name, value in (('b', 0), ('a', 255), ('city/c', 255)):
-    add(root, label=f'train/{name}.png', value=value)
-  assert 'label_ids=(0, 255)' in refusal(Folder, str(root), class_names=('sky', 'other'))
-  folder = Folder(str(root), class_names=('sky', 'other'), label_ids=(0, 255))
-  assert [int(folder[i]['label'][0, 0]) for i in range(3)] == [1, 0, 1]
+def test_colours_of_the_classes_may_stand_for_them(root):
+  """Folder reads colours once it is told to, and says how when it is not."""
+  for name, value in (('a', (4, 5, 6)), ('b', (1, 2, 3)), ('city/c', (7, 8, 9))):
+    Image.new('RGB', (8, 6), value).save(root / 'labels' / 'train' / f'{name}.png')
+  message = refusal(Folder(str(root)).__getitem__, 0)
+  assert 'labels/train/a.png' in message and '--config.data.labels=colours' in message
+  folder = Folder(str(root), labels='colours')
+  assert [int(folder[i]['label'][0, 0]) for i in range(3)] == [1, 0, 2]
+  assert int(folder.stored_label(0)[0, 0]) == 0x040506
+  with (root / 'classes.txt').open('a') as file:
+    file.write('\nlabels: colours\n')
+  assert int(Folder(str(root))[0]['label'][0, 0]) == 1
+  Image.new('RGB', (8, 6), (4, 5, 7)).save(root / 'labels' / 'train' / 'a.png')
+  message = refusal(Folder(str(root)).__getitem__, 0)
+  assert '(4, 5, 7)' in message and '100.00%' in message and '(4, 5, 6)' in message
 
 
 # the class file

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.label_ids import label_table, read_label
+from pspnet_jax.data.label_ids import colour_label, colour_table, label_table, read_label
 from pspnet_jax.data.spec import IGNORE_LABEL
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import BadData, UserError
 from tests.data.image_files import grey_png, palette, raises_one_sentence, save
 
 CAMVID = Path(__file__).parents[3] / 'shared' / 'camvid'
@@ -54,6 +54,36 @@ def test_labels_of_less_than_eight_bits(tmp_path):
 def test_ignored_ids_become_255(tmp_path):
   path = save(tmp_path / 'a.png', np.uint8([[0, 7, 255, 4]]))
   assert read_label(path, TABLE).tolist() == [[0, IGNORE_LABEL, IGNORE_LABEL, 4]]
+
+
+def test_several_ids_of_a_class_and_colours(tmp_path):
+  path = save(tmp_path / 'a.png', np.uint8([[7, 8, 11, 255]]))
+  assert read_label(path, label_table((7, (8, 11)))).tolist() == [[0, 1, 1, IGNORE_LABEL]]
+  table = colour_table([[(1, 2, 3)], [(0, 0, 0), (255, 255, 255)]], ignored=[(9, 9, 9)])
+  colours = np.uint8([[(1, 2, 3), (0, 0, 0), (255, 255, 255), (9, 9, 9)]])
+  for mode in ('RGB', 'RGBA', 'P'):
+    image = Image.fromarray(colours)
+    path = save(tmp_path / 'a.png', image.quantize(4) if mode == 'P' else image.convert(mode))
+    assert read_label(path, table).tolist() == [[0, 1, 1, IGNORE_LABEL]]
+  path = save(tmp_path / 'grey.png', np.uint8([[0, 255, 9]]))
+  assert read_label(path, table).tolist() == [[1, 1, IGNORE_LABEL]]
+  path = save(tmp_path / 'b.png', np.uint8([[(0, 0, 255)]]))
+  assert 'unknown colour (0, 0, 255)' in raises_one_sentence(read_label, path, table)
+
+
+def test_a_colour_image_where_ids_are_wanted_is_told_from_a_table_of_its_colours(tmp_path):
+  palette = ((1, 2, 3), (4, 5, 6))
+  error = BadData('colour label', 'as before.')
+
+  def says(pixels):
+    return str(colour_label(save(tmp_path / 'a.png', np.uint8([pixels])), error, palette))
+
+  assert 'all of its pixels' in says([(1, 2, 3), (4, 5, 6)])
+  assert '--config.data.labels=colours' in says([(1, 2, 3)])
+  assert '50% of its pixels' in says([(1, 2, 3), (9, 8, 7)])
+  assert says([(1, 1, 1), (2, 2, 2)]) == 'as before.'  # one channel of three is a label
+  other = BadData('damaged file', 'as before.')
+  assert colour_label(tmp_path / 'a.png', other, palette) is other
 
 
 def test_ids_may_start_elsewhere_or_be_scattered(tmp_path):
@@ -121,28 +151,6 @@ def test_ids_254_and_255_may_be_classes(tmp_path):
   path = save(tmp_path / 'b.png', np.uint8([[1, 254, 255]]))
   assert read_label(path, shifted).tolist() == [[0, 253, 254]]
   assert 'id 254' in raises_one_sentence(read_label, path, label_table(range(200)))
-
-
-@pytest.mark.parametrize(
-  'pixels, table, hints',
-  [
-    ([0, 1, 9, 9, 12], TABLE, ['3 of 5 pixels', 'id 9, 12', '0-4', '7, 255']),
-    ([1, 2, 3, 4, 5], TABLE, ['id 5', 'count from 1', 'label_offset=1']),
-    ([0, 1, 3, 5], TABLE, ['label_offset=1 and ignore_ids=(0,)', 'ignore_ids=(5,)']),
-    ([0, 1, 3], label_table((1, 2, 3)), ['id 0', 'ignore_ids=(0,)']),
-    ([0, 0, 128], label_table((0, 1)), ['binary', 'label_ids=(0, 128)']),
-    ([0, 9], label_table((0, 9, 7)), []),
-    (list(range(100, 120)), TABLE, ['20 of 20', ', ...']),
-  ],
-)
-def test_illegal_ids_are_named_with_the_likely_cause(tmp_path, pixels, table, hints):
-  path = save(tmp_path / 'a.png', np.uint8([pixels]))
-  if not hints:
-    assert read_label(path, table).shape == (1, len(pixels))
-    return
-  message = raises_one_sentence(read_label, path, table)
-  for hint in hints:
-    assert hint in message
 
 
 @pytest.mark.parametrize('offset', [-3, 70000])

@@ -28,6 +28,7 @@ def test_sources_open_by_name():
     ('folders', {}, ["'folders'", 'context_scenes, folder']),
     ('folder', {'root': '.', 'ignore': 11}, ["'ignore'", 'ignore_ids']),
     ('folder', {}, ["'root'"]),
+    ('folder', {'root': '.', 'label_ids': 2, 'label_offset': '1'}, ['data.label_offset', "'1'"]),
   ],
 )
 def test_unknown_sources_and_options_are_named(name, options, named):

@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
-from pspnet_jax.pictures.labels import colour, overlay, panel, write_image, write_label
+from pspnet_jax.pictures.labels import (
+  colour,
+  ignore_colour,
+  overlay,
+  panel,
+  write_image,
+  write_label,
+)
 
 PAPER = (255, 255, 255)
 SPEC = DatasetSpec(('sky', 'road', 'car'), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
@@ -28,6 +35,31 @@ def test_colour_follows_the_palette_and_ignored_is_black(dtype):
   assert [tuple(rgb) for rgb in picture[0].tolist()] == [*SPEC.palette, (0, 0, 0)]
 
 
+@pytest.mark.parametrize(
+  'palette, expected',
+  [
+    (SPEC.palette, (0, 0, 0)),
+    (default_palette(3), (255, 255, 255)),
+    (((9, 9, 0), (250, 250, 255), (0, 255, 0)), (255, 0, 255)),
+  ],
+)
+def test_ignored_pixels_are_told_from_every_class(tmp_path, palette, expected):
+  spec = DatasetSpec(SPEC.class_names, palette)
+  assert ignore_colour(spec) == expected
+  assert tuple(colour(LABEL, spec)[0, 3].tolist()) == expected
+  image = np.full((60, 60, 3), 100, np.uint8)
+  halves = np.repeat(np.uint8([[0, 255]]), [30, 30], axis=1).repeat(60, 0)
+  overlaid = overlay(image, halves, spec, legend=False)
+  assert abs(overlaid[0, 0].astype(int) - overlaid[0, -1]).max() >= 32
+  write_label(tmp_path / 'a.png', LABEL, spec)
+  assert Image.open(tmp_path / 'a.png').convert('RGB').getpixel((3, 0)) == expected
+
+
+def test_the_colours_of_the_most_classes_leave_one_for_ignored():
+  many_classes = DatasetSpec(tuple(map(str, range(255))), default_palette(255))
+  assert ignore_colour(many_classes) not in many_classes.palette
+
+
 @pytest.mark.parametrize('strange', [3, 254, -1, 256])
 def test_an_id_without_class_is_a_user_error(strange, tmp_path):
   label = LABEL.astype(np.int32)
@@ -48,7 +80,7 @@ def test_a_label_that_is_not_integers_hw_is_a_user_error(label):
 @pytest.mark.parametrize('rgb', [(1, 2), (0, 0, 256), (-1, 0, 0)])
 def test_a_bad_palette_is_a_user_error(rgb):
   with pytest.raises(UserError, match="'a' is not three values"):
-    colour(np.zeros((2, 2), np.uint8), DatasetSpec(('a',), (rgb,)))
+    colour(np.zeros((2, 2), np.uint8), DatasetSpec(('a', 'b'), (rgb, (0, 0, 0))))
 
 
 def test_written_labels_keep_ids_and_show_colours(tmp_path):
