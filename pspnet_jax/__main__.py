@@ -9,6 +9,8 @@ import sys
 
 import pspnet_jax
 from pspnet_jax.errors import nearest
+from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.plain_text import printable
 
 COMMANDS = (
   *('train', 'evaluate', 'predict'),
@@ -39,11 +41,13 @@ def summary(command: str) -> str:
 
 def main() -> None:
   """Runs the command that the first argument names, as `python -m pspnet_jax.COMMAND` does."""
+  streams.make_safe()
   program, *arguments = sys.argv
   if not arguments or arguments[0] in ('help', '-h', '-help', '--help'):
-    print(OVERVIEW.format(commands='\n'.join(f'  {x:10}{summary(x)}' for x in COMMANDS)))
+    lines = [f'  {x:10}{summary(x)}' for x in COMMANDS]
+    streams.show(OVERVIEW.format(commands='\n'.join(lines)))
   elif arguments[0] == '--version':
-    print(f'pspnet_jax {pspnet_jax.__version__}')
+    streams.show(f'pspnet_jax {pspnet_jax.__version__}')
   elif arguments[0] in COMMANDS:
     sys.argv = [program, *arguments[1:]]
     runpy.run_module(f'pspnet_jax.{arguments[0]}', run_name='__main__')
@@ -52,7 +56,7 @@ def main() -> None:
     hint = f'did you mean {near}?' if near else f'there are {", ".join(COMMANDS)}.'
     if arguments[0].startswith('-'):
       hint = 'name one before the flags, as in pspnet train --config=context_scenes.'
-    print(f'Error: there is no command {arguments[0]}: {hint}', file=sys.stderr)
+    streams.show(f'Error: there is no command {printable(arguments[0])}: {hint}', sys.stderr)
     sys.exit(1)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import re
 import shutil
 import sys
 import textwrap
@@ -26,6 +25,8 @@ import pspnet_jax
 from pspnet_jax.config import checks, command_line, named
 from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.runtime import shortages, streams
+from pspnet_jax.runtime.plain_text import printable
 
 if TYPE_CHECKING:
   from flax import nnx
@@ -103,15 +104,17 @@ def _run(
   doc: str | None,
   define_flags: Callable[[], None],
 ) -> NoReturn:
+  streams.make_safe()
   before = set(FLAGS)
   define_flags()
   _own.extend(FLAGS[name] for name in FLAGS if name not in before)
   if _HELP & set(sys.argv):
-    print(_help(doc or ''))
+    streams.show(_help(doc or ''))
     sys.exit()
   if '--version' in sys.argv:
-    print(f'pspnet_jax {pspnet_jax.__version__}')
+    streams.show(f'pspnet_jax {pspnet_jax.__version__}')
     sys.exit()
+  absl_logging.get_absl_handler().setFormatter(_LogFormatter())
   sys.unraisablehook = _unraisable
   # What a failed write of a checkpoint leaves undone; the failure itself is reported.
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)
@@ -123,15 +126,14 @@ def _run(
     _fail(str(e))
   except flags.Error as e:
     _fail(f'{str(e).rstrip(".")}; see --help.')
-  except RuntimeError as e:
-    if (shortage := _out_of_memory(e)) is None:
+  except (RuntimeError, MemoryError, OSError) as e:
+    if (shortage := shortages.sentence(e)) is None:
       raise
-    _fail(
-      f'the device is out of memory ({shortage}): lower batch_size or crop_size, raise '
-      'accumulation_steps, or lower eval.batch_size and eval.window.'
-    )
+    _fail(shortage)
   except KeyboardInterrupt:
     _fail('interrupted.', status=130)
+  finally:
+    streams.flush()
   sys.exit()
 
 
@@ -180,7 +182,7 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
   if config is not None:
     _override(config, [program, *given.settings])
     if '--settings' in given.flags:
-      print('\n'.join(_settings(config)))
+      streams.show('\n'.join(_settings(config)))
       sys.exit()
   FLAGS([program, *given.flags])
   if not FLAGS['verbosity'].present:
@@ -225,28 +227,22 @@ def _override(config: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
   checks.check_values(_SETTINGS.config)
 
 
-def _out_of_memory(error: RuntimeError) -> str | None:
-  """What JAX's error says was too large; None if it is another one.
-
-  GPUs report RESOURCE_EXHAUSTED, a CPU may report INTERNAL with the same words.
-  """
-  text = str(error)
-  if found := re.search(r'Out of memory [^.\n]*', text):
-    return found[0][:200]
-  return text.splitlines()[0][:200] if 'RESOURCE_EXHAUSTED' in text else None
-
-
 def _unraisable(args: Any) -> None:
   # When a read or write of a checkpoint fails, TensorStore's threads go on to report to an event
-  # loop that is closed by then.
-  if str(args.exc_value) != 'Event loop is closed':
+  # loop that is closed by then, or was never opened for want of descriptors.
+  if str(args.exc_value) != 'Event loop is closed' and '_ssock' not in str(args.exc_value):
     sys.__unraisablehook__(args)
+
+
+class _LogFormatter(absl_logging.PythonFormatter):  # for records ahead of a reporter
+  def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    return printable(super().formatMessage(record))
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
-  sys.stdout.flush()
-  print(f'Error: {message}', file=sys.stderr)
+  streams.flush()
+  streams.show(f'Error: {printable(message)}', sys.stderr)
   sys.exit(status)
 
 

@@ -121,7 +121,8 @@ def _say(report: Reporter, splits: Sequence[Surveyed], found: Sequence[Finding])
   for line in messages(found):
     report.say(line)
   if not any(finding.level == 'error' for finding in found):
-    report.say(advice(splits))
+    for line in advice(splits).splitlines():
+      report.say(line)
 
 
 def _write(

@@ -26,6 +26,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 
 from pathlib import Path
 
+from pspnet_jax.runtime import streams
 from pspnet_jax.weights import exporting
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
@@ -44,8 +45,8 @@ def export(workdir: Path, output: Path, format_name: str, which: Which = 'best')
   checkpoints.close()
   tensors = exporting.state_dict({**params, **batch_stats}, format_name)
   exporting.write(tensors, output, format_name, card)
-  print(f'{len(tensors)} arrays written to {output}. What they do not tell:')
-  print(exporting.conventions(card))
+  streams.show(f'{len(tensors)} arrays written to {output}. What they do not tell:')
+  streams.show(exporting.conventions(card))
 
 
 def main() -> None:

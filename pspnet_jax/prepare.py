@@ -46,6 +46,7 @@ from typing import Any
 from pspnet_jax.data.prepared import VERSION
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime import streams
 
 
 def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
@@ -70,7 +71,7 @@ def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Pat
     raise UserError(f'unknown data set {dataset!r}: known are {", ".join(BUILDERS)}.')
   folder = data_dir / dataset / VERSION
   if (folder / 'dataset_info.json').is_file():
-    print(f'{folder} is prepared already: remove it to prepare it anew.')
+    streams.show(f'{folder} is prepared already: remove it to prepare it anew.')
     return folder
   try:
     import tensorflow_datasets as tfds

@@ -108,11 +108,10 @@ def _conclude(
   model = f' --model={model}' if model else ''
   data = config.data.name if named.is_own(config.data.name) else None
   data = f' --config.data.name={data}' if data else ''
-  report.say(
-    f'{done}; {workdir} holds step {latest} and the best, step {best}. Next:\n'
-    f'  {cli.command("evaluate")} --workdir={workdir}{model}{data}\n'
-    f'  {cli.command("predict")} --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR'
-  )
+  evaluate, predict = cli.command('evaluate'), cli.command('predict')
+  report.say(f'{done}; {workdir} holds step {latest} and the best, step {best}. Next:')
+  report.say(f'  {evaluate} --workdir={workdir}{model}{data}')
+  report.say(f'  {predict} --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR')
 
 
 def main(config: ml_collections.ConfigDict) -> None:

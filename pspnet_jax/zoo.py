@@ -29,10 +29,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.reporting.console import Cell, print_table, say
+from pspnet_jax.reporting.console import Cell, make_console, print_table, say
+from pspnet_jax.runtime import streams
 from pspnet_jax.weights import catalogue, download
 
 
@@ -45,7 +44,7 @@ def show(words: Sequence[str]) -> None:
   found = [entry for entry in catalogue.entries().values() if _fits(entry, words)]
   if not found:
     raise UserError(f'no published weights have {" and ".join(words)} in name or data set.')
-  console = Console()
+  console = make_console()
   networks = [entry for entry in found if not entry.is_backbone]
   backbones = [entry for entry in found if entry.is_backbone]
   if networks:
@@ -84,10 +83,12 @@ def get(name: str, output: Path | None = None) -> None:
       except OSError as e:
         raise cannot_write(output, e) from e
     stem = ','.join(map(str, entry.stem_channels))
-    print(f'{name} is in {path}. Train from it with')
+    streams.show(f'{name} is in {path}. Train from it with')
     start = name if output is None else path
-    print(f'--config.init_from={start} --config.model.depth={entry.depth}', end=' ')
-    print(f'--config.model.stem_channels={stem}')
+    streams.show(
+      f'--config.init_from={start} --config.model.depth={entry.depth} '
+      f'--config.model.stem_channels={stem}'
+    )
     return
   output = output or Path(name)
   importing.check_is_new(output)

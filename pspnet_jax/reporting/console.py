@@ -7,14 +7,17 @@ import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from absl import logging as absl_logging
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.logging import RichHandler
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.plain_text import encodable, printable, printable_lines
 
 Cell: TypeAlias = str | float | None
 
@@ -30,11 +33,39 @@ _SHOWN = {
 }
 
 
-def say(console: Console, what: RenderableType) -> None:
-  """Prints; a console that cannot be written to (a closed pipe) never ends a run."""
+class _Console(Console):
+  def on_broken_pipe(self) -> None:
+    # rich's would end the run, and silence standard output whichever stream it was
+    self.quiet = True
+    streams.silence(self.file)
+
+
+def make_console(*, stderr: bool = False) -> Console:
+  """A console that nobody need read: once its pipe is closed it is silent."""
+  return _Console(stderr=stderr)
+
+
+def say(console: Console, what: str | Text) -> None:
+  """Prints one line; a console that cannot be written to never ends a run.
+
+  Nothing in a plain text acts on the terminal or ends the line (`plain_text.printable`).
+  """
+  text = what if isinstance(what, Text) else _shown(console, what)
+  _print(console, text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _shown(console: Console, text: str) -> str:
+  return encodable(printable(text), console.encoding)
+
+
+def _print(console: Console, what: str | Text | Table, **how: Any) -> None:
   # rich turns a broken pipe into SystemExit
-  with contextlib.suppress(OSError, ValueError, SystemExit):
-    console.print(what, soft_wrap=True, highlight=False, markup=False)
+  try:
+    console.print(what, **how)
+  except (OSError, ValueError, SystemExit):
+    # What it could not write it keeps, and would try again with the next line.
+    with contextlib.suppress(OSError, ValueError, SystemExit), console.capture():
+      pass
 
 
 def format_line(step: int, total_steps: int, values: Mapping[str, float], left: str = '') -> Text:
@@ -51,7 +82,7 @@ def format_line(step: int, total_steps: int, values: Mapping[str, float], left: 
   text = Text.assemble(('step ', 'dim'), (f'{step:{width}d}/{total_steps}', 'bold'))
   short = {name.rsplit('/', 1)[-1]: float(value) for name, value in values.items()}
   for name in [*(n for n in _SHOWN if n in short), *(n for n in short if n not in _SHOWN)]:
-    label, fmt, unit = _SHOWN.get(name, (name, '.4g', ''))
+    label, fmt, unit = _SHOWN.get(name, (printable(name), '.4g', ''))
     text.append(f'  {label} ' if label else '  ', 'dim')
     text.append(f'{short[name]:{fmt}}', 'bold red' if not math.isfinite(short[name]) else '')
     text.append(unit, 'dim')
@@ -91,39 +122,55 @@ def print_table(
   Raises:
     ValueError: if a row has more or fewer cells than there are columns.
   """
-  table = Table(title=title, title_justify='left', show_edge=False, show_footer=footer is not None)
+  table = Table(
+    title=None if title is None else Text(_shown(console, title), 'table.title'),
+    title_justify='left',
+    show_edge=False,
+    show_footer=footer is not None,
+  )
   for row in [*rows, *([footer] if footer is not None else [])]:
     if len(row) != len(columns):
       raise ValueError(f'a row of {len(row)} cells for the {len(columns)} columns {list(columns)}')
   for i, name in enumerate(columns):
     is_text = any(isinstance(row[i], str) for row in rows)
-    foot = _cell(footer[i]) if footer is not None else ''
-    table.add_column(name, footer=foot, justify='left' if is_text else 'right', overflow='fold')
+    foot = _cell(console, footer[i]) if footer is not None else ''
+    heading = Text(_shown(console, name))
+    table.add_column(heading, footer=foot, justify='left' if is_text else 'right', overflow='fold')
   for row in rows:
-    table.add_row(*(_cell(value) for value in row))
+    table.add_row(*(_cell(console, value) for value in row))
   if not console.is_terminal:  # a log has no width to keep to
     wide = console.options.update(max_width=10_000)
     console.width = max(console.width, Measurement.get(console, wide, table).maximum)
-  with contextlib.suppress(OSError, ValueError, SystemExit):
-    console.print(table)
+  _print(console, table)
 
 
-def _cell(value: Cell) -> Text:
+def _cell(console: Console, value: Cell) -> Text:
   if value is None or (isinstance(value, float) and math.isnan(value)):
     return Text('-', 'dim')
-  return Text(f'{value:.2f}' if isinstance(value, float) else str(value))
+  return Text(f'{value:.2f}' if isinstance(value, float) else _shown(console, str(value)))
+
+
+class _Formatter(logging.Formatter):
+  """A record in one line, where its traceback, if it has one, follows."""
+
+  def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    return printable(super().formatMessage(record))
+
+  def formatException(self, ei: Any) -> str:  # noqa: N802
+    return printable_lines(super().formatException(ei))
 
 
 class _PlainHandler(logging.Handler):
-  """One record, one line: no colours, no wrapping."""
+  """Prints records without colours or wrapping."""
 
   def __init__(self, console: Console):
     super().__init__()
     self._console = console
-    self.setFormatter(logging.Formatter('%(levelname)s %(name)s: %(message)s'))
+    self.setFormatter(_Formatter('%(levelname)s %(name)s: %(message)s'))
 
   def emit(self, record: logging.LogRecord) -> None:
-    say(self._console, self.format(record))
+    for line in self.format(record).split('\n'):
+      say(self._console, line)
 
 
 @contextlib.contextmanager
@@ -147,6 +194,7 @@ def log_records_on(console: Console) -> Iterator[None]:
     handler = RichHandler(
       console=console, show_path=False, log_time_format='%H:%M:%S', omit_repeated_times=False
     )
+    handler.setFormatter(_Formatter())
   old_level, new_level = ours.level, ours.level or logging.INFO
   for other in aside:
     root.removeHandler(other)

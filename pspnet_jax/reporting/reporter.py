@@ -24,6 +24,7 @@ from pspnet_jax.reporting.console import (
   format_duration,
   format_line,
   log_records_on,
+  make_console,
   print_table,
   say,
 )
@@ -59,7 +60,7 @@ class Reporter:
     primary: bool = True,
     console: Console | None = None,
   ):
-    self.console = console or Console()
+    self.console = console or make_console()
     self._primary = primary
     self._start_step, self._total_steps = start_step, total_steps
     # Only the last lines count for the time left, so that compilation is soon forgotten.

@@ -16,6 +16,7 @@ from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays
+from pspnet_jax.runtime import streams
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign import reading, recognise
 from pspnet_jax.weights.foreign.name_table import NamedArrays
@@ -145,13 +146,13 @@ def check_is_new(output: Path) -> None:
 
 def write(converted: Converted, output: Path) -> None:
   """Says what the network is and makes it checkpoint 0 of the new folder `output`."""
-  print(converted.describe())
+  streams.show(converted.describe())
   checkpoints = Checkpoints(output)
   items = {'params': converted.params, 'batch_stats': converted.batch_stats}
   checkpoints.save(0, items, converted.card)
   checkpoints.close()
-  print(f'Written to {output}: predict with --workdir={output}, or train from it with')
-  print(f'--config.init_from={output}.')
+  streams.show(f'Written to {output}: predict with --workdir={output}, or train from it with')
+  streams.show(f'--config.init_from={output}.')
 
 
 def _own_classes(meta: Mapping[str, Any], num_classes: int) -> DatasetSpec:

@@ -1,12 +1,21 @@
 """Lines and times for a person, and tables."""
 
 import io
+import logging
 import math
+import re
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
-from pspnet_jax.reporting.console import format_duration, format_line, print_table, say
+from pspnet_jax.reporting.console import (
+  format_duration,
+  format_line,
+  log_records_on,
+  print_table,
+  say,
+)
 
 
 def plain_console() -> tuple[Console, io.StringIO]:
@@ -49,3 +58,62 @@ def test_cells_are_aligned_by_what_they_are():
   print_table(console, ['class', 'IoU'], [['road', 0.5], ['sky', None], ['[red]', math.nan]])
   lines = out.getvalue().splitlines()[2:]
   assert lines == [' road  │ 0.50 ', ' sky   │    - ', ' [red] │    - ']
+
+
+@pytest.mark.parametrize('terminal', [False, True])
+def test_nothing_that_is_shown_acts(terminal):
+  out = io.StringIO()
+  console = Console(file=out, force_terminal=terminal, width=200)
+  name = '\x1b]0;owned\x07:car: [red]\u202e\n|'
+  plain = r'\x1b]0;owned\x07:car: [red]\u202e\n|'
+  say(console, f'/tmp/{name}')
+  print_table(console, [name], [[name]], title=name, footer=[name])
+  with log_records_on(console):
+    logging.getLogger('pspnet_jax.test').warning('left out: %s', name)
+  say(console, format_line(1, 2, {f'x/{name}': 1.0}))
+  text = re.sub('\x1b\\[[0-9;]*m', '', out.getvalue())  # colours
+  assert text.count(plain) == 7
+  assert '\x1b' not in text and '\u202e' not in text and '\x07' not in text
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'cp1252', 'utf-8'])
+def test_a_line_that_the_stream_cannot_encode_swallows_no_other(encoding):
+  raw = io.BytesIO()
+  console = Console(file=io.TextIOWrapper(raw, encoding))  # strict
+  say(console, '東京 caf\udce9.jpg')
+  print_table(console, ['名'], [['東京 \udce9']])
+  say(console, Text('東京'))
+  say(console, '1 error(s)')
+  lines = raw.getvalue().decode(encoding).splitlines()
+  assert lines[0] == ('東京' if encoding == 'utf-8' else r'\u6771\u4eac') + r' caf\udce9.jpg'
+  assert r'\udce9' in lines[3] and lines[-1] == '1 error(s)'
+
+
+def test_a_stream_that_failed_once_prints_what_comes_later():
+  class FullForAWhile(io.StringIO):
+    full = True
+
+    def write(self, text):
+      if self.full:
+        raise OSError(28, 'No space left on device')
+      return super().write(text)
+
+  file = FullForAWhile()
+  say(Console(file=file), 'lost')
+  console = Console(file=file)
+  say(console, 'lost')
+  file.full = False
+  say(console, 'kept')
+  assert file.getvalue() == 'kept\n'
+
+
+def test_the_traceback_of_a_record_keeps_its_lines():
+  console, out = plain_console()
+  with log_records_on(console):
+    try:
+      raise OSError('\x1b[2J')
+    except OSError:
+      logging.getLogger('pspnet_jax.test').exception('it failed')
+  lines = out.getvalue().splitlines()
+  assert lines[0].endswith('it failed') and lines[1].startswith('Traceback')
+  assert lines[-1] == r'OSError: \x1b[2J'
