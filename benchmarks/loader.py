@@ -32,7 +32,8 @@ import psutil
 from benchmarks.semseg_pipeline import semseg_batches
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.decode import read_image
-from pspnet_jax.data.folder import Folder, list_images
+from pspnet_jax.data.folder import Folder
+from pspnet_jax.data.image_files import list_images
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.loader import Transform, train_batches
@@ -51,7 +52,7 @@ def make_data(root: Path, images: Path | None) -> None:
   rng = np.random.default_rng(0)
   for kind in ('images', 'labels'):
     (root / kind / 'train').mkdir(parents=True)
-  paths = list_images(images) if images else [None] * 64
+  paths = list_images(images).found if images else [None] * 64
   for index, path in enumerate(paths):
     name = root / 'images' / 'train' / f'{index:05d}{path.suffix if path else ".jpg"}'
     if path:

@@ -37,7 +37,7 @@ import numpy as np
 
 from pspnet_jax import predictor
 from pspnet_jax.data.decode import read_image
-from pspnet_jax.data.folder import list_images
+from pspnet_jax.data.image_files import list_images
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.pictures.labels import overlay, write_image, write_label
@@ -60,7 +60,7 @@ def predict(
     UserError: for whatever the user can mend; what was written until then stays.
   """
   # Results of an earlier run may lie within the folder.
-  paths = [path for path in list_images(images) if not path.is_relative_to(output)]
+  paths = [path for path in list_images(images).found if not path.is_relative_to(output)]
   root = images if images.is_dir() else images.parent
   model = predictor.load(workdir, which=which, **options)
 

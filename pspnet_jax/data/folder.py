@@ -17,10 +17,8 @@ from pspnet_jax.data.classes import Classes, Labels, read_classes, spec_and_tabl
 from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.pairing import (
-  IMAGE_SUFFIXES,
   LAYOUT,
   Unpaired,
-  image_files,
   pairs_of_list,
   pairs_of_split,
   refuse,
@@ -113,23 +111,6 @@ class LenientFolder(Folder):
         message = f'{image} is listed twice: remove one of the two lines.'
         self.unpaired.append(Unpaired('listed twice', image, message))
     return [os.path.relpath(image, root) for image, _ in self.pairs]
-
-
-def list_images(path: str | Path) -> list[Path]:
-  """The images to predict: a file, or a folder and all folders below it, sorted.
-
-  Raises:
-    UserError: if the path does not exist or the folder holds no image.
-  """
-  path = Path(path)
-  if path.is_file():
-    return [path]
-  if not path.is_dir():
-    raise UserError(f'{path} does not exist: give an image or a folder of images.')
-  images = sorted(image_files(path))
-  if not images:
-    raise UserError(f'{path} holds no image: supported are {", ".join(IMAGE_SUFFIXES)}.')
-  return images
 
 
 def _names(paths: Sequence[Path], root: str) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pspnet_jax.data.image_files import image_files
 from pspnet_jax.errors import UserError
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 LAYOUT = 'expected images/<split>/NAME.jpg with labels/<split>/NAME.png in the data folder'
 
 
@@ -22,17 +21,6 @@ class Unpaired(NamedTuple):
 
 
 Pairing = tuple[list[tuple[Path, Path]], list[Unpaired]]  # sorted pairs; what has no partner
-
-
-def image_files(folder: Path) -> list[Path]:
-  """Lists the images in a folder and all folders below it."""
-  # os.walk follows the symbolic links that data sets are often put together with.
-  return [
-    Path(where, name)
-    for where, _, names in os.walk(folder, followlinks=True)
-    for name in names
-    if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
-  ]
 
 
 def pairs_of_split(root: str, split: str) -> Pairing:
@@ -115,7 +103,7 @@ def refuse(unpaired: Sequence[Unpaired]) -> None:
 def _by_stem(folder: Path, unpaired: list[Unpaired]) -> dict[str, Path]:
   """Files of a folder by their path below it, without extension."""
   found: dict[str, Path] = {}
-  for path in sorted(image_files(folder)):
+  for path in image_files(folder).found:
     stem = path.relative_to(folder).with_suffix('').as_posix()
     if stem in found:
       message = f'{found[stem]} and {path} differ only in extension: remove one of the two.'

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.folder import Folder, list_images
+from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.spec import IGNORE_LABEL, default_palette
 from pspnet_jax.errors import UserError
 
@@ -214,7 +214,7 @@ def test_numbers_that_do_not_fit_the_classes(root):
   assert 'palette' in refusal(Folder, str(root), palette=((0, 0), (1, 1), (2, 2)))
 
 
-# list files and images to predict
+# list files
 
 
 def test_list_files_of_semseg(root):
@@ -245,15 +245,6 @@ def test_bad_list_files(root, text, named):
 
 def test_missing_list_file(root):
   assert 'nowhere.txt' in refusal(Folder, str(root), list_file='nowhere.txt')
-
-
-def test_images_to_predict_need_no_labels(root):
-  found = list_images(root / 'images')
-  assert [path.name for path in found] == ['a.png', 'b.png', 'c.png']
-  assert list_images(found[0]) == [found[0]]
-  assert 'nowhere' in refusal(list_images, root / 'nowhere')
-  (root / 'void').mkdir()
-  assert 'no image' in refusal(list_images, root / 'void')
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not at ../shared/camvid')

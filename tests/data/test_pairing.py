@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pspnet_jax.data.pairing import Unpaired, image_files, pairs_of_list, pairs_of_split, refuse
+from pspnet_jax.data.pairing import Unpaired, pairs_of_list, pairs_of_split, refuse
 from pspnet_jax.errors import UserError
 
 
@@ -41,13 +41,6 @@ def test_every_file_without_a_partner_is_listed_with_its_remedy(tmp_path):
     'label without image': 'c.png',
   }
   assert all(u.message.endswith('.') and str(u.path) in u.message for u in unpaired)
-
-
-def test_folders_that_are_linked_to_are_searched(tmp_path):
-  touch(tmp_path, 'elsewhere/a.jpg')
-  (tmp_path / 'images').mkdir()
-  (tmp_path / 'images' / 'train').symlink_to(tmp_path / 'elsewhere')
-  assert [path.name for path in image_files(tmp_path / 'images')] == ['a.jpg']
 
 
 def test_what_is_missing_is_said_with_what_there_is(tmp_path):

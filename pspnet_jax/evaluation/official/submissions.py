@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 from PIL import Image
 
-from pspnet_jax.data.folder import list_images
+from pspnet_jax.data.image_files import list_images
 from pspnet_jax.data.spec import default_palette
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.evaluation.official.benchmarks import Benchmark
@@ -43,7 +43,7 @@ def select(
   """
   wanted = None if names is None else set(names)
   found: dict[str, Path] = {}
-  for path in list_images(images):
+  for path in list_images(images).found:
     name = benchmark.image(path)
     if wanted is not None and name not in wanted:
       continue
