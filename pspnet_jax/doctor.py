@@ -49,10 +49,10 @@ from pspnet_jax.config import parts
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source, StoredLabels
 from pspnet_jax.errors import UserError
-from pspnet_jax.pictures.labels import write_image
+from pspnet_jax.pictures.labels import as_png
 from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime.files import write_whole
+from pspnet_jax.runtime.files import write_together
 
 
 def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> list[Finding]:
@@ -135,8 +135,7 @@ def _write(
 ) -> None:
   sheet = page(sources, splits, found, seed=config.seed)
   text = json.dumps(as_json(splits, found, seconds), indent=1, ensure_ascii=False)
-  write_whole(output / 'report.json', text + '\n')
-  write_image(output / 'examples.png', sheet)
+  write_together({output / 'report.json': f'{text}\n', output / 'examples.png': as_png(sheet)})
 
 
 def main(config: ml_collections.ConfigDict) -> None:

@@ -42,7 +42,7 @@ from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, rea
 from pspnet_jax.evaluation.official.counting import Files, Ids, count, pair
 from pspnet_jax.evaluation.official.counts import Counts
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime.files import write_whole
+from pspnet_jax.runtime.files import write_together
 
 FIGURES = {
   'ade20k': ade20k.figures,
@@ -126,8 +126,7 @@ def _percent(value: float) -> str:
 
 def _write(output: Path, figures: Figures, title: str) -> list[Path]:
   texts = {'scores.md': as_markdown(figures, title), 'scores.csv': as_csv(figures)}
-  for name, text in texts.items():
-    write_whole(output / name, text)
+  write_together({output / name: text for name, text in texts.items()})
   return [output / name for name in texts]
 
 

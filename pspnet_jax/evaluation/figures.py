@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 
 from pspnet_jax.reporting.console import Cell
+from pspnet_jax.runtime.plain_text import in_csv, in_markdown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Figures:
 def as_markdown(figures: Figures, title: str) -> str:
   """Writes summary and tables under a title, in percent."""
   summary: list[list[Cell]] = [[name, 100 * value] for name, value in figures.summary.items()]
-  parts = [f'# {title}\n', _grid(['figure', '%'], summary)]
+  parts = [f'# {in_markdown(title)}\n', _grid(['figure', '%'], summary)]
   parts += [_grid(table.heading, [*table.cells, table.footer]) for table in figures.tables]
   return '\n'.join(parts)
 
@@ -65,7 +66,7 @@ def as_csv(figures: Figures) -> str:
   for table in figures.tables:
     for name, values in [*table.rows.items(), ('mean', table.means)]:
       for figure, value in zip(table.columns, values, strict=True):
-        writer.writerow([table.kind, name, figure, _digits(value)])
+        writer.writerow([table.kind, in_csv(name), figure, _digits(value)])
   return text.getvalue()
 
 
@@ -78,7 +79,7 @@ def _grid(heading: list[str], rows: list[list[Cell]]) -> str:
 def _percent(cell: Cell) -> str:
   if isinstance(cell, float):
     return '-' if math.isnan(cell) else f'{cell:.2f}'
-  return str(cell)
+  return in_markdown(str(cell))
 
 
 def _digits(value: float) -> str:

@@ -14,8 +14,8 @@ from pspnet_jax.evaluation.figures import as_csv, as_markdown
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.scoring import figures_of
 from pspnet_jax.pictures import confusion
-from pspnet_jax.pictures.labels import overlay, panel, write_image
-from pspnet_jax.runtime.files import write_whole
+from pspnet_jax.pictures.labels import as_png, overlay, panel
+from pspnet_jax.runtime.files import write_together
 
 
 class Shown(NamedTuple):
@@ -37,6 +37,9 @@ def write(
 ) -> None:
   """Writes scores.json, scores.md, scores.csv, confusion.png, predictions.png and worst.png.
 
+  What is in the folder is of one evaluation: if a file cannot be written, all stay as they were,
+  and pictures that this one does not have are removed.
+
   Args:
     folder: is made if need be.
     scores: what was counted over all images.
@@ -57,10 +60,14 @@ def write(
     'accuracy': dict(zip(spec.class_names, _json_floats(scores.accuracy), strict=True)),
     'confusion': scores.confusion.tolist(),
   }
-  write_whole(folder / 'scores.json', json.dumps(values, indent=1) + '\n')
-  write_whole(folder / 'scores.md', as_markdown(found, about['title']))
-  write_whole(folder / 'scores.csv', as_csv(found))
-  write_image(folder / 'confusion.png', confusion.draw(scores.confusion, spec))
+  contents: dict[str, str | bytes | None] = {
+    'scores.json': json.dumps(values, indent=1) + '\n',
+    'scores.md': as_markdown(found, about['title']),
+    'scores.csv': as_csv(found),
+    'confusion.png': as_png(confusion.draw(scores.confusion, spec)),
+    'predictions.png': None,
+    'worst.png': None,
+  }
   if typical:
     picture = panel(
       [shown.example['image'] for shown in typical],
@@ -69,7 +76,7 @@ def write(
       spec,
       names=[shown.example['name'] for shown in typical],
     )
-    write_image(folder / 'predictions.png', picture)
+    contents['predictions.png'] = as_png(picture)
   if worst:
     overlays = [
       overlay(shown.example['image'], shown.prediction, spec, legend=False) for shown in worst
@@ -82,7 +89,8 @@ def write(
       names=[f'{shown.example["name"]}: mIoU {100 * shown.image_iou:.1f} %' for shown in worst],
       titles=('prediction over image', 'label', 'prediction'),
     )
-    write_image(folder / 'worst.png', picture)
+    contents['worst.png'] = as_png(picture)
+  write_together({folder / name: content for name, content in contents.items()})
 
 
 def _json_floats(values: np.ndarray) -> list[float | None]:

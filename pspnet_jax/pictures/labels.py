@@ -54,12 +54,17 @@ def write_label(path: Path, label: np.ndarray, spec: DatasetSpec) -> None:
   """
   picture = Image.fromarray(_checked(label, spec))
   picture.putpalette(_palette(spec).tobytes())  # sets mode 'P'; all 256 entries, so ids stay
-  _write(path, picture)
+  write_whole(path, _png(picture))
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
   """Writes a uint8 [H, W, 3] image as PNG; UserError if that fails."""
-  _write(path, Image.fromarray(image))
+  write_whole(path, as_png(image))
+
+
+def as_png(image: np.ndarray) -> bytes:
+  """A uint8 [H, W, 3] image as the content of a PNG file."""
+  return _png(Image.fromarray(image))
 
 
 def overlay(
@@ -233,7 +238,7 @@ def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -
   return entries
 
 
-def _write(path: Path, picture: Image.Image) -> None:
+def _png(picture: Image.Image) -> bytes:
   encoded = io.BytesIO()  # into a file, Pillow would not say why it cannot write
   picture.save(encoded, 'PNG')
-  write_whole(path, encoded.getvalue())
+  return encoded.getvalue()

@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pspnet_jax.runtime.plain_text import printable
+
 PAPER = (255, 255, 255)
 INK, _GREY = (24, 24, 24), (140, 140, 140)
 _MIN_ROWS = 8
@@ -94,9 +96,11 @@ def line(text: str, width: int, size: int) -> np.ndarray:
 
 
 def shorten(text: str, font: _Font, width: float) -> str:
-  """A text no wider than `width` pixels, with dots in place of its end if need be."""
-  if font.getlength(text) <= width:
+  """A text in one line no wider than `width` pixels, with dots in place of its end if need be."""
+  text = printable(text)
+  if len(text) <= width and font.getlength(text) <= width:
     return text
+  text = text[: max(0, int(width))]  # no letter is narrower than a pixel
   while text and font.getlength(text + '...') > width:
     text = text[:-1]
   return text.rstrip(' ;,') + '...'

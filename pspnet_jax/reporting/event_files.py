@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from pspnet_jax.runtime.plain_text import encodable, printable
+
 
 class EventFile:
   """A new event file; any method may raise OSError.
@@ -48,17 +50,18 @@ class EventFile:
 
   def scalars(self, step: int, values: Mapping[str, float], wall_time: float) -> None:
     for tag, value in values.items():
-      summary = self._summary.scalar(tag, value)
+      summary = self._summary.scalar(printable(tag), value)
       self._write(self._proto.Event(wall_time=wall_time, step=step, summary=summary))
 
   def images(self, step: int, images: Mapping[str, np.ndarray], wall_time: float) -> None:
     """Writes pictures, uint8 [H, W, 3]."""
     for tag, image in images.items():
-      summary = self._summary.image(tag, image, dataformats='HWC')
+      summary = self._summary.image(printable(tag), image, dataformats='HWC')
       self._write(self._proto.Event(wall_time=wall_time, step=step, summary=summary))
 
   def text(self, step: int, tag: str, markdown: str, wall_time: float) -> None:
-    summary = self._summary.text(tag, markdown)
+    text = encodable(markdown, 'utf-8')  # protobuf takes no halves of characters
+    summary = self._summary.text(printable(tag), text)
     self._write(self._proto.Event(wall_time=wall_time, step=step, summary=summary))
 
   def flush(self) -> None:

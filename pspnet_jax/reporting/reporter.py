@@ -127,7 +127,7 @@ class Reporter:
       self._files.images(step, images)
 
   def text(self, step: int, tag: str, markdown: str) -> None:
-    """Writes a text to TensorBoard.
+    """Writes a text to TensorBoard; names from elsewhere go through `plain_text.in_markdown`.
 
     Raises:
       UserError: if an earlier write failed.

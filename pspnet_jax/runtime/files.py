@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,14 +27,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
   Raises:
     UserError: if a folder has that name, or the operating system refuses.
   """
-  if path.is_dir():
-    raise UserError(f'{path} is a folder, and a file is to be written there: move or rename it.')
-  if path.exists() and not path.is_file():
+  _check_name(path)
+  if _takes_all(path):
     with _refusals_named(path), path.open('wb') as file:
       yield file
     return
-  target = Path(os.path.realpath(path))
-  part = target.with_name(f'.{target.name[:50]}.{secrets.token_hex(4)}.part')  # 255 bytes at most
+  target, part = _part_of(path)
   with _refusals_named(path, part):
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -48,9 +46,69 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-  """Writes text (as UTF-8) or bytes with `whole_file`."""
+  r"""Writes text (as UTF-8) or bytes with `whole_file`.
+
+  Bytes of file names that are not UTF-8, which Python holds as halves of characters, become escapes
+  such as \udce9; within a string of JSON they are what they were.
+  """
   with whole_file(path) as file:
-    file.write(content.encode() if isinstance(content, str) else content)
+    file.write(_encoded(content))
+
+
+def write_together(contents: Mapping[Path, str | bytes | None]) -> None:
+  """Writes files that belong together: all of them or, if one cannot be written, none.
+
+  All reach the disk before the first takes its name. What is None is removed.
+
+  Raises:
+    UserError: as `whole_file`.
+  """
+  parts: list[tuple[Path, Path, Path]] = []
+  try:
+    for path, content in contents.items():
+      _check_name(path)
+      if content is None or _takes_all(path):
+        continue
+      target, part = _part_of(path)
+      with _refusals_named(path, part):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        parts.append((path, target, part))
+        with part.open('xb') as file:
+          file.write(_encoded(content))
+          file.flush()
+          os.fsync(file.fileno())
+    for path, target, part in parts:
+      with _refusals_named(path, part):
+        part.replace(target)
+  finally:
+    for _, _, part in parts:
+      part.unlink(missing_ok=True)
+  for path, content in contents.items():
+    if content is None:
+      path.unlink(missing_ok=True)
+    elif _takes_all(path):
+      write_whole(path, content)
+
+
+def _check_name(path: Path) -> None:
+  if path.is_dir():
+    raise UserError(f'{path} is a folder, and a file is to be written there: move or rename it.')
+
+
+def _takes_all(path: Path) -> bool:
+  """Whether it is a device or a pipe, which nothing could replace."""
+  return path.exists() and not path.is_file()
+
+
+def _part_of(path: Path) -> tuple[Path, Path]:
+  """The file that is written, which a link leads to, and the hidden one it is until then."""
+  target = Path(os.path.realpath(path))
+  # A name has 255 bytes at most.
+  return target, target.with_name(f'.{target.name[:50]}.{secrets.token_hex(4)}.part')
+
+
+def _encoded(content: str | bytes) -> bytes:
+  return content.encode(errors='backslashreplace') if isinstance(content, str) else content
 
 
 @contextlib.contextmanager

@@ -1,16 +1,20 @@
 """What an evaluation writes, read back."""
 
 import csv
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation import result_files
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.result_files import Shown
+from tests import hostile
 
 SPEC = DatasetSpec(('road', 'sky', 'yak'), default_palette(3))
 CONFUSION = np.array([[6, 2, 0], [1, 11, 0], [0, 0, 0]], np.int64)
@@ -56,3 +60,39 @@ def test_pictures_show_what_they_say(folder):
     with Image.open(folder / f'{name}.png') as picture:
       heights[name] = picture.height
   assert heights['worst'] > heights['predictions']  # two rows and one
+
+
+def write(folder, spec=SPEC, **pictures):
+  about = {'title': 'step 4', 'protocol': {}}
+  confusion = np.eye(spec.num_classes, dtype=np.int64)
+  result_files.write(
+    folder, Scores(confusion), spec, about, **{'typical': [], 'worst': []} | pictures
+  )
+
+
+def test_the_folder_never_holds_two_evaluations(folder, monkeypatch):
+  before = {path.name: path.read_bytes() for path in folder.iterdir()}
+  real, calls = os.fsync, []
+
+  def full(descriptor):
+    calls.append(descriptor)
+    if len(calls) == 4:
+      raise OSError(errno.ENOSPC, 'No space left on device')
+    real(descriptor)
+
+  monkeypatch.setattr(os, 'fsync', full)
+  with pytest.raises(UserError, match=r'cannot write to .*confusion\.png: No space left'):
+    write(folder)
+  assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+  monkeypatch.undo()
+  write(folder)  # without pictures
+  after = sorted(path.name for path in folder.iterdir())
+  assert after == ['confusion.png', 'scores.csv', 'scores.json', 'scores.md']
+
+
+def test_classes_of_any_name_are_written_and_come_back(tmp_path):
+  spec = DatasetSpec(hostile.CLASSES, hostile.COLOURS)
+  write(tmp_path, spec, typical=[shown('\x1b[2J caf\udce9\n', 0.5)])
+  assert tuple(json.loads((tmp_path / 'scores.json').read_text())['IoU']) == hostile.CLASSES
+  for name in ('scores.md', 'scores.csv', 'scores.json'):
+    assert hostile.is_harmless((tmp_path / name).read_text())

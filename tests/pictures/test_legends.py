@@ -5,6 +5,7 @@ from PIL import ImageFont
 
 from pspnet_jax.pictures import legends
 from pspnet_jax.pictures.legends import INK, PAPER, LegendEntry, headings, line, shorten, text_size
+from tests import hostile
 
 
 def entries(count, name='class {}'):
@@ -61,3 +62,12 @@ def test_a_line_begins_at_the_left_and_never_touches_the_right():
 
 def test_text_grows_with_the_picture_within_reason():
   assert text_size(100) == 13 and text_size(900) == 20 and text_size(10_000) == 36
+
+
+def test_any_name_is_drawn_in_one_line():
+  font = ImageFont.load_default(13)
+  assert shorten('a\nb', font, 100) == r'a\nb'
+  listed = [LegendEntry(name, '', (200, 0, 0)) for name in (*hostile.CLASSES, 'x' * 1_000_000, '')]
+  assert legends.draw(listed, (400, 600), size=13).shape[1] == 600
+  assert line('\n'.join(hostile.CLASSES), 150, 13).shape[1] == 150
+  assert headings(hostile.CLASSES[:2], 100, 20, 13).shape[1] == 220

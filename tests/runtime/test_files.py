@@ -1,6 +1,7 @@
 """A result is there whole or not at all, whatever happens while it is written."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime.files import whole_file, write_whole
+from pspnet_jax.runtime.files import whole_file, write_together, write_whole
 from tests import tiny
 
 
@@ -158,3 +159,40 @@ def test_two_writers_at_once_leave_one_of_both(tmp_path):
     one.write(b'one')
     other.write(b'the other')
   assert path.read_bytes() == b'one' and names(tmp_path) == ['f']
+
+
+def test_half_a_character_is_an_escape_and_the_same_in_json(tmp_path):
+  name = b'caf\xe9.jpg'.decode(errors='surrogateescape')
+  write_whole(tmp_path / 'a.txt', name)
+  assert (tmp_path / 'a.txt').read_text() == r'caf\udce9.jpg'
+  write_whole(tmp_path / 'a.json', json.dumps({'é': name}, ensure_ascii=False))
+  assert json.loads((tmp_path / 'a.json').read_text()) == {'é': name}
+
+
+@pytest.mark.parametrize('spoil', ['full', 'folder', 'file'])
+def test_files_that_belong_together_are_written_all_or_not_at_all(old, monkeypatch, spoil):
+  second = old.parent / 'sub' / 'b'
+  if spoil == 'full':
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+      calls.append(descriptor)
+      if len(calls) == 2:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+      real(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', full)
+  elif spoil == 'folder':
+    second.mkdir(parents=True)
+  else:
+    second.parent.touch()
+  with pytest.raises(UserError, match='sub'):
+    write_together({old: 'new', second: b'b'})
+  assert old.read_text() == 'old' and not [n for n in names(old.parent) if n.startswith('.')]
+
+
+def test_files_that_belong_together_replace_and_remove(old, tmp_path):
+  gone = tmp_path / 'gone.png'
+  gone.touch()
+  write_together({old: 'new', tmp_path / 'b': b'b', gone: None, tmp_path / 'never': None})
+  assert names(tmp_path) == ['b', 'scores.json'] and old.read_text() == 'new'
