@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 from pspnet_jax.errors import UserError
@@ -18,6 +19,7 @@ from pspnet_jax.runtime.files import write_whole
 # Ignored pixels have the first of these that lies far from the colours of all classes.
 _IGNORE_COLOURS = ((0, 0, 0), (255, 255, 255), (255, 0, 255), (0, 255, 255), (127, 127, 127))
 _FAR = 64  # of 441, the distance of black and white
+_SOFTWARE = 'pspnet_jax'
 _MIN_WIDTH = 384  # a picture with a legend is no narrower: a name takes some room
 
 
@@ -238,7 +240,18 @@ def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -
   return entries
 
 
+def is_own_picture(path: Path) -> bool:
+  """Whether a file was written here, and so may be replaced."""
+  try:
+    with Image.open(path, formats=['PNG']) as picture:
+      return picture.info.get('Software') == _SOFTWARE
+  except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    return False
+
+
 def _png(picture: Image.Image) -> bytes:
   encoded = io.BytesIO()  # into a file, Pillow would not say why it cannot write
-  picture.save(encoded, 'PNG')
+  about = PngInfo()
+  about.add_text('Software', _SOFTWARE)
+  picture.save(encoded, 'PNG', pnginfo=about)
   return encoded.getvalue()
