@@ -7,7 +7,8 @@ Lay the data out as
     ROOT/images/train/NAME.jpg          with ROOT/labels/train/NAME.png: a class id a pixel
     ROOT/images/val/NAME.jpg            with ROOT/labels/val/NAME.png: 255 is ignored
 
-let the doctor read it all (docs/data.md says more)
+or say below where they are (docs/data.md has VOC's and Cityscapes' folders, lists and more), let
+the doctor read it all
 
 pspnet doctor --config=folder --config.data.root=ROOT --output=DIR
 
@@ -37,7 +38,14 @@ def get_config():
   data.label_offset = 0  # 1 if your ids start at 1
   data.label_ids = ml_collections.config_dict.placeholder(tuple)  # (0, 255) for such masks
   data.labels = ml_collections.config_dict.placeholder(str)  # 'colours': as classes.txt has them
-  # Instead of folders: list_file = 'train.txt', with lines "IMAGE LABEL" relative to root.
+  data.image_folder = 'images/{split}'  # relative to root; {split} may be left out
+  data.label_folder = 'labels/{split}'
+  data.image_suffix = ''  # how the names end before the extension, such as '_leftImg8bit' ...
+  data.label_suffix = ''  # ... and '_mask'; files of other names are set aside
+  # Without images of your own to validate on: 0.1 takes a tenth of all, chosen by their names.
+  data.val_share = 0.0
+  # Lists of lines "IMAGE LABEL" relative to root, or of names: one with {split}, or one each.
+  data.list_file = ml_collections.config_dict.placeholder(str)
   data.train = {'split': 'train', 'list_file': ml_collections.config_dict.placeholder(str)}
   data.val = {'split': 'val', 'list_file': ml_collections.config_dict.placeholder(str)}
 

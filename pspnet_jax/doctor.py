@@ -69,6 +69,8 @@ def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> lis
   with Reporter(None, total_steps=sum(len(source) for source in sources.values())) as report:
     for split, source in sources.items():
       report.say(f'{split}: {len(source):,} examples')
+      for note in getattr(source, 'notes', ()):  # what it left out
+        report.say(note)
     done, splits = 0, []
     for split, source in sources.items():
       records = []

@@ -91,6 +91,8 @@ def evaluate(
   partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
   with Reporter(None, total_steps=len(source)) as report, StopSignals() as stop:
     report.say(f'Evaluating {title}: {how}.')
+    for note in getattr(source, 'notes', ()):  # what it left out
+      report.say(note)
     if partial.done:
       report.say(f'{partial.done:,} images were counted before: going on from there.')
 

@@ -147,7 +147,7 @@ def test_list_files(root):
   c = config(root)
   c.data.train.list_file = 'train.txt'
   kinds = sorted(f.kind for f in doctor(c))
-  assert kinds == ['duplicate', 'listed twice', 'missing file', 'missing file']
+  assert kinds == ['listed twice', 'missing file', 'missing file']
 
 
 def test_bad_files_are_warnings_where_training_skips_them(root):

@@ -18,8 +18,8 @@ config
 training
 weights evaluation checkup
 inference pictures reporting
-models data runtime
-ops
+models data
+runtime ops
 errors
 """
 # Modules without a test file of their name -> the one that tests them, and why it is that one.

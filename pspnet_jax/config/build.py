@@ -108,6 +108,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   checkpoints = Checkpoints(workdir)
   state, notes = _first_state(c, network, tx, card, checkpoints, on_mesh)
   changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
+  notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
   if start_step := int(state.step):
     notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
   batches: Generator[dict[str, np.ndarray]] = train_batches(

@@ -1,7 +1,7 @@
 """A data set in a folder of one's own: images, labels of the same names, and a list of classes.
 
 root/
-  images/train/a.jpg   images/val/b.jpg    any folders below the split
+  images/train/a.jpg   images/val/b.jpg    any folders below the split; see `layout` for other names
   labels/train/a.png   labels/val/b.png    one id a pixel, 255 = ignored
   classes.txt                              see `pspnet_jax.data.classes`
 """
@@ -15,14 +15,10 @@ from pathlib import Path
 
 from pspnet_jax.data.classes import Classes, Labels, read_classes, spec_and_table
 from pspnet_jax.data.decode import Exif
+from pspnet_jax.data.layout import Layout
+from pspnet_jax.data.list_files import pairs_of_list
 from pspnet_jax.data.paired_files import PairedFiles
-from pspnet_jax.data.pairing import (
-  LAYOUT,
-  Unpaired,
-  pairs_of_list,
-  pairs_of_split,
-  refuse,
-)
+from pspnet_jax.data.pairing import pairs_of_split, refuse
 from pspnet_jax.errors import UserError
 
 
@@ -31,7 +27,9 @@ class Folder(PairedFiles):
 
   Args:
     root: the data folder.
-    split: the folder below `images` and `labels`; '' when there is none.
+    split: what stands for `{split}` below; '' when there is none.
+    image_folder, label_folder, image_suffix, label_suffix, val_share: where images and labels lie,
+      what they are called, and which share of them is the split 'val'; see `layout.Layout`.
     classes: the class file, relative to `root`; not read when `class_names` are given.
     class_names: the classes in the order of their ids, instead of a class file.
     palette: an RGB colour for each class, or several of which the first shows it; the PASCAL VOC
@@ -42,8 +40,9 @@ class Folder(PairedFiles):
       up.
     labels: 'ids', or 'colours' if label files are pictures in the colours of the classes; None:
       what the class file says, else 'ids'.
-    list_file: instead of a split, a file of lines `IMAGE LABEL` (relative to `root`, like the file
-      itself; a tab between them if the names hold spaces), as hszhao/semseg has them.
+    list_file: a file of lines `IMAGE LABEL` (relative to `root`, like the file itself), as
+      hszhao/semseg has them, or of names, as PASCAL VOC has; see `list_files`. It may contain
+      `{split}`.
     exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
   Attributes:
@@ -51,6 +50,7 @@ class Folder(PairedFiles):
     names: of the examples.
     table: from ids or colours in the label files to class ids; see `label_ids`.
     unpaired: files without a partner, which are refused.
+    notes: what lies there and was left out on purpose, a sentence each.
 
   Raises:
     UserError: for a missing or empty folder, an image without its label or the reverse, two images
@@ -71,10 +71,16 @@ class Folder(PairedFiles):
     label_ids: Sequence[int | Sequence[int]] | None = None,
     labels: Labels | None = None,
     list_file: str | None = None,
+    image_folder: str = Layout.image_folder,
+    label_folder: str = Layout.label_folder,
+    image_suffix: str = '',
+    label_suffix: str = '',
+    val_share: float = 0.0,
     exif: Exif = 'upright',
   ):
+    layout = Layout(image_folder, label_folder, image_suffix, label_suffix, val_share)
     if not Path(root).is_dir():
-      raise UserError(f'data folder {root} does not exist: {LAYOUT}.')
+      raise UserError(f'data folder {root} does not exist: {layout.expected}.')
     if class_names is None:
       found = read_classes(Path(root) / classes)
     else:
@@ -87,9 +93,10 @@ class Folder(PairedFiles):
       label_ids=label_ids,
       labels=labels,
     )
-    self.unpaired: list[Unpaired]
-    pairs, self.unpaired = (
-      pairs_of_list(root, list_file) if list_file else pairs_of_split(root, split)
+    pairs, self.unpaired, self.notes = (
+      pairs_of_list(root, list_file, split, layout)
+      if list_file
+      else pairs_of_split(root, split, layout)
     )
     super().__init__(spec, table, pairs, exif=exif)
     self.names = self._checked_names(root)
@@ -105,11 +112,6 @@ class LenientFolder(Folder):
   """A `Folder` that keeps what it would refuse in `unpaired`; takes the same arguments."""
 
   def _checked_names(self, root: str) -> list[str]:
-    first: dict[Path, int] = {}
-    for i, (image, _) in enumerate(self.pairs):
-      if first.setdefault(image, i) != i:
-        message = f'{image} is listed twice: remove one of the two lines.'
-        self.unpaired.append(Unpaired('listed twice', image, message))
     return [os.path.relpath(image, root) for image, _ in self.pairs]
 
 

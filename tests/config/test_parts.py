@@ -11,7 +11,7 @@ from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.training.callbacks import EarlyStopping
-from tests import own, tiny
+from tests import own, planted, tiny
 
 SPEC = DatasetSpec(own.NAMES, own.COLOURS)
 
@@ -169,6 +169,21 @@ def test_a_split_is_the_data_with_its_own_options_laid_over(tmp_path):
     'size': (3, 4),
   }
   assert parts.open_split(c, 'val').__dict__['_source'].options['a'] == 1
+
+
+def test_where_files_lie_can_be_set_for_both_splits(tmp_path):
+  planted.write_folder(tmp_path, train=4, val=2)
+  c = files.load('folder')
+  c.data.root = str(tmp_path)
+  assert [len(parts.open_split(c, split)) for split in ('train', 'val')] == [4, 2]
+  for split in ('train', 'val'):
+    names = [path.stem for path in (tmp_path / 'images' / split).iterdir()]
+    (tmp_path / f'{split}_ids.txt').write_text('\n'.join(names[:-1]))
+  c.data.list_file = '{split}_ids.txt'
+  assert [len(parts.open_split(c, split)) for split in ('train', 'val')] == [3, 1]
+  one = {'image_folder': 'images/train', 'label_folder': 'labels/train', 'val_share': 0.6}
+  c.data.update(list_file=None, **one)
+  assert sum(len(parts.open_split(c, split)) for split in ('train', 'val')) == 4
 
 
 def test_an_empty_split_is_refused(tmp_path):

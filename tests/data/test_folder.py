@@ -234,13 +234,39 @@ def test_list_files_of_semseg(root):
     ('\n', 'empty'),
     (
       'images/train/b.png labels/train/b.png\nimages/train/b.png labels/train/b.png',
-      'images__train__b',
+      'b.png stands in lines 1 and 2',
     ),
   ],
 )
 def test_bad_list_files(root, text, named):
   (root / 'train.txt').write_text(text)
   assert named in refusal(Folder, str(root), list_file='train.txt')
+
+
+def test_folders_and_names_as_other_data_sets_have_them(root):
+  (root / 'images').rename(root / 'leftImg8bit')
+  (root / 'labels').rename(root / 'gt')
+  for folder, end in (('leftImg8bit', '_img'), ('gt', '_ids')):
+    for path in [*(root / folder).rglob('*.png')]:
+      path.rename(path.with_name(f'{path.stem}{end}.png'))
+  (root / 'gt' / 'train' / 'a_color.png').write_bytes(b'')
+  patterns = {'image_folder': 'leftImg8bit/{split}', 'label_folder': 'gt/{split}'}
+  ends = {'image_suffix': '_img', 'label_suffix': '_ids'}
+  folder = Folder(str(root), **patterns, **ends)
+  assert [int(example['label'][0, 0]) for example in folder] == [1, 0, 2]
+  assert folder.names == ['a_img', 'b_img', 'c_img']
+  [note] = folder.notes
+  assert "1 file(s) whose names do not end in '_ids', such as a_color.png, are set aside." in note
+  assert 'expected leftImg8bit/<split>/NAME_img.jpg with gt/' in refusal(
+    Folder, str(root / 'no'), **patterns, **ends
+  )
+
+
+def test_a_share_makes_the_splits_of_one_folder(root):
+  for i in range(20):
+    add(root, f'train/f{i}.png', f'train/f{i}.png')
+  names = [Folder(str(root), split, val_share=0.3).names for split in ('train', 'val')]
+  assert sorted(names[0] + names[1]) == sorted(Folder(str(root)).names) and names[1]
 
 
 def test_missing_list_file(root):
