@@ -1,6 +1,8 @@
 """Prepared from archives in the published layouts, the data sets hold what those archives hold."""
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,15 @@ def illegal(name, data):
   return published.png(np.full(published.SIZE, 151, np.uint8))
 
 
+def bomb(name, data):
+  """A PNG of a few bytes that says it is of 60,000 x 60,000 pixels."""
+  if 'images/training/ADE_train_00000003' not in name:
+    return data
+  sizes = struct.pack('>IIBBBBB', 60_000, 60_000, 8, 2, 0, 0, 0)
+  start = b'\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR' + sizes
+  return start + struct.pack('>I', zlib.crc32(start[12:])) + b'\0\0\0\0IEND\xaeB`\x82'
+
+
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
@@ -160,8 +171,9 @@ def illegal(name, data):
     (illegal, r'annotations/training/ADE_train_00000002\.png has 192 of 192 pixels with id 151'),
     (lambda name, data: b'GIF?' if 'training/ADE_train_00000003.jpg' in name else data,
      r'ADE_train_00000003\.jpg is no image'),
+    (bomb, r'ADE_train_00000003\.jpg claims far too many pixels'),
   ],
-  ids=['no label', 'too few', 'size', 'ids', 'no image'],
+  ids=['no label', 'too few', 'size', 'ids', 'no image', 'bomb'],
 )  # fmt: skip
 def test_what_is_wrong_with_an_archive_is_named(monkeypatch, tmp_path, change, message):
   published.accept(monkeypatch, 'ade20k', COUNTS['ade20k'])

@@ -21,6 +21,7 @@ from pspnet_jax.data.label_ids import read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime.limits import PIXELS
 
 
 class Pair(NamedTuple):
@@ -168,10 +169,14 @@ def _label(member: Member, table: np.ndarray) -> np.ndarray:
 def _encode(pair: Pair) -> dict[str, Any]:
   data = pair.image.read()
   try:
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=('JPEG', 'PNG')) as image:
       size = image.height, image.width
-  except OSError as e:
+  except Image.DecompressionBombError as e:
+    raise UserError(f'{pair.image} claims far too many pixels: download the archive again.') from e
+  except Exception as e:  # whatever damaged bytes make of Pillow's readers
     raise UserError(f'{pair.image} is no image: download the archive again.') from e
+  if too_large := PIXELS.exceeded_by(size[0] * size[1]):
+    raise UserError(f'{pair.image} has {too_large}.')
   label = pair.label()
   if label is None:
     label = np.full(size, IGNORE_LABEL, np.uint8)

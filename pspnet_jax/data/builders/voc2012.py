@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.io
 
-from pspnet_jax.data.builders.archives import Archive, Download, read_tar_gz
+from pspnet_jax.data.builders.archives import Archive, Download, read_tar_gz, text_of
 from pspnet_jax.data.builders.base import Builder, Pair, paired
 from pspnet_jax.data.known_classes import VOC2012
 from pspnet_jax.data.label_ids import label_table, map_ids
@@ -59,8 +59,8 @@ class Voc2012(Builder):
     in_sbd = read_tar_gz(sbd, r'benchmark_RELEASE/dataset/((?:train|val)\.txt|cls/[^/]+\.mat)')
     if len(lists) < 2 or not {'train.txt', 'val.txt'} <= in_sbd.keys():
       raise UserError(f'{voc.path} or {sbd} has no train.txt and val.txt: download them again.')
-    splits = {split: set(member.read().decode().split()) for split, member in lists.items()}
-    augmented = set((in_sbd['train.txt'] + b'\n' + in_sbd['val.txt']).decode().split())
+    splits = {split: set(text_of(member, member.read()).split()) for split, member in lists.items()}
+    augmented = set(text_of(sbd, in_sbd['train.txt'] + b'\n' + in_sbd['val.txt']).split())
     mats = {name: in_sbd[f'cls/{name}.mat'] for name in augmented if f'cls/{name}.mat' in in_sbd}
     extra = sorted(augmented - splits['train'] - splits['val'])
     lost = [name for name in extra if name not in images or name not in mats]
