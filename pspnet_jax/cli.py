@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 import ml_collections
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import config_flags
 
 import pspnet_jax
 from pspnet_jax.config import checks, command_line, named
@@ -34,13 +33,14 @@ if TYPE_CHECKING:
   from pspnet_jax.weights.checkpoints import Which
 
 FLAGS = flags.FLAGS
-_SETTINGS = flags.FlagValues()  # --config.KEY=VALUE
 _HELP = {'-h', '-help', '--help', '--helpfull', '--helpshort'}
 
 # What `main` is called with, beside its flags: the config, words, or nothing; with 'protocol',
 # --config.eval.KEY=VALUE is allowed for `protocol_options`.
 _takes: Literal['config', 'protocol', 'words', None] = None
 _own: list[flags.Flag[Any]] = []  # the command's flags
+_config: ml_collections.ConfigDict | None = None
+_given: dict[str, Any] = {}  # what --config.KEY=VALUE said, by key such as 'eval.flip'
 
 
 def takes_config() -> None:
@@ -143,7 +143,7 @@ def _call(main: Callable[..., None], words: Sequence[str]) -> None:
 
     compile_cache.enable()
   if _takes == 'config':
-    main(_SETTINGS.config)
+    main(_config)
   elif _takes == 'words':
     main(words)
   else:
@@ -180,7 +180,10 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
       f'unexpected argument {given.words[0]!r}: flags are written --name=value; see --help.'
     )
   if config is not None:
-    _override(config, [program, *given.settings])
+    global _config
+    _config = config
+    _given.update(given.settings)
+    checks.check_values(config)
     if '--settings' in given.flags:
       streams.show('\n'.join(_settings(config)))
       sys.exit()
@@ -206,9 +209,7 @@ def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
 
   if _takes == 'protocol':
     return defaults()
-  given = {
-    group: command_line.value_of(argv, f'config.{group}.name') for group in ('data', *CHOICES)
-  }
+  given = {group: command_line.value_of(argv, f'config.{group}.name') for group in CHOICES}
   names = {group: name for group, name in given.items() if name is not None}
   path, workdir = (command_line.value_of(argv, name) for name in ('config', 'workdir'))
   if path is not None:
@@ -216,15 +217,6 @@ def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
   if workdir is not None and (saved := Path(workdir, files.SAVED_AS)).is_file():
     return files.load_saved(saved, names)
   return defaults(names)
-
-
-def _override(config: ml_collections.ConfigDict, argv: Sequence[str]) -> None:
-  try:
-    config_flags.DEFINE_config_dict('config', config, flag_values=_SETTINGS, sys_argv=argv)
-    _SETTINGS(argv)
-  except (TypeError, ValueError) as e:
-    raise UserError(f'a --config.KEY=VALUE is of the wrong type: {str(e).splitlines()[0]}') from e
-  checks.check_values(_SETTINGS.config)
 
 
 def _unraisable(args: Any) -> None:
@@ -272,7 +264,7 @@ def own_network(name: str | None) -> type[nnx.Module] | None:
 
 def overrides() -> dict[str, Any]:
   """What --config.KEY=VALUE flags set, by key such as 'eval.flip'."""
-  return dict(config_flags.get_override_values(_SETTINGS['config']))
+  return dict(_given)
 
 
 _SIZES = ('batch_size', 'canvas_mb')

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import difflib
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import ml_collections
 from absl import flags
@@ -16,16 +18,18 @@ from pspnet_jax.errors import UserError
 
 @dataclasses.dataclass
 class Given:
-  """What was given, each as absl and ml_collections read it."""
+  """What was given."""
 
-  flags: list[str] = dataclasses.field(default_factory=list)  # --NAME=VALUE; a switch: --NAME
-  settings: list[str] = dataclasses.field(default_factory=list)  # --config.KEY=VALUE
+  flags: list[str] = dataclasses.field(default_factory=list)  # as absl reads them
+  settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # by key: the value
   words: list[str] = dataclasses.field(default_factory=list)
 
 
 def value_of(argv: Sequence[str], name: str) -> str | None:
   """The value of `--name=VALUE` or `--name VALUE`, before it is known which flags there are."""
   for i, argument in enumerate(argv):
+    if argument == '--':
+      break
     flag, equals, value = argument.partition('=')
     if flag in (f'--{name}', f'-{name}'):
       return value if equals else _following(name, argv[i + 1 : i + 2])
@@ -38,7 +42,7 @@ def read(
   known: flags.FlagValues,
   config: ml_collections.ConfigDict | None,
 ) -> Given:
-  """Takes arguments apart.
+  """Takes arguments apart, and sets in `config` what they say.
 
   Args:
     argv: without the program's name.
@@ -47,8 +51,8 @@ def read(
     config: all settings there are; None for a command without any.
 
   Raises:
-    UserError: for a flag or setting that does not exist (with the nearest one), lacks its value or
-      is given twice.
+    UserError: for a flag or setting that does not exist (with the nearest one), lacks its value,
+      has one of another type or is given twice.
   """
   given, seen = Given(), set()
   arguments = collections.deque(argv)
@@ -62,32 +66,38 @@ def read(
       continue
     name, equals, value = argument.removeprefix('-').removeprefix('-').partition('=')
     key = name.removeprefix('no')
+    setting = None
     if config is not None and key.startswith('config.'):
-      overrides.check(config, key.removeprefix('config.'), equals + value)
-      switch, to = overrides.is_switch(config, key.removeprefix('config.')), given.settings
+      setting = key.removeprefix('config.')
+      overrides.check(config, setting, equals + value)
+      switch = overrides.is_switch(config, setting)
+      if name != key and (equals or not switch):
+        raise UserError(f'there is no flag --{name}: write --{key}=VALUE.')
     elif config is not None and name == 'config':
-      key, switch, to = name, False, []  # it has been read: see `value_of`
+      key, switch = name, False
     elif name in known:
-      key, switch, to = known[name].name, known[name].boolean, given.flags
-    elif key in known and known[key].boolean:
-      key, switch, to = known[key].name, True, given.flags
+      key, switch = known[name].name, known[name].boolean
+    elif key in known and known[key].boolean and not equals:
+      key, switch = known[key].name, True
     else:
       raise UserError(f'there is no flag --{name}: {_hint(name, equals + value, own, config)}')
     if not equals and not switch:
-      argument = f'{argument}={_following(name, arguments)}'
+      value = _following(name, arguments)
+      argument = f'{argument}={value}'
       arguments.popleft()
-    if to is given.settings and config is not None and '=' in argument:
-      flag, _, text = argument.partition('=')
-      argument = f'{flag}={overrides.words_quoted(config, key.removeprefix("config."), text)}'
     if key in seen:
       raise UserError(f'--{key} is given twice: give it once.')
     seen.add(key)
-    to.append(argument)
+    if setting is not None and config is not None:
+      text = value if '=' in argument else str(name == key)
+      given.settings[setting] = overrides.give(config, setting, text)
+    elif key != 'config' or config is None:  # that has been read: see `value_of`
+      given.flags.append(argument)
   return given
 
 
 def _following(name: str, arguments: Sequence[str] | collections.deque[str]) -> str:
-  if not arguments or arguments[0].startswith('--'):
+  if not arguments or re.match('--|-[^\\W\\d]', arguments[0]):  # -3 is a value
     raise UserError(f'--{name} needs a value: write --{name}=VALUE.')
   return arguments[0]
 

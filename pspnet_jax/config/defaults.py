@@ -12,6 +12,7 @@ from ml_collections import config_dict
 from pspnet_jax.config import named
 from pspnet_jax.config.signatures import defaults_of, parameters_of
 from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.sources import SOURCES
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
@@ -22,6 +23,7 @@ from pspnet_jax.training.losses import SegmentationLoss
 # What a group's `name` may be beside package.module:Name of one's own; the first is the default.
 # The group's other keys are arguments of what it names.
 CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
+  'data': {'folder': SOURCES['folder'], **SOURCES},
   'model': {'pspnet': PSPNet},
   'optimizer': {'sgd': optim.sgd, 'adamw': optim.adamw},
   'loss': {'segmentation': SegmentationLoss},
@@ -75,10 +77,11 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   c.early_stopping = 0  # steps without a better score after which training ends; 0: never
   c.callbacks = ()  # package.module:Class of one's own; see training/callbacks.py
 
-  c.data = ml_collections.ConfigDict()  # arguments of the source; see data/sources.py
-  c.data.name = 'folder'
-  c.data.train = ml_collections.ConfigDict({'split': 'train'})  # what differs between the splits
-  c.data.val = ml_collections.ConfigDict({'split': 'val'})
+  c.data = _group('data', names, without=('split',), needed=True)
+  for split in ('train', 'val'):  # what differs between the splits; not set: as above
+    options = {key: config_dict.placeholder(c.data.get_type(key)) for key in c.data}
+    del options['name']
+    c.data[split] = ml_collections.ConfigDict({'split': split, **options})
 
   # The keys of the groups that follow are arguments of what is named, and their defaults stand in
   # its signature: `pspnet train --settings` lists them all.
@@ -106,7 +109,11 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
 
 
 def _group(
-  group: str, names: Mapping[str, str], *beside: Callable[..., Any], without: tuple[str, ...] = ()
+  group: str,
+  names: Mapping[str, str],
+  *beside: Callable[..., Any],
+  without: tuple[str, ...] = (),
+  needed: bool = False,
 ) -> ml_collections.ConfigDict:
   """The keys of a group: its name, the arguments of what is named, and those of `beside`."""
   name = names[group]
@@ -114,10 +121,10 @@ def _group(
   if name.startswith(named.NOT_NAMED):  # nothing is known of it
     return config
   configured, without = chosen(group, name), (*without, 'name')
-  if named.is_own(name):
+  if named.is_own(name) and not needed:
     _check_defaults(group, name, configured, known={*without, *defaults_of(*beside)})
   # What is beside comes first: the compute dtype is a name in a config, not a NumPy dtype.
-  config.update(defaults_of(*beside, configured, without=without))
+  config.update(defaults_of(*beside, configured, without=without, needed=needed))
   return config
 
 

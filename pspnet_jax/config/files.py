@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from pspnet_jax.config import named, overrides, shipped
+from pspnet_jax.config import named, overrides, python_file
 from pspnet_jax.config.defaults import CHOICES, defaults
+from pspnet_jax.config.plain import plain, shown
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import with_tuples
 from pspnet_jax.runtime.files import write_whole
@@ -33,24 +32,8 @@ def load(path: str, names: Names | None = None) -> ml_collections.ConfigDict:
   Raises:
     UserError: if there is no such file, it has no get_config, or it sets what does not exist.
   """
-  path, _, argument = path.partition(':')
-  path = str(shipped.find(path))
-  module_spec = importlib.util.spec_from_file_location('config', path)
-  if module_spec is None or module_spec.loader is None:
-    raise UserError(f'{path} is not a Python file: give --config=FILE.py.')
-  module = importlib.util.module_from_spec(module_spec)
-  try:
-    module_spec.loader.exec_module(module)
-    if argument and not inspect.signature(module.get_config).parameters:
-      raise UserError(f'{path} takes no argument: leave out :{argument}.')
-    changes = module.get_config(*([argument] if argument else []))
-  except UserError:
-    raise
-  except Exception as e:  # the file is the user's code: whatever it raises, they can mend
-    raise UserError(f'{path} does not give a config: {type(e).__name__}: {e}.') from e
-  if not isinstance(changes, ml_collections.ConfigDict):
-    raise UserError(f'get_config() of {path} returns {changes!r}: return a ConfigDict.')
-  return complete(changes, path, names)
+  changes, where = python_file.call(path)
+  return complete(changes, where, names)
 
 
 def save(config: ml_collections.ConfigDict, path: Path) -> None:
@@ -79,24 +62,33 @@ def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigD
   except (OSError, ValueError, TypeError, AttributeError) as e:
     raise UserError(f'cannot read the config {path} ({e}): give --config=FILE.py.') from e
   given = set((names or {}).values())
+  source = saved.get('data', {}).get('name')
   saved = _with_names(
     saved, lambda x: named.NOT_NAMED + x if named.is_own(x) and x not in given else x
   )
   known = defaults(_names_in(saved, names))
-  for key in set(saved) - set(known):
-    del saved[key]
-  for key, value in known.items():
-    if key in saved and isinstance(value, ml_collections.ConfigDict) and not _is_free(value, key):
-      for name in set(saved[key]) - set(value):
-        del saved[key][name]
+  # Without an option, a source would read other data; to another source it means nothing.
+  same_source = known.data.name.removeprefix(named.NOT_NAMED) == source
+  _drop_unknown(saved, known, keep=('data',) if same_source else ())
   return complete(saved, str(path), names)
+
+
+def _drop_unknown(
+  saved: ml_collections.ConfigDict, known: ml_collections.ConfigDict, keep: tuple[str, ...] = ()
+) -> None:
+  for key in set(saved) - {*keep}:
+    groups = [x for x in (saved[key], known.get(key)) if isinstance(x, ml_collections.ConfigDict)]
+    if key not in known:
+      del saved[key]
+    elif len(groups) == 2 and not _is_free(known[key], key):
+      _drop_unknown(saved[key], known[key])
 
 
 def _with_names(
   config: ml_collections.ConfigDict, change: Callable[[str], str]
 ) -> ml_collections.ConfigDict:
   """Changes all that may name code of the user's own, wherever it stands in a config."""
-  for group in ('data', *CHOICES):
+  for group in CHOICES:
     if config.get(group, {}).get('name') is not None:
       config[group].name = change(config[group].name)
   if config.get('augment', {}).get('transform') is not None:
@@ -128,46 +120,68 @@ def _names_in(changes: ml_collections.ConfigDict, names: Names | None) -> dict[s
 
 def _is_free(group: ml_collections.ConfigDict, key: str) -> bool:
   """Whether a group may have any keys: whoever uses them checks them."""
-  return key == 'data' or str(group.get('name', '')).startswith(named.NOT_NAMED)
+  name = str(group.get('name', ''))
+  return name.startswith(named.NOT_NAMED) or (key == 'data' and named.is_own(name))
 
 
 def complete(
   changes: ml_collections.ConfigDict, where: str, names: Names | None = None
 ) -> ml_collections.ConfigDict:
-  """Defaults with `changes` laid over them.
+  """Defaults with `changes` laid over them, as plain values.
 
-  Any key may stand under `data`, whose source checks them.
+  Any key may stand under `data` of a source of one's own, which checks them.
 
   Raises:
     UserError: for a key that does not exist (with the nearest one) or a value of another type.
   """
   config = defaults(_names_in(changes, names))
-  for split in ('train', 'val'):
-    if not isinstance(changes.get('data', {}).get(split, {}), ml_collections.ConfigDict | dict):
-      raise UserError(f'{where} sets data.{split} to a value: give a dictionary such as split=.')
   _lay_over(config, changes, where)
   return config
 
 
 def _lay_over(
-  config: ml_collections.ConfigDict, changes: ml_collections.ConfigDict, where: str
+  config: ml_collections.ConfigDict,
+  changes: ml_collections.ConfigDict,
+  where: str,
+  group: str = '',
+  free: bool = False,
 ) -> None:
-  for key, value in changes.items():
-    check_key(config, key, where)
+  for key in changes:
+    path = f'{group}{key}'
+    try:
+      value = changes[key]
+    except config_dict.RequiredValueError as e:
+      raise UserError(f'{where} leaves {path} without a value: give it one.') from e
+    if free and key not in config:
+      kept = plain(value, path, where)
+      config[key] = config_dict.placeholder(changes.get_type(key)) if kept is None else kept
+      continue
+    check_key(config, key, f'{where}: {group[:-1]}' if group else where)
     old = config[key]
     if isinstance(old, ml_collections.ConfigDict):
       if not isinstance(value, ml_collections.ConfigDict):
-        raise UserError(f'{where} sets {key} to {value!r}: give a dictionary of its keys.')
-      if _is_free(old, key):
-        old.update(value)
-      else:
-        _lay_over(old, value, f'{where}: {key}')
+        raise UserError(f'{where} sets {path} to {shown(value)}: give a dictionary of its keys.')
+      _lay_over(old, value, where, f'{path}.', free or _is_free(old, path))
       continue
+    value, kind = plain(value, path, where), config.get_type(key)
+    if kind is int and isinstance(value, float) and value.is_integer():
+      value = int(value)  # 3e4 steps
     try:
-      config[key] = tuple(value) if isinstance(value, list) else value
+      if isinstance(value, bool) and kind in (int, float):
+        raise TypeError
+      config[key] = value
     except TypeError as e:
-      kind = config.get_type(key).__name__
-      raise UserError(f'{where} sets {key} to {value!r}: give a {kind}.') from e
+      name = _KINDS.get(kind, kind.__name__)
+      raise UserError(f'{where} sets {path} to {shown(value)}: give {name}.') from e
+
+
+_KINDS = {
+  bool: 'True or False',
+  float: 'a number',
+  int: 'a whole number',
+  str: 'a text',
+  tuple: 'a tuple',
+}
 
 
 def check_key(config: ml_collections.ConfigDict, key: str, where: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
-import re
 import shlex
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ml_collections
 
 from pspnet_jax import errors
+from pspnet_jax.config.plain import plain
 from pspnet_jax.errors import UserError
 
 # What other projects call our settings, where the letters do not lead there.
@@ -33,9 +35,6 @@ SYNONYMS = {
   'wd': 'weight_decay',
   'workers': 'threads',
 }
-
-
-_WORD = re.compile(r'[A-Za-z_][\w./:-]*')  # also package.module:Name and backbone/stage1
 
 
 def close(name: str, names: Iterable[str]) -> str | None:
@@ -96,24 +95,92 @@ def check(config: ml_collections.ConfigDict, key: str, value: str) -> None:
 
 def is_switch(config: ml_collections.ConfigDict, key: str) -> bool:
   """Whether --config.KEY stands for True without a value."""
-  *groups, name = key.split('.')
-  for group in groups:
-    config = config[group]
-  return config.get_type(name) in (bool, object)
+  group, name = _place(config, key)
+  return group.get_type(name) in (bool, object)
 
 
-def words_quoted(config: ml_collections.ConfigDict, key: str, value: str) -> str:
-  """The value of a setting that holds several, with quotes around each if they are words.
+def give(config: ml_collections.ConfigDict, key: str, text: str) -> Any:
+  """Sets what --config.KEY=TEXT says; returns the value.
 
-  `frozen=backbone,pyramid` is what one types, and `frozen=('backbone', 'pyramid')` what is parsed.
+  A setting of several values takes them with commas, `1,2,3` or `stem,stage1`, or as Python writes
+  them, `((0,0,0),(128,0,0))`.
+
+  Raises:
+    UserError: for a value of another type, or a group of settings.
   """
+  group, name = _place(config, key)
+  kind = group.get_type(name)
+  if isinstance(group[name], ml_collections.ConfigDict):
+    inner = next((path for path, _ in paths(group[name])), 'KEY')
+    raise UserError(
+      f'--config.{key} is a group of settings: give them one by one, as --config.{key}.{inner}=.'
+    )
+  try:
+    value = _READ.get(kind, _literal)(text)
+    group[name] = value
+  except (ValueError, TypeError, OverflowError) as e:
+    wanted = _WANTED.get(kind, 'another')
+    raise UserError(f'--config.{key}={text} is of the wrong type: give {wanted}.') from e
+  return value
+
+
+def _place(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.ConfigDict, str]:
   *groups, name = key.split('.')
   for group in groups:
     config = config[group]
-  words = value.removesuffix(',').split(',')
-  if config.get_type(name) is tuple and all(_WORD.fullmatch(word) for word in words):
-    return str(tuple(words))
-  return value
+  return config, name
+
+
+_BOOLS = {'true': True, 't': True, '1': True, 'false': False, 'f': False, '0': False}
+
+
+def _bool(text: str) -> bool:
+  if text.lower() not in _BOOLS:
+    raise ValueError
+  return _BOOLS[text.lower()]
+
+
+def _int(text: str) -> int:
+  try:
+    return int(text)
+  except ValueError:
+    if float(text).is_integer():  # 3e4 steps
+      return int(float(text))
+    raise
+
+
+def _tuple(text: str) -> tuple[Any, ...]:
+  value = _literal(text)
+  if isinstance(value, str) and text[:1] not in ('"', "'"):
+    if set('()[]{}"\'') & {*text}:
+      raise ValueError
+    value = tuple(word.strip() for word in text.removesuffix(',').split(',')) if text else ()
+  return value if isinstance(value, tuple) else (value,)
+
+
+def _literal(text: str) -> Any:
+  if text in ('true', 'false'):
+    return text == 'true'
+  try:
+    with warnings.catch_warnings(action='ignore'):  # what Python thinks of '\d'
+      return plain(ast.literal_eval(text.strip()), 'it', 'the command line')
+  except (SyntaxError, ValueError, MemoryError, RecursionError):
+    return text
+
+
+_READ: dict[type, Callable[[str], Any]] = {
+  bool: _bool,
+  float: float,
+  int: _int,
+  str: str,
+  tuple: _tuple,
+}
+_WANTED = {
+  bool: 'True or False',
+  float: 'a number',
+  int: 'a whole number',
+  tuple: 'values with commas between them',
+}
 
 
 def as_flags(config: ml_collections.ConfigDict) -> Iterator[str]:

@@ -18,18 +18,28 @@ def names() -> list[str]:
   return [] if folder is None else sorted(path.stem for path in folder.glob('[!_]*.py'))
 
 
+def known(path: str) -> Path | None:
+  """The file `path`, or the config of the package that is called so; None if there is neither."""
+  try:
+    file = Path(path).expanduser()
+    if file.is_file():
+      return file
+  except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a zero byte
+    return None
+  if path not in names():
+    return None
+  return next(folder for folder in FOLDERS if folder.is_dir()) / f'{path}.py'
+
+
 def find(path: str) -> Path:
-  """The file `path`, or the config of the package that is called so.
+  """`known`, or an error.
 
   Raises:
     UserError: if there is neither, with the nearest name.
   """
-  if Path(path).is_file():
-    return Path(path)
-  known = names()
-  if path in known:
-    return next(folder for folder in FOLDERS if folder.is_dir()) / f'{path}.py'
-  near = nearest(Path(path).stem, known)
-  listed = f"one of the package's: {', '.join(known)}"
+  if (found := known(path)) is not None:
+    return found
+  near = nearest(Path(path).stem, names())
+  listed = f"one of the package's: {', '.join(names())}"
   hint = f'did you mean --config={near}?' if near else f'give --config=FILE.py, or {listed}.'
   raise UserError(f'there is no config file {path}: {hint}')

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
 import inspect
 import types
 import typing
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
+
+# What stands in a config for what a signature asks for.
+_FIELDS = {list: tuple, collections.abc.Sequence: tuple, Path: str}
 
 
 def parameters_of(configured: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -33,18 +38,25 @@ def parameters_of(configured: Callable[..., Any]) -> dict[str, inspect.Parameter
 
 
 def defaults_of(
-  *configured: Callable[..., Any], without: Collection[str] = ()
+  *configured: Callable[..., Any], without: Collection[str] = (), needed: bool = False
 ) -> ml_collections.ConfigDict:
   """The parameters that have a default, with it; None becomes a field of the annotated type.
 
   A default that JSON has no form for, such as an activation function, stays in the signature.
+
+  Args:
+    *configured: functions or classes; the first that has a parameter decides.
+    without: parameters to leave out.
+    needed: whether parameters without a default are fields that are not set yet.
   """
   config = ml_collections.ConfigDict()
   for function in configured:
     for name, parameter in parameters_of(function).items():
-      if name in without or name in config or parameter.default is inspect.Parameter.empty:
-        continue
       value = parameter.default
+      if value is inspect.Parameter.empty and needed:
+        value = None
+      if name in without or name in config or value is inspect.Parameter.empty:
+        continue
       if value is None:
         config[name] = config_dict.placeholder(_kind(parameter.annotation))
       elif _is_plain(value):
@@ -52,15 +64,28 @@ def defaults_of(
   return config
 
 
+def paths_of(configured: Callable[..., Any]) -> list[str]:
+  """The parameters that are paths, as their annotation says: `Path`, or `str | Path`."""
+  parameters = parameters_of(configured).items()
+  return [name for name, p in parameters if Path in _options(p.annotation)]
+
+
 def _named(function: Any) -> dict[str, inspect.Parameter]:
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
   try:
-    hints = typing.get_type_hints(function)
+    parameters = inspect.signature(function).parameters
+  except ValueError:  # as of dict, written in C
+    return {}
+  if isinstance(function, functools.partial):
+    function = function.func
+  constructor = vars(function).get('__init__') if isinstance(function, type) else None
+  try:
+    hints = typing.get_type_hints(constructor or function)
   except (NameError, TypeError, AttributeError):  # names imported for the type checker only
     hints = {}
   return {
     name: p.replace(annotation=hints.get(name, p.annotation))
-    for name, p in inspect.signature(function).parameters.items()
+    for name, p in parameters.items()
     if p.kind not in variadic and name != 'self'
   }
 
@@ -73,14 +98,18 @@ def _is_plain(value: Any) -> bool:
   return value is None or type(value) in (bool, int, float, str)
 
 
+def _options(annotation: Any) -> list[Any]:
+  """The types that an annotation allows beside None, without what they hold."""
+  if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+    parts = [_options(x) for x in typing.get_args(annotation) if x is not type(None)]
+    return [x for part in parts for x in part]
+  if typing.get_origin(annotation) is typing.Literal:
+    return [type(x) for x in typing.get_args(annotation)]
+  return [typing.get_origin(annotation) or annotation]
+
+
 def _kind(annotation: Any) -> type:
   """The type that a config field takes for an annotation such as `int | None`."""
-  options = [annotation]
-  if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-    options = [option for option in typing.get_args(annotation) if option is not type(None)]
-  if len(options) != 1:
-    return object
-  kind = typing.get_origin(options[0]) or options[0]
-  if kind in (tuple, list, collections.abc.Sequence):
-    return tuple
-  return kind if kind in (bool, int, float, str) else object
+  kinds = {_FIELDS.get(x, x) for x in _options(annotation)}
+  kind = kinds.pop()
+  return kind if not kinds and kind in (bool, int, float, str, tuple) else object

@@ -259,7 +259,7 @@ def _resample(
 @jax.jit(donate_argnums=0)
 def _paste(canvas: jax.Array, piece: jax.Array, position: jax.Array) -> jax.Array:
   """Adds a piece [F, G, C] to a canvas [H, W, C] at (y, x)."""
-  start = (position[0], position[1], 0)
+  start = (*position, jnp.zeros((), position.dtype))  # of one type, under 64-bit JAX too
   old = jax.lax.dynamic_slice(canvas, start, piece.shape)
   return jax.lax.dynamic_update_slice(canvas, old + piece, start)
 

@@ -66,7 +66,10 @@ def test_only_training_images_need_the_size_of_the_crop():
 
 
 def test_labels_of_class_0_alone_or_of_no_class_are_errors():
-  for pixels, ignored, named in (([100, 0, 0], 0, 'another class than'), ([0, 0, 0], 100, 'are ignored')):
+  for pixels, ignored, named in (
+    ([100, 0, 0], 0, 'another class than'),
+    ([0, 0, 0], 100, 'are ignored'),
+  ):
     survey = Surveyed('train', SPEC, [record(0, pixels, ignored=ignored)])
     messages = [f.message for f in diagnose([survey], (5, 5)) if f.kind == 'one class at most']
     assert len(messages) == 1 and named in messages[0]

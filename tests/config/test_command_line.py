@@ -30,9 +30,7 @@ def test_all_ways_to_write_a_flag_are_understood(known):
   given = read(
     known, '--config.batch_size 4 --config.model.remat --noconfig.model.aux_head', defaults()
   )
-  assert given.settings == [
-    *('--config.batch_size=4', '--config.model.remat', '--noconfig.model.aux_head')
-  ]
+  assert given.settings == {'batch_size': 4, 'model.remat': True, 'model.aux_head': False}
   assert read(known, '--overlays -- --workdir -').words == ['--workdir', '-']
   assert read(known, '--num -3').flags == ['--num=-3']
 

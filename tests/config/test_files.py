@@ -59,7 +59,10 @@ def test_a_file_changes_defaults_and_takes_an_argument(tmp_path):
     ('ml_collections.ConfigDict({"batch_size": "many"})', 'batch_size'),
     ('ml_collections.ConfigDict({"qqqqqq": 8})', 'it knows accumulation_steps'),
     ('ml_collections.ConfigDict({"model": 5})', 'give a dictionary of its keys'),
-    ('ml_collections.ConfigDict({"data": {"train": "train"}})', 'sets data.train to a value'),
+    (
+      'ml_collections.ConfigDict({"data": {"train": "train"}})',
+      "sets data.train to 'train': give a d",
+    ),
     ('ml_collections.ConfigDict({"eval": {"window": 473}})', 'give a tuple'),
     ('None', 'return a ConfigDict'),
     ('1 / 0', 'ZeroDivisionError'),

@@ -3,8 +3,6 @@
 import shlex
 
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
 from pspnet_jax.config import overrides
 from pspnet_jax.config.defaults import defaults
@@ -55,31 +53,73 @@ def test_only_yes_or_no_stands_without_a_value():
 
 
 @pytest.mark.parametrize(
-  ('key', 'typed', 'parsed'),
+  ('key', 'typed', 'value'),
   [
-    ('callbacks', 'mine:Tracker', "('mine:Tracker',)"),
-    ('callbacks', 'a.b:C,d:E', "('a.b:C', 'd:E')"),
-    ('callbacks', 'mine:Tracker,', "('mine:Tracker',)"),
-    ('model.fixed_batch_stats', 'backbone/stage1', "('backbone/stage1',)"),
-    ('callbacks', "('a:B',)", "('a:B',)"),
-    ('callbacks', '()', '()'),
-    ('crop_size', '33,49', '33,49'),
+    ('callbacks', 'mine:Tracker', ('mine:Tracker',)),
+    ('callbacks', 'a.b:C,d:E', ('a.b:C', 'd:E')),
+    ('callbacks', 'mine:Tracker,', ('mine:Tracker',)),
+    ('model.fixed_batch_stats', 'backbone/stage1', ('backbone/stage1',)),
+    ('callbacks', "('a:B',)", ('a:B',)),
+    ('callbacks', "'a:B'", ('a:B',)),
+    ('callbacks', '()', ()),
+    ('callbacks', '', ()),
+    ('crop_size', '33,49', (33, 49)),
+    ('crop_size', '[33, 49]', (33, 49)),
     ('data.name', 'a,b', 'a,b'),
-    ('eval.scales', '0.5,1', '0.5,1'),
+    ('eval.scales', '0.5,1', (0.5, 1)),
+    ('data.class_names', 'traffic light,Straße', ('traffic light', 'Straße')),
+    ('data.palette', '((0,0,0),(128,0,0))', ((0, 0, 0), (128, 0, 0))),
+    ('data.ignore_ids', '7', (7,)),
+    ('data.val.ignore_ids', '7,8', (7, 8)),
+    ('data.val.split', 'test', 'test'),
+    ('data.root', '1', '1'),
+    ('total_steps', '3e4', 30_000),
+    ('optimizer.base_lr', '1', 1.0),
+    ('eval.flip', 'true', True),
+    ('model.remat', '0', False),
+    ('init_from', 'None', 'None'),
   ],
 )
-def test_words_need_no_quotes(key, typed, parsed):
-  assert overrides.words_quoted(defaults(), key, typed) == parsed
+def test_a_value_is_read_as_its_setting_needs_it(key, typed, value):
+  c = defaults()
+  given = overrides.give(c, key, typed)
+  assert given == value and type(given) is type(value)
+  assert dict(overrides.paths(c))[key] == value
+
+
+@pytest.mark.parametrize(
+  ('key', 'typed', 'wanted'),
+  [
+    ('batch_size', 'four', 'a whole number'),
+    ('batch_size', '1.5', 'a whole number'),
+    ('batch_size', 'inf', 'a whole number'),
+    ('batch_size', '', 'a whole number'),
+    ('optimizer.base_lr', 'abc', 'a number'),
+    ('model.remat', 'maybe', 'True or False'),
+    ('crop_size', '((1', 'values with commas between them'),
+    ('data.label_offset', '1.5', 'a whole number'),
+  ],
+)
+def test_a_value_of_another_type_is_refused(key, typed, wanted):
+  with pytest.raises(UserError, match=rf'--config\.{key}=.* is of the wrong type: give {wanted}\.'):
+    overrides.give(defaults(), key, typed)
+
+
+def test_a_group_has_no_value():
+  with pytest.raises(UserError, match=r'model is a group of settings: .*--config\.model\.\w+='):
+    overrides.give(defaults(), 'model', '{}')
 
 
 def test_the_list_of_settings_is_a_command_line_that_gives_them_back():
   c = defaults()
   c.optimizer.base_lr, c.crop_size, c.model.bins, c.eval.scales = 0.125, (33, 49), (), (0.5,)
   c.data.name, c.data_errors = "it's", 'skip'
+  c.data.class_names, c.data.palette = ('a', 'b c'), ((1, 2, 3), (4, 5, 6))
   lines = list(overrides.as_flags(c))
   given = [word for line in lines if '=' in line for word in shlex.split(line)]
   assert '--config.eval.flip  (not set)' in lines and len(lines) == len(dict(overrides.paths(c)))
-  again, values = defaults(), flags.FlagValues()
-  config_flags.DEFINE_config_dict('config', again, flag_values=values, sys_argv=['x', *given])
-  values(['x', *given])
-  assert values.config.to_dict() == c.to_dict()
+  again = defaults()
+  for word in given:
+    key, _, text = word.removeprefix('--config.').partition('=')
+    overrides.give(again, key, text)
+  assert again.to_dict() == c.to_dict()

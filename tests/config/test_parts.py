@@ -102,7 +102,7 @@ def test_arguments_of_ones_own_are_settings(tmp_path):
   )
   refused(
     tmp_path,
-    'loss sets weight to .much.: give a float',
+    'sets loss.weight to .much.: give a number',
     lambda c: None,
     loss={'name': 'tests.own:Weighted', 'weight': 'much'},
   )
