@@ -23,8 +23,10 @@ from absl import logging as absl_logging
 import pspnet_jax
 from pspnet_jax.config import checks, command_line, named
 from pspnet_jax.config.overrides import as_flags
+from pspnet_jax.config.path_flags import define_path as define_path
+from pspnet_jax.config.path_flags import define_paths as define_paths
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.runtime import shortages, streams
+from pspnet_jax.runtime import paths, shortages, streams
 from pspnet_jax.runtime.plain_text import printable
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ _HELP = {'-h', '-help', '--help', '--helpfull', '--helpshort'}
 _takes: Literal['config', 'protocol', 'words', None] = None
 _own: list[flags.Flag[Any]] = []  # the command's flags
 _config: ml_collections.ConfigDict | None = None
+_saved: Path | None = None  # the file that the config was read from, if it was a workdir's
 _given: dict[str, Any] = {}  # what --config.KEY=VALUE said, by key such as 'eval.flip'
 
 
@@ -71,7 +74,7 @@ def _declare(takes: Literal['config', 'protocol', 'words']) -> None:
 
 def define_network_flags() -> None:
   """Defines the flags of commands that take a trained network out of a workdir."""
-  flags.DEFINE_string('workdir', None, 'Of a run or a conversion.', required=True)
+  define_path('workdir', None, 'Of a run or a conversion.', required=True)
   flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or the number of a step.")
   flags.DEFINE_string(
     'model',
@@ -156,7 +159,7 @@ def _help(doc: str) -> str:
     name = f'--[no]{flag.name}' if flag.boolean and flag.default else f'--{flag.name}'
     note = ' (required)' if flag.validators else ''
     if not note and flag.default not in (None, False):
-      note = f' (default: {flag.default})'
+      note = f' (default: {flag.default_unparsed})'
     rows.append((name, f'{flag.help}{note}'))
     if flag.name == 'settings' and _takes == 'config':
       names = "A config file, FILE.py, or the name of one of the package's, such as camvid."
@@ -187,6 +190,10 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
     if '--settings' in given.flags:
       streams.show('\n'.join(_settings(config)))
       sys.exit()
+    if _saved is not None:
+      from pspnet_jax.config import kept_paths
+
+      kept_paths.check(config, _saved, _given)
   FLAGS([program, *given.flags])
   if not FLAGS['verbosity'].present:
     # Orbax reports every file it writes, and an error before it raises it.
@@ -214,7 +221,9 @@ def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
   path, workdir = (command_line.value_of(argv, name) for name in ('config', 'workdir'))
   if path is not None:
     return files.load(path, names)
-  if workdir is not None and (saved := Path(workdir, files.SAVED_AS)).is_file():
+  if workdir is not None and (saved := paths.given(workdir) / files.SAVED_AS).is_file():
+    global _saved
+    _saved = saved
     return files.load_saved(saved, names)
   return defaults(names)
 

@@ -17,13 +17,13 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
-  flags.DEFINE_list('input', None, 'FILE, or several with commas.', required=True)
-  flags.DEFINE_string('output', None, 'The folder to write.', required=True)
+  cli.define_paths('input', 'FILE, or several with commas.')
+  cli.define_path('output', None, 'The folder to write.', required=True)
   sources = 'semseg, mmseg, mit, caffe, imagenet'
   flags.DEFINE_string('source', None, f'One of {sources}; else recognised.')
   flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
   flags.DEFINE_integer('output_stride', 8, '8, 16 or 32: no file tells it.')
-  flags.DEFINE_string('class_names', None, 'A class file: a name, or NAME R G B, a line.')
+  cli.define_path('class_names', None, 'A class file: a name, or NAME R G B, a line.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -34,6 +34,7 @@ from pathlib import Path
 
 from pspnet_jax.data.classes import read_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights import importing
 
 
@@ -51,13 +52,14 @@ def convert(
   Raises:
     UserError: for whatever the user can mend; nothing is written then.
   """
+  output = given(output)
   importing.check_is_new(output)
   converted = importing.convert(
-    paths,
+    [given(path) for path in paths],
     source=source,
     align_corners=align_corners,
     output_stride=output_stride,
-    classes=None if class_names is None else _classes(class_names),
+    classes=None if class_names is None else _classes(given(class_names)),
   )
   importing.write(converted, output)
 

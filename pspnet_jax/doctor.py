@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_config()
-  flags.DEFINE_string('output', None, 'Where the report and the pictures go; left out: nowhere.')
+  cli.define_path('output', None, 'Where the report and the pictures go; left out: nowhere.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -53,6 +53,7 @@ from pspnet_jax.pictures.labels import as_png
 from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.files import write_together
+from pspnet_jax.runtime.paths import given
 
 
 def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> list[Finding]:
@@ -64,6 +65,7 @@ def doctor(config: ml_collections.ConfigDict, output: Path | None = None) -> lis
   Raises:
     UserError: if there is nothing to read at all, or `output` cannot be written.
   """
+  output = None if output is None else given(output)
   started = time.monotonic()
   sources, unopened = _open(config)
   with Reporter(None, total_steps=sum(len(source) for source in sources.values())) as report:

@@ -40,6 +40,7 @@ from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.evaluation.result_files import Shown
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
@@ -65,6 +66,7 @@ def evaluate(
   Raises:
     UserError: for whatever the user can mend.
   """
+  workdir = given(workdir)
   checkpoints = Checkpoints(workdir, read_only=True)
   step = checkpoints.step(which)
   card = checkpoints.card(step)

@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.define_network_flags()
-  flags.DEFINE_string('output', None, 'The .pth file to write.', required=True)
+  cli.define_path('output', None, 'The .pth file to write.', required=True)
   flags.DEFINE_enum('format', 'semseg', ['semseg', 'mmseg'], 'Whose names the arrays get.')
 
 
@@ -27,6 +27,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 from pathlib import Path
 
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights import exporting
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
@@ -37,6 +38,7 @@ def export(workdir: Path, output: Path, format_name: str, which: Which = 'best')
   Raises:
     UserError: for whatever the user can mend.
   """
+  output = given(output)
   checkpoints = Checkpoints(workdir, read_only=True)
   step = checkpoints.step(which)
   card = checkpoints.card(step)

@@ -21,8 +21,8 @@ def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_protocol()
   cli.define_network_flags()
-  flags.DEFINE_string('input', None, 'An image, or a folder of images.', required=True)
-  flags.DEFINE_string('output', None, 'Where the pictures go.', required=True)
+  cli.define_path('input', None, 'An image, or a folder of images.', required=True)
+  cli.define_path('output', None, 'Where the pictures go.', required=True)
   flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
 
 
@@ -45,6 +45,7 @@ from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.pictures.file_names import png_names
 from pspnet_jax.pictures.labels import is_own_picture, overlay, write_image, write_label
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights.checkpoints import Which
 
 _FAILURES_SHOWN = 20
@@ -68,6 +69,7 @@ def predict(
     UserError: for whatever the user can mend, and after all others for images that could not be
       labelled; what was written until then stays.
   """
+  images, output = given(images), given(output)
   files = list_images(images)
   kinds = ('labels', 'overlays')
   paths, earlier = _apart(files.found, images, [output / kind for kind in kinds])

@@ -18,6 +18,7 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.pictures import labels
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights import catalogue, importing, published
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
@@ -240,11 +241,11 @@ def load_pretrained(
   Raises:
     UserError: if it cannot be had or read; it names the file and the key.
   """
-  if len(paths) == 1 and Path(paths[0]).is_dir():
+  if len(paths) == 1 and given(paths[0]).is_dir():
     return load(paths[0], batch_size=batch_size)
   if len(paths) == 1 and (entry := catalogue.named(paths[0])) is not None:
     converted = published.load(entry)
   else:
-    files = [Path(path) for path in paths]
+    files = [given(path) for path in paths]
     converted = importing.convert(files, source=source, align_corners=align_corners)
   return Predictor(converted.card, converted.params, converted.batch_stats, batch_size=batch_size)

@@ -28,8 +28,8 @@ def define_flags() -> None:
   from pspnet_jax.data.prepared import DATA_DIR
 
   flags.DEFINE_string('dataset', None, f'One of {", ".join(BUILDERS)}.', required=True)
-  flags.DEFINE_string('data_dir', DATA_DIR, 'Where prepared data sets are.')
-  flags.DEFINE_string('manual_dir', None, 'Where archives are; else DATA_DIR/downloads/manual.')
+  cli.define_path('data_dir', DATA_DIR, 'Where prepared data sets are.')
+  cli.define_path('manual_dir', None, 'Where archives are; else DATA_DIR/downloads/manual.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -47,6 +47,7 @@ from pspnet_jax.data.prepared import VERSION
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.paths import given
 
 
 def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
@@ -67,6 +68,7 @@ def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Pat
     UserError: for an unknown data set, an archive that is missing, damaged or not the published
       one, a failed download, a folder that cannot be written, or without tensorflow-datasets.
   """
+  data_dir = given(data_dir)
   if dataset not in BUILDERS:
     raise UserError(f'unknown data set {dataset!r}: known are {", ".join(BUILDERS)}.')
   folder = data_dir / dataset / VERSION
@@ -122,5 +124,4 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-  manual_dir = None if FLAGS.manual_dir is None else Path(FLAGS.manual_dir).expanduser()
-  prepare(FLAGS.dataset, Path(FLAGS.data_dir).expanduser(), manual_dir)
+  prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)

@@ -22,11 +22,11 @@ def define_flags() -> None:
   from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
 
   flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose figures.', required=True)
-  flags.DEFINE_string('predictions', None, 'The folder of the predictions.', required=True)
-  flags.DEFINE_string('labels', None, "The folder of the benchmark's label files.", required=True)
-  flags.DEFINE_string('list', None, 'A file that names the images to score, one a line.')
+  cli.define_path('predictions', None, 'The folder of the predictions.', required=True)
+  cli.define_path('labels', None, "The folder of the benchmark's label files.", required=True)
+  cli.define_path('list', None, 'A file that names the images to score, one a line.')
   flags.DEFINE_enum('ids', 'benchmark', ['benchmark', 'class'], 'What predictions hold.')
-  flags.DEFINE_string('output', None, 'A folder for scores.md and scores.csv.')
+  cli.define_path('output', None, 'A folder for scores.md and scores.csv.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -43,6 +43,7 @@ from pspnet_jax.evaluation.official.counting import Files, Ids, count, pair
 from pspnet_jax.evaluation.official.counts import Counts
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.files import write_together
+from pspnet_jax.runtime.paths import given
 
 FIGURES = {
   'ade20k': ade20k.figures,
@@ -72,7 +73,7 @@ def score(
   Raises:
     UserError: for whatever the user can mend.
   """
-  benchmark = BENCHMARKS[name]
+  benchmark, predictions, labels = BENCHMARKS[name], given(predictions), given(labels)
   names = None if list_file is None else read_names(list_file, benchmark)
   paired = pair(benchmark, predictions, labels, names)
   with Reporter(None, total_steps=len(paired)) as report:

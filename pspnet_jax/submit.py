@@ -22,10 +22,10 @@ def define_flags() -> None:
 
   cli.takes_protocol()
   cli.define_network_flags()
-  flags.DEFINE_string('input', None, 'The folder of the images.', required=True)
+  cli.define_path('input', None, 'The folder of the images.', required=True)
   flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose server.', required=True)
-  flags.DEFINE_string('output', None, 'The archive: .zip, .tar.gz or .tgz.', required=True)
-  flags.DEFINE_string('list', None, 'A file that names the images, one a line.')
+  cli.define_path('output', None, 'The archive: .zip, .tar.gz or .tgz.', required=True)
+  cli.define_path('list', None, 'A file that names the images, one a line.')
   flags.DEFINE_bool('allow_partial', False, 'Whether to submit fewer images than there should be.')
   flags.DEFINE_enum('competition', 'comp6', ['comp5', 'comp6'], 'Of voc2012; comp6: any data.')
 
@@ -46,6 +46,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official import submissions
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights.checkpoints import Which
 
 
@@ -77,6 +78,7 @@ def submit(
   Raises:
     UserError: for whatever the user can mend.
   """
+  images, output = given(images), given(output)
   names = None if list_file is None else read_names(list_file, benchmark)
   paths = submissions.select(benchmark, images, names, allow_partial=allow_partial)
   folder = submissions.folder(benchmark, len(paths), competition)

@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_config()
-  flags.DEFINE_string('workdir', None, 'Where checkpoints and logs go.', required=True)
+  cli.define_path('workdir', None, 'Where checkpoints and logs go.', required=True)
   flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
   flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
   flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
@@ -39,6 +39,7 @@ from pspnet_jax.config import build, named
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.training import loop
 from pspnet_jax.training.stop_signals import StopSignals
 
@@ -49,6 +50,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   Raises:
     UserError: for whatever the user can mend; what was saved until then stays.
   """
+  workdir = given(workdir)
   with (
     build.run(config, workdir) as run,
     StopSignals(listen=jax.process_count() == 1) as stop,

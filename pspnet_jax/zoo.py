@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_words()
-  flags.DEFINE_string('output', None, 'The folder to write.')
+  cli.define_path('output', None, 'The folder to write.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX

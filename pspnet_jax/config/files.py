@@ -11,7 +11,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from pspnet_jax.config import named, overrides, python_file
+from pspnet_jax.config import kept_paths, named, overrides, python_file
 from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.config.plain import plain, shown
 from pspnet_jax.errors import UserError, cannot_write
@@ -202,6 +202,7 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
     UserError: if it cannot be written.
   """
   path = workdir / SAVED_AS
+  config = kept_paths.absolute(config)
   changes = []
   if path.is_file():
     with contextlib.suppress(UserError):  # a damaged one is replaced

@@ -29,7 +29,7 @@ from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.protocol import PLAIN
 from pspnet_jax.models.network import Network
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime import parallel
+from pspnet_jax.runtime import parallel, paths
 from pspnet_jax.runtime.files import whole_file
 from pspnet_jax.training import optim
 from pspnet_jax.training.callbacks import Callback, EarlyStopping
@@ -46,7 +46,12 @@ def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool =
   """
   options = config.data.to_dict()
   of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
-  options = {k: v for given in (options, of_split) for k, v in given.items() if v is not None}
+  options = {
+    key: _expanded(value)
+    for given in (options, of_split)
+    for key, value in given.items()
+    if value is not None
+  }
   name = options.pop('name')
   own = named.find_callable(name, 'config.data.name') if named.is_own(name) else None
   source = open_source(name, **options, lenient=lenient, own=own)
@@ -55,6 +60,11 @@ def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool =
   if not lenient:
     refuse_one_class(source, split, threads=config.threads or None)
   return source
+
+
+def _expanded(value: Any) -> Any:
+  """An option of a source; one that begins with ~ is a path in a home folder."""
+  return str(paths.given(value)) if isinstance(value, str) and value.startswith('~') else value
 
 
 def make_augment(config: ml_collections.ConfigDict) -> Augment:

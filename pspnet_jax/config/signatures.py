@@ -14,8 +14,10 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
+from pspnet_jax.data.spec import PathText
+
 # What stands in a config for what a signature asks for.
-_FIELDS = {list: tuple, collections.abc.Sequence: tuple, Path: str}
+_FIELDS = {list: tuple, collections.abc.Sequence: tuple, Path: str, PathText: str}
 
 
 def parameters_of(configured: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -65,9 +67,9 @@ def defaults_of(
 
 
 def paths_of(configured: Callable[..., Any]) -> list[str]:
-  """The parameters that are paths, as their annotation says: `Path`, or `str | Path`."""
+  """The parameters that are paths, as their annotation says: `Path` or `data.spec.PathText`."""
   parameters = parameters_of(configured).items()
-  return [name for name, p in parameters if Path in _options(p.annotation)]
+  return [name for name, p in parameters if {Path, PathText} & {*_options(p.annotation)}]
 
 
 def _named(function: Any) -> dict[str, inspect.Parameter]:
@@ -80,7 +82,7 @@ def _named(function: Any) -> dict[str, inspect.Parameter]:
     function = function.func
   constructor = vars(function).get('__init__') if isinstance(function, type) else None
   try:
-    hints = typing.get_type_hints(constructor or function)
+    hints = typing.get_type_hints(constructor or function, include_extras=True)
   except (NameError, TypeError, AttributeError):  # names imported for the type checker only
     hints = {}
   return {
@@ -105,7 +107,9 @@ def _options(annotation: Any) -> list[Any]:
     return [x for part in parts for x in part]
   if typing.get_origin(annotation) is typing.Literal:
     return [type(x) for x in typing.get_args(annotation)]
-  return [typing.get_origin(annotation) or annotation]
+  if annotation is PathText or typing.get_origin(annotation) is None:
+    return [annotation]
+  return [typing.get_origin(annotation)]
 
 
 def _kind(annotation: Any) -> type:

@@ -19,6 +19,7 @@ from pspnet_jax.data.layout import Layout
 from pspnet_jax.data.list_files import pairs_of_list
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.pairing import pairs_of_split, refuse
+from pspnet_jax.data.spec import PathText
 from pspnet_jax.errors import UserError
 
 
@@ -60,7 +61,7 @@ class Folder(PairedFiles):
 
   def __init__(
     self,
-    root: str,
+    root: PathText,
     split: str = 'train',
     *,
     classes: str = 'classes.txt',

@@ -15,7 +15,7 @@ from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
 from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
-from pspnet_jax.data.spec import Example
+from pspnet_jax.data.spec import Example, PathText
 from pspnet_jax.errors import UserError
 
 VERSION = '1.0.0'  # version of the format that is written
@@ -64,7 +64,7 @@ class Prepared:
       indexing, if an example cannot be decoded or its ids are no classes.
   """
 
-  def __init__(self, name: str, split: str = 'train', *, data_dir: str = DATA_DIR):
+  def __init__(self, name: str, split: str = 'train', *, data_dir: PathText = DATA_DIR):
     if split not in SPLITS[name]:
       raise UserError(f'{name} has no split {split!r}: known are {", ".join(SPLITS[name])}.')
     self.spec = SPECS[name]

@@ -22,7 +22,7 @@ from pspnet_jax.data.illegal_ids import holds_colours
 from pspnet_jax.data.label_ids import map_ids, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.prepared import DATA_DIR
-from pspnet_jax.data.spec import Example
+from pspnet_jax.data.spec import Example, PathText
 from pspnet_jax.errors import UserError
 
 
@@ -63,7 +63,7 @@ class TfdsSource:
     label_offset: int = 0,
     label_ids: Sequence[int | Sequence[int]] | None = None,
     labels: Labels = 'ids',
-    data_dir: str = DATA_DIR,
+    data_dir: PathText = DATA_DIR,
   ):
     self.spec, self._table = spec_and_table(
       Classes(tuple(class_names)),

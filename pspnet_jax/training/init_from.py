@@ -13,6 +13,7 @@ import numpy as np
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.network import Arrays
+from pspnet_jax.runtime import paths
 from pspnet_jax.weights import catalogue, published
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
@@ -85,8 +86,8 @@ def start_from(
 
 def _read(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   """Arrays, and the settings they were made with."""
-  if Path(location).is_dir():
-    return _from_folder(location)
+  if (folder := paths.given(location)).is_dir():
+    return _from_folder(folder)
   entry = catalogue.named(location)
   if entry is None:
     return _from_files(location)
@@ -96,7 +97,7 @@ def _read(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   return {**converted.params, **converted.batch_stats}, _made_with(converted.card)
 
 
-def _from_folder(location: str) -> tuple[Mapping[str, jax.Array], dict[str, Any]]:
+def _from_folder(location: Path) -> tuple[Mapping[str, jax.Array], dict[str, Any]]:
   """Arrays of the best checkpoint."""
   checkpoints = Checkpoints(location, read_only=True)
   step = checkpoints.step('best')
@@ -107,7 +108,7 @@ def _from_folder(location: str) -> tuple[Mapping[str, jax.Array], dict[str, Any]
 
 
 def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
-  weights = read_weights([Path(path) for path in location.split(',')])
+  weights = read_weights([paths.given(path) for path in location.split(',')])
   conventions, classifier = weights.origin.conventions, weights.arrays.get('classifier/conv/kernel')
   if conventions is None or classifier is None:
     return weights.arrays, {}

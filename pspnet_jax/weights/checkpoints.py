@@ -16,6 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.runtime import paths
 
 Which = Literal['best', 'latest'] | int
 
@@ -43,7 +44,7 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: Path | str, *, read_only: bool = False):
-    self.directory = Path(workdir).absolute() / 'checkpoints'
+    self.directory = paths.given(workdir).absolute() / 'checkpoints'
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
     # Not best_fn with max_to_keep: that deletes the newest checkpoint whenever it is not the best.

@@ -1,0 +1,32 @@
+"""Flags whose values are paths."""
+
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from pspnet_jax.config import path_flags
+
+
+@pytest.fixture
+def values(monkeypatch):
+  values = flags.FlagValues()
+  define = flags.DEFINE
+  monkeypatch.setattr(
+    flags, 'DEFINE', lambda *args, **options: define(*args, flag_values=values, **options)
+  )
+  path_flags.define_path('workdir', '~/runs', '')
+  path_flags.define_paths('input', '')
+  return values
+
+
+def test_a_tilde_is_the_home_folder(values, tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  values(['x', '--workdir=~/a', '--input=~/a,b'])
+  assert values.workdir == tmp_path / 'a' and values.input == [tmp_path / 'a', Path('b')]
+
+
+@pytest.mark.parametrize('argument', ['--workdir=', '--input=', '--input=a,'])
+def test_an_empty_path_is_refused(values, argument):
+  with pytest.raises(flags.IllegalFlagValueError, match='a path is empty'):
+    values(['x', '--input=x', argument])
