@@ -271,5 +271,6 @@ PLANTED = {  # plant: kind of finding
   turned_image: 'turned image',
   sorted_palette: 'palettes differ',
   lossy_webp: 'lossy label',
+  smoothed_mask: 'smoothed label',
   deep_bands: 'deep image',
 }
