@@ -46,6 +46,7 @@ def get_config():
   data.val_share = 0.0
   # Lists of lines "IMAGE LABEL" relative to root, or of names: one with {split}, or one each.
   data.list_file = ml_collections.config_dict.placeholder(str)
+  data.exif = 'upright'  # or 'stored', if labels were drawn without turning photos upright
   data.train = {'split': 'train', 'list_file': ml_collections.config_dict.placeholder(str)}
   data.val = {'split': 'val', 'list_file': ml_collections.config_dict.placeholder(str)}
 

@@ -3,8 +3,8 @@
   pspnet predict --workdir=/tmp/scenes --input=FILE_OR_FOLDER --output=DIR
 
 Writes DIR/labels/NAME.png (class ids, with the palette) and DIR/overlays/NAME.png (colours over the
-image, with a legend). Images may be of any size; those of a camera are turned upright. What cannot
-be labelled in a folder is named at the end, and the exit status is 1.
+image, with a legend). Images may be of any size; those of a camera are turned upright if they were
+in training. What cannot be labelled in a folder is named at the end, and the exit status is 1.
 --config.eval.KEY=VALUE changes the protocol, as in --config.eval.flip=True.
 """
 
@@ -88,7 +88,7 @@ def predict(
 
   def attempt(path: Path) -> np.ndarray | UserError:
     try:
-      return read_image(path)
+      return read_image(path, exif=model.card.exif)
     except UserError as e:
       return e
 

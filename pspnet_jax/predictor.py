@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from pspnet_jax.config import named
+from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.data.to_rgb import images_of, to_rgb
 from pspnet_jax.errors import UserError
@@ -34,9 +35,10 @@ class Predictor:
 
   Every method takes one image or several. An image is a path, the bytes of an image file, an image
   of Pillow's, or a uint8 array: RGB [H, W, 3], grey or RGBA, of NumPy, JAX or torch;
-  `data.to_rgb.to_rgb` has the rules. Files and Pillow's images are held upright as their EXIF data
-  say. Several images are a list, a tuple or a batch [N, H, W, 3], and their answer is a list, also
-  of one; they are read one after another, and the device works while the next is read.
+  `data.to_rgb.to_rgb` has the rules. Files and Pillow's images are held as in training: upright as
+  their EXIF data say, or as stored. Several images are a list, a tuple or a batch [N, H, W, 3], and
+  their answer is a list, also of one; they are read one after another, and the device works while
+  the next is read.
 
   The first image compiles the network, which takes seconds to minutes; so does the first of another
   window shape (of each image size, where the protocol runs whole images).
@@ -141,12 +143,12 @@ class Predictor:
       (tag, label), where `tag` is whatever came with the image. Nothing is kept, so that there may
       be more images than fit in memory.
     """
-    return self._labels((tag, to_rgb(image)) for tag, image in images)
+    return self._labels((tag, to_rgb(image, self.card.exif)) for tag, image in images)
 
   def _answer(self, given: Any, run: _Run, finish: Callable[[np.ndarray, np.ndarray], Any]) -> Any:
     """What `finish` makes of each image and its result; a list of that if several are given."""
     images, several = images_of(given)
-    pairs = ((image, image) for image in _read(images, several))
+    pairs = ((image, image) for image in _read(images, several, self.card.exif))
     answers = [finish(image, result) for image, result in run(pairs)]
     return answers if several else answers[0]
 
@@ -162,10 +164,10 @@ class Predictor:
 _Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, np.ndarray]]]
 
 
-def _read(images: list[Any], several: bool) -> Iterator[np.ndarray]:
+def _read(images: list[Any], several: bool, exif: Exif) -> Iterator[np.ndarray]:
   for i, image in enumerate(images):
     try:
-      yield to_rgb(image)
+      yield to_rgb(image, exif)
     except UserError as error:
       if not several:
         raise

@@ -33,6 +33,7 @@ def define_flags() -> None:
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('submit', __doc__, define_flags)
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,9 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax import predictor
-from pspnet_jax.data.decode import read_image
+from pspnet_jax.data.decode import read_with_orientation
 from pspnet_jax.data.in_order import in_order
+from pspnet_jax.data.orientation import UPRIGHT, turned
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official import submissions
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
@@ -91,12 +93,17 @@ def submit(
       'submit one that was trained on it.'
     )
 
-  def read() -> Iterator[tuple[Path, np.ndarray]]:  # as stored: the server compares pixels
-    yield from zip(paths, in_order(read_image, paths), strict=True)
+  exif = model.card.exif
+  read_file = functools.partial(read_with_orientation, exif=exif)
+
+  def read() -> Iterator[tuple[tuple[Path, int], np.ndarray]]:  # held as in training
+    for path, (image, orientation) in zip(paths, in_order(read_file, paths), strict=True):
+      yield (path, orientation if exif == 'upright' else UPRIGHT), image
 
   with Reporter(None, total_steps=len(paths)) as report, archive:
     report.say(f'Labelling {len(paths):,} images for {benchmark.title}.')
-    for done, (path, label) in enumerate(model.stream(read()), 1):
+    for done, ((path, orientation), label) in enumerate(model.stream(read()), 1):
+      label = turned(label, orientation, back=True)  # the server compares pixels as stored
       archive.add(f'{folder}{path.stem}.png', submissions.encode(label, benchmark))
       report.advance(done)
   for note in _notes(benchmark, paths, names, ours, output):

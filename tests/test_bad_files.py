@@ -42,7 +42,9 @@ def exif_orientation(image_path, label_path, image, label):
   exif = Image.Exif()
   exif[0x0112] = 6
   save_jpeg(image_path, image, exif=exif)
-  return image, label  # the label belongs to the pixels as they are stored
+  upright = np.rot90(label, -1)  # the label belongs to the image as viewers show it
+  Image.fromarray(upright).save(label_path)
+  return np.rot90(image, -1), upright
 
 
 def grey_image(image_path, label_path, image, label):
@@ -150,7 +152,7 @@ def other_size(image_path, label_path, image, label):
 
 def turned_label(image_path, label_path, image, label):
   exif_orientation(image_path, label_path, image, label)
-  Image.fromarray(np.rot90(label, -1)).save(label_path)  # drawn on the image as viewers show it
+  Image.fromarray(label).save(label_path)  # drawn on the pixels as they are stored
 
 
 REFUSED = [  # what does it, the kind of finding, what the message says beside the file

@@ -59,7 +59,7 @@ def answer(image, num_classes):
 @pytest.fixture
 def model(monkeypatch):
   """Stands in for a network: its labels follow from the image. Returns its spec's holder."""
-  network = SimpleNamespace(spec=None, fail_after=None)
+  network = SimpleNamespace(spec=None, fail_after=None, card=SimpleNamespace(exif='upright'))
 
   def stream(images):
     for i, (tag, image) in enumerate(images):
@@ -148,14 +148,27 @@ def test_a_real_network_and_its_archive_agree(monkeypatch, tmp_path):
     np.testing.assert_array_equal(np.asarray(picture), expected)
 
 
-def test_an_image_is_not_turned_by_its_exif_data(model, tmp_path):
-  model.spec = VOC2012.spec
+@pytest.mark.parametrize('held', ['upright', 'stored'])
+def test_an_image_is_labelled_as_in_training_and_its_label_turned_back(model, tmp_path, held):
+  """The server compares pixels as they are stored, and knows of no EXIF data."""
+  model.spec, model.card.exif = VOC2012.spec, held
   exif = Image.Exif()
   exif[0x0112] = 6
-  Image.new('RGB', (30, 20)).save(tmp_path / '2008_000006.jpg', exif=exif)
+  pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+  path = tmp_path / '2008_000006.png'
+  Image.fromarray(pixels).save(path, exif=exif)
+  shapes, stream = [], model.stream
+
+  def watched(pairs):
+    for tag, image in pairs:
+      shapes.append(image.shape)
+      yield tag, image
+
+  model.stream = lambda pairs: stream(watched(pairs))
   submit(VOC2012, tmp_path, tmp_path, tmp_path / 'voc.tgz', allow_partial=True)
   [picture] = read(tmp_path / 'voc.tgz').values()
-  assert picture.size == (30, 20)
+  assert shapes == [(30, 20, 3) if held == 'upright' else (20, 30, 3)]
+  np.testing.assert_array_equal(np.asarray(picture), answer(pixels, 21))
 
 
 def test_interrupted_there_is_no_archive(model, tmp_path):

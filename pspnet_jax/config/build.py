@@ -90,7 +90,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     raise UserError(f'the train split has the classes {train}, and val {val}: give both the same.')
   tolerant = SkipBadExamples(source) if c.data_errors == 'skip' else None
   transform = parts.make_transform(c, source.spec.num_classes)
-  card = parts.make_card(c, source.spec)
+  card = parts.make_card(c, source.spec, exif=getattr(source, 'exif', 'upright'))
   network = parts.make_network(c, card)
   schedule, tx = parts.make_optimizer(c, network.param_shapes)
   options = jit_options(network, mesh.devices.flat[0].platform)

@@ -17,6 +17,7 @@ from pspnet_jax.config import checks, named
 from pspnet_jax.config.defaults import chosen
 from pspnet_jax.config.signatures import defaults_of
 from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.loader import Transform
 from pspnet_jax.data.one_class import refuse_one_class
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
@@ -123,8 +124,10 @@ def make_choice(
   return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
 
 
-def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
-  """What will travel with the weights."""
+def make_card(
+  config: ml_collections.ConfigDict, spec: DatasetSpec, *, exif: Exif = 'upright'
+) -> Card:
+  """What will travel with the weights; `exif` is how the images are held."""
   options = config.model.to_dict()
   del options['fixed_batch_stats']  # of training only
   if options['name'] == PSPNET:
@@ -143,6 +146,7 @@ def make_card(config: ml_collections.ConfigDict, spec: DatasetSpec) -> Card:
     protocol=PLAIN.changed(**checks.protocol_changes(config.eval)),
     mean=config.mean,
     std=config.std,
+    exif=exif,
   )
 
 

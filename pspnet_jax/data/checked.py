@@ -10,7 +10,7 @@ import numpy as np
 from pspnet_jax.data.spec import IGNORE_LABEL, Example, Source
 from pspnet_jax.errors import BadData
 
-_OPTIONAL = ('table', 'name', 'files', 'image', 'stored_label', 'label', 'unpaired')
+_OPTIONAL = ('exif', 'table', 'name', 'files', 'image', 'stored_label', 'label', 'unpaired')
 
 
 class Checked:

@@ -1,34 +1,36 @@
 """Decodes images and labels strictly: what is doubtful is an error that names the file.
 
 OpenCV is the faster decoder but returns an image for half a JPEG and colours for a palette file; so
-it gets complete JPEGs and grey PNGs only, and Pillow the rest. What label ids mean is said in
-`label_ids`.
+it gets files of which is known that they are whole, JPEGs and PNGs of 8 bits, and Pillow the rest.
+What label ids mean is said in `label_ids`.
 """
 
 from __future__ import annotations
 
-import io
-import zlib
+import stat
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image
 
-from pspnet_jax.errors import BadData
+from pspnet_jax.data import jpeg, packed_colours, pillow, png, stored_ids, tiff
+from pspnet_jax.data.orientation import UPRIGHT, orientation_of, turned
+from pspnet_jax.data.pillow import damaged
+from pspnet_jax.errors import BadData, UserError
+from pspnet_jax.runtime.limits import BYTES
 
 Exif = Literal['upright', 'stored']  # whether images are turned as their EXIF data say
 
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-_PNG = b'\x89PNG\r\n\x1a\n'
-# Depth and colour type in its header: grey; RGB and RGBA with how OpenCV is to read them.
-_GREY_OF_8_BITS = b'\x08\x00'
-_COLOURS_OF_8_BITS = {
-  b'\x08\x02': cv2.IMREAD_COLOR_BGR,
-  b'\x08\x06': cv2.IMREAD_UNCHANGED,
-}
-_LOSSY_FORMATS = ('JPEG', 'WEBP', 'JPEG2000', 'AVIF')
+_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
+_THREE_BANDS = 'write 3 bands of 8 bits, as gdal_translate -b 1 -b 2 -b 3 -ot Byte does'
+_CODESTREAM = b'\xff\x4f\xff\x51'  # of JPEG 2000
+_JPEG2000 = b'\0\0\0\x0cjP  \r\n\x87\n'
+# JPEGs found to be whole, with their orientation: looking closely at one takes half as long as
+# decoding it, and training reads each again and again.
+_whole: dict[tuple[str, int, bytes], int] = {}
+_MOST_WHOLE = 1_000_000
 
 
 def read_image(
@@ -37,7 +39,7 @@ def read_image(
   """Decodes an image file to RGB; grey, palette, CMYK and transparent images are converted.
 
   Args:
-    path: JPEG, PNG, BMP, TIFF, WebP or whatever else Pillow opens; 8 bits a channel.
+    path: JPEG, PNG, BMP, TIFF, WebP, GIF, JPEG 2000, AVIF or PPM; 8 bits a channel.
     exif: 'upright' turns and mirrors the image as its EXIF orientation says, which is how people
       and annotation tools see it; 'stored' leaves the pixels as they lie in the file.
     data: what the file holds, if it has been read; `path` is for messages then.
@@ -46,38 +48,100 @@ def read_image(
     uint8 [H, W, 3].
 
   Raises:
-    UserError: for a file that is missing, empty, truncated, not an image, or of 16 bits or floats
-      (their range is anybody's guess: 0-4095, 0-65535, 0-1).
+    UserError: for a file that is missing, empty, truncated, not an image, of several pages or of
+      other bands than a picture has, or of 16 bits or floats (their range is anybody's guess:
+      0-4095, 0-65535, 0-1).
   """
-  data = _read_bytes(path, data)
-  if _is_complete_jpeg(data):
-    turn = 0 if exif == 'upright' else cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = _decode(data, cv2.IMREAD_COLOR_RGB | turn)
-    if pixels is not None:
-      return pixels
-  with _open(path, data) as image:
-    return rgb_of(path, image, exif=exif)
+  return read_with_orientation(path, exif=exif, data=data)[0]
+
+
+def read_with_orientation(
+  path: str | Path, *, exif: Exif = 'upright', data: bytes | None = None
+) -> tuple[np.ndarray, int]:
+  """What `read_image` returns, and the EXIF orientation: 1 upright, 2-8 mirrored or turned."""
+  exif, data = checked_exif(exif), read_bytes(path, data)
+  pixels, orientation = None, UPRIGHT
+  if data.startswith(jpeg.SIGNATURE):
+    orientation = _examine_jpeg(path, data)
+    pixels = _decode(data, cv2.IMREAD_COLOR_RGB | _AS_STORED)
+  elif data.startswith(png.SIGNATURE):
+    header = _png(path, data)
+    if header.depth == 8 and header.colour in (png.RGB, png.RGBA) and not header.has_metadata:
+      pixels = _decode(data, cv2.IMREAD_COLOR_RGB | _AS_STORED)
+  if pixels is not None:
+    return (turned(pixels, orientation) if exif == 'upright' else pixels), orientation
+  if _bits_of_jpeg2000(data) > 8:
+    raise _deep(path)
+  tags = _tiff(data)
+  if tags:
+    _refuse_bands(path, tags)
+  with pillow.open_image(path, data, tags) as image:
+    return _rgb_and_orientation(path, image, exif)
 
 
 def rgb_of(path: str | Path, image: Image.Image, *, exif: Exif = 'upright') -> np.ndarray:
   """What `read_image` makes of an image that Pillow holds; `path` is for messages only."""
-  if image.mode[0] in 'IF' or ';16' in _stored_mode(image):
-    raise BadData(
-      'deep image',
-      f'{path} has more than 8 bits a channel: convert it to 8 bits, choosing which range of '
-      'values becomes 0-255.',
-    )
-  _load(path, image)
-  return np.array((ImageOps.exif_transpose(image) if exif == 'upright' else image).convert('RGB'))
+  return _rgb_and_orientation(path, image, checked_exif(exif))[0]
 
 
-def exif_orientation(path: str | Path) -> int:
+def exif_orientation(path: str | Path, *, data: bytes | None = None) -> int:
   """The EXIF orientation of an image file: 1 upright, 2-8 mirrored or turned; 1 when unknown."""
   try:
-    with Image.open(path) as image:
-      return image.getexif().get(0x0112, 1)
-  except _PILLOW_ERRORS:
-    return 1
+    with pillow.open_image(path, read_bytes(path, data)) as image:
+      return orientation_of(image)
+  except BadData:
+    return UPRIGHT
+
+
+def checked_exif(exif: str) -> Exif:
+  """The setting itself; raises UserError if it is none."""
+  if exif not in get_args(Exif):
+    raise UserError(f"exif={exif!r} is no way to hold an image: give 'upright' or 'stored'.")
+  return exif  # type: ignore[return-value]
+
+
+def palette_of(
+  path: str | Path, *, data: bytes | None = None
+) -> tuple[tuple[int, int, int], ...] | None:
+  """The colours of an indexed file, RGB by index, from its header; None for any other file."""
+  data = read_bytes(path, data)
+  if data.startswith(png.SIGNATURE):
+    header = _png(path, data)
+    return packed_colours.triples(header.colours) if header.colour == png.PALETTE else None
+  with pillow.open_image(path, data) as image:
+    if image.mode != 'P' or image.palette is None:
+      return None
+    holder = Image.new('P', (1, 1))  # getpalette of `image` would decode its pixels
+    try:
+      holder.putpalette(image.palette.palette, image.palette.rawmode or 'RGB')
+      return packed_colours.triples(holder.getpalette() or [])
+    except ValueError as error:
+      raise damaged(path) from error
+
+
+def read_bytes(path: str | Path, data: bytes | None = None) -> bytes:
+  """The file, or `data` if it has been read already.
+
+  Raises:
+    BadData: if it cannot be read, is empty, too large, or no file but a device or a pipe.
+  """
+  try:
+    if data is None:
+      about = Path(path).stat()
+      if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+        raise BadData('unreadable file', f'{path} is a device or a pipe, no file: remove it.')
+      if excess := BYTES.exceeded_by(about.st_size):
+        raise BadData('huge file', f'{path} has {excess}.')
+      data = Path(path).read_bytes()
+  except BadData:
+    raise
+  except (OSError, ValueError) as error:  # ValueError: a null character in the path
+    reason = getattr(error, 'strerror', None) or error
+    message = f'{path} cannot be read ({reason}): check the path.'
+    raise BadData('unreadable file', message) from error
+  if not data:
+    raise BadData('empty file', f'{path} is empty: copy or download it again.')
+  return data
 
 
 def read_ids(path: str | Path, *, data: bytes | None = None, colours: bool = False) -> np.ndarray:
@@ -85,157 +149,142 @@ def read_ids(path: str | Path, *, data: bytes | None = None, colours: bool = Fal
 
   Args:
     path: a palette file (its indices are the ids, its colours decoration), or grey of 1, 2, 4, 8 or
-      16 bits, in a lossless format.
+      16 bits, in a lossless format: PNG, BMP, TIFF, GIF or PGM. EXIF orientations are ignored, by
+      the programs that draw labels, too.
     data: what the file holds, if it has been read; `path` is for messages then.
     colours: reads colours instead: int32 [H, W], 65536 r + 256 g + b, of RGB files, of palette
       files by their palette, and of grey ones of up to 8 bits.
 
   Raises:
     UserError: for a file that cannot be decoded, is lossy, in colour where ids are wanted, deep
-      where colours are, or transparent.
+      where colours are, transparent, or of several pages.
   """
-  data = _read_bytes(path, data)
-  if data.startswith(_PNG):
-    layout = data[24:26]
-    if layout == _GREY_OF_8_BITS and not colours:
+  data = read_bytes(path, data)
+  if data.startswith(png.SIGNATURE):
+    header = _png(path, data)
+    if header.depth == 8 and header.colour == png.GREY and not colours:
       return _exact(path, data, cv2.IMREAD_UNCHANGED)
-    if layout in _COLOURS_OF_8_BITS and colours:
-      return _packed(path, _exact(path, data, _COLOURS_OF_8_BITS[layout]))
-  with _open(path, data) as image:
-    # Pillow spreads 2- and 4-bit grey over 0-255 while it loads.
-    step = {'L;2': 85, 'L;4': 17}.get(_stored_mode(image), 1)
-    _load(path, image)
-    if image.format in _LOSSY_FORMATS:
-      raise BadData(
-        'lossy label',
-        f'{path} is a {image.format} file, whose compression changes ids: save labels as PNG.',
-      )
-    if colours:
-      return _colours_of(path, image)
-    ids = np.asarray(image)
-    if ids.ndim == 3:
-      grey = ids.shape[2] >= 3 and (ids[..., :3] == ids[..., :1]).all()
-      remedy = (
-        'its three channels are equal, so save one of them'
-        if grey
-        else 'convert each colour to its class id'
-      )
-      raise BadData(
-        'colour label',
-        f'{path} is a colour image ({image.mode}) where a label has one id a pixel: {remedy}, as '
-        'an 8-bit grey or palette PNG.',
-      )
-    if image.mode == 'F':
-      raise BadData(
-        'float label', f'{path} holds floating-point numbers: save labels as an 8-bit PNG.'
-      )
-    ids = ids.astype(np.uint8) if ids.dtype == bool else ids
-    return ids // step if step > 1 else ids
+    if header.depth == 8 and header.colour in (png.RGB, png.RGBA) and colours:
+      flags = cv2.IMREAD_UNCHANGED if header.colour == png.RGBA else cv2.IMREAD_COLOR_BGR
+      return packed_colours.of_bgr(path, _exact(path, data, flags | _AS_STORED))
+  tags = _tiff(data)
+  if tags:
+    stored_ids.refuse_other_bands(path, tags)
+  with pillow.open_image(path, data, tags) as image:
+    return stored_ids.read(path, image, tags, colours=colours)
 
 
-def palette_of(
-  path: str | Path, *, data: bytes | None = None
-) -> tuple[tuple[int, int, int], ...] | None:
-  """The colours of an indexed file, RGB by index, from its header; None for any other file."""
-  with _open(path, _read_bytes(path, data)) as image:
-    if image.mode != 'P' or image.palette is None:
-      return None
-    holder = Image.new('P', (1, 1))  # getpalette of `image` would decode its pixels
-    holder.putpalette(image.palette.palette, image.palette.rawmode or 'RGB')
-    values = holder.getpalette() or []
-  return tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
+def _examine_jpeg(path: str | Path, data: bytes) -> int:
+  """Returns a JPEG's orientation, after a close look if this is the first.
 
-
-def _colours_of(path: str | Path, image: Image.Image) -> np.ndarray:
-  """The colours of a loaded image, packed."""
-  if image.mode not in ('1', 'L', 'LA', 'P', 'RGB', 'RGBA'):
+  Raises:
+    BadData: if it is damaged, of more pixels than the limit or more than it can hold, or rare.
+  """
+  key = str(path), len(data), data[-32:]
+  if (known := _whole.get(key)) is not None:
+    return known
+  header = jpeg.parse(data)
+  if header is None:
+    raise damaged(path)
+  if header.depth != 8 or not header.is_common:
     raise BadData(
-      'deep label' if image.mode[0] in 'IF' else 'colour label',
-      f'{path} has pixels of the kind {image.mode}, no RGB colours of 8 bits: save it as RGB PNG.',
+      'deep image' if header.depth > 8 else 'not an image',
+      f'{path} is a JPEG of a rare kind (process {header.process}, {header.depth} bits a sample), '
+      'which few programs read: save it as an ordinary one.',
     )
-  pixels = np.asarray(image)
-  if image.mode == 'P':
-    table = np.array(image.getpalette(), np.int32).reshape(-1, 3) @ (1 << 16, 1 << 8, 1)
-    if pixels.max() >= len(table):
-      raise BadData(
-        'damaged file',
-        f'{path} has pixels of index {pixels.max()}, and its palette {len(table)} colours: save '
-        'it again.',
-      )
-    return table.astype(np.int32)[pixels]
+  pillow.refuse_huge(path, header.width, header.height)
+  if not (header.holds_enough(len(data)) and header.is_complete() and header.scan_fits()):
+    raise damaged(path)
+  orientation = exif_orientation(path, data=data) if header.has_metadata else UPRIGHT
+  if len(_whole) < _MOST_WHOLE:
+    _whole[key] = orientation
+  return orientation
+
+
+def _png(path: str | Path, data: bytes) -> png.Png:
+  """The header of a PNG that is whole, of one frame, and within the limit."""
+  header = png.parse(data)
+  if header is None:
+    raise damaged(path)
+  pillow.refuse_huge(path, header.width, header.height)
+  pillow.refuse_pages(path, header.frames)
+  return header
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+  """What Pillow's convert makes of a loaded image, mostly with less time and memory."""
   if image.mode in ('1', 'L'):
-    return pixels.astype(np.int32) * (255 if image.mode == '1' else 1) * 0x010101
-  if image.mode == 'LA':
-    pixels = pixels[..., [0, 0, 0, 1]]
-  return _packed(path, np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]))
+    grey = np.asarray(image.convert('L') if image.mode == '1' else image)
+    return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+  if image.mode == 'P':
+    colours = np.zeros((256, 3), np.uint8)
+    given = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+    colours[: len(given)] = given
+    return colours[np.asarray(image)]
+  return np.array(image if image.mode == 'RGB' else image.convert('RGB'))
 
 
-def _packed(path: str | Path, pixels: np.ndarray) -> np.ndarray:
-  """One number a pixel, 65536 r + 256 g + b, of uint8 [H, W, 3 or 4], BGR or BGRA."""
-  if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+def _refuse_bands(path: str | Path, tags: tiff.Tiff) -> None:
+  """Raises BadData for a TIFF that is no picture of 8 bits, though Pillow may open it as one."""
+  if tags.kind or tags.bits > 8:
     raise BadData(
-      'transparent label',
-      f"{path} has pixels whose alpha is below 255, and what colour they have is anyone's guess: "
-      'save it without an alpha channel.',
+      'deep image',
+      f'{path} has {tags}: choose which range of values becomes 0-255, and {_THREE_BANDS}.',
     )
-  if pixels.shape[2] == 3:
-    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2BGRA)
-  packed = pixels.view('<i4')[..., 0]
-  return np.bitwise_and(packed, 0xFFFFFF, out=packed)
+  if not tags.is_photo:
+    raise BadData(
+      'other bands',
+      f'{path} has {tags} that are not marked as those of a picture: {_THREE_BANDS}.',
+    )
+
+
+def _deep(path: str | Path) -> BadData:
+  return BadData(
+    'deep image',
+    f'{path} has more than 8 bits a channel: convert it to 8 bits, choosing which range of values '
+    'becomes 0-255.',
+  )
+
+
+def _bits_of_jpeg2000(data: bytes) -> int:
+  """Bits a sample of a JPEG 2000 file, of which Pillow keeps 8 in silence; 0 for other files."""
+  if not data.startswith((_JPEG2000, _CODESTREAM)):
+    return 0
+  start = data.find(_CODESTREAM)
+  depth = data[start + 42 : start + 43] if start >= 0 else b''
+  return (depth[0] & 0x7F) + 1 if depth else 0
+
+
+def _tiff(data: bytes) -> tiff.Tiff | None:
+  return tiff.parse(data) if data.startswith(tiff.SIGNATURES) else None
+
+
+def _rgb_and_orientation(
+  path: str | Path, image: Image.Image, exif: Exif
+) -> tuple[np.ndarray, int]:
+  if image.mode[0] in 'IF' or ';16' in pillow.stored_mode(image).removeprefix('BGR;16'):
+    raise _deep(path)
+  orientation = orientation_of(image)
+  pillow.load(path, image)
+  is_upright = orientation_of(image) != orientation  # Pillow has turned it, as it does TIFFs
+  try:
+    pixels = _rgb(image)
+  except ValueError as error:  # a mode such as La, which hardly a file has
+    raise BadData(
+      'not an image',
+      f'{path} has pixels of the kind {image.mode}, which cannot be converted: save it as RGB.',
+    ) from error
+  if is_upright == (exif == 'upright'):
+    return pixels, orientation
+  return turned(pixels, orientation, back=is_upright), orientation
 
 
 def _exact(path: str | Path, data: bytes, flags: int) -> np.ndarray:
   """What OpenCV reads of a PNG of 8 bits a channel: as stored, colours backwards."""
   pixels = _decode(data, flags)
   if pixels is None:
-    raise _damaged(path)
+    raise damaged(path)
   return pixels
-
-
-def _stored_mode(image: Image.Image) -> str:
-  """How the file lays out a pixel, such as 'L;4'; known only before the pixels are loaded."""
-  tile = image.tile if isinstance(image, ImageFile.ImageFile) else None
-  args = tile[0].args if tile else ''
-  return args if isinstance(args, str) else ' '.join(str(arg) for arg in args or ())
-
-
-def _read_bytes(path: str | Path, data: bytes | None = None) -> bytes:
-  """The file, or `data` if it has been read already."""
-  try:
-    data = Path(path).read_bytes() if data is None else data
-  except OSError as error:
-    message = f'{path} cannot be read ({error.strerror}): check the path.'
-    raise BadData('unreadable file', message) from error
-  if not data:
-    raise BadData('empty file', f'{path} is empty: copy or download it again.')
-  if data.startswith(_PNG) and not _is_complete_png(data):
-    raise _damaged(path)
-  return data
-
-
-def _open(path: str | Path, data: bytes) -> ImageFile.ImageFile:
-  try:
-    return Image.open(io.BytesIO(data))
-  except Image.DecompressionBombError as error:
-    raise BadData(
-      'huge image',
-      f'{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, which is refused as a '
-      'possible attack: cut it into tiles.',
-    ) from error
-  except _PILLOW_ERRORS as error:
-    message = f'{path} is not an image that can be decoded: replace or remove it.'
-    raise BadData('not an image', message) from error
-
-
-def _load(path: str | Path, image: Image.Image) -> None:
-  try:
-    image.load()
-  except _PILLOW_ERRORS as error:
-    raise _damaged(path) from error
-
-
-def _damaged(path: str | Path) -> BadData:
-  return BadData('damaged file', f'{path} is truncated or damaged: copy or download it again.')
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray | None:
@@ -244,32 +293,3 @@ def _decode(data: bytes, flags: int) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
   except cv2.error:
     return None
-
-
-def _is_complete_png(data: bytes) -> bool:
-  """Whether every checksum is right, up to the end; Pillow looks at few of them."""
-  at = len(_PNG)
-  while at + 12 <= len(data):
-    end = at + 8 + int.from_bytes(data[at : at + 4], 'big')
-    if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], 'big'):
-      return False
-    if data[at + 4 : at + 8] == b'IEND':
-      return True
-    at = end + 4
-  return False
-
-
-def _is_complete_jpeg(data: bytes) -> bool:
-  """Whether a JPEG has its end marker; OpenCV fills what is missing with grey and says nothing.
-
-  Walks the segments up to the scan, because an embedded thumbnail has an end marker of its own.
-  """
-  end = data.rfind(b'\xff\xd9')
-  if data[:2] != b'\xff\xd8' or end < 0:
-    return False
-  at = 2
-  while at + 4 <= len(data) and data[at] == 0xFF:
-    if data[at + 1] == 0xDA:  # start of scan: from here 0xFF in the data is followed by 0
-      return end > at
-    at += 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
-  return False

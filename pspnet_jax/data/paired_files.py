@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pspnet_jax.data.decode import Exif, exif_orientation, read_ids, read_image
+from pspnet_jax.data.decode import Exif, exif_orientation, read_ids
 from pspnet_jax.data.illegal_ids import holds_colours
+from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.label_ids import colour_label, map_ids
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example
 from pspnet_jax.errors import BadData, UserError
@@ -25,8 +26,9 @@ class PairedFiles:
     exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
   Raises:
-    UserError: for a table of other classes than the spec's; on indexing, for files that cannot be
-      decoded, ids or colours that are neither classes nor ignored, and sizes that differ.
+    UserError: for another `exif`, or a table of other classes than the spec's; on indexing, for
+      files that cannot be decoded, ids or colours that are neither classes nor ignored, and sizes
+      that differ.
   """
 
   def __init__(
@@ -39,6 +41,7 @@ class PairedFiles:
     exif: Exif = 'upright',
   ):
     self.spec, self.table, self.pairs, self.exif = spec, table, list(pairs), exif
+    self._read_image = ImageReader(exif)
     self.names = [image.stem for image, _ in self.pairs] if names is None else list(names)
     if len(self.names) != len(self.pairs):
       raise UserError(f'{len(self.names)} names for {len(self.pairs)} pairs: give one each.')
@@ -69,7 +72,7 @@ class PairedFiles:
 
   def image(self, index: int) -> np.ndarray:
     """The image alone: uint8 [H, W, 3]."""
-    return read_image(self.pairs[index][0], exif=self.exif)
+    return self._read_image(self.pairs[index][0])
 
   def stored_label(self, index: int) -> np.ndarray:
     """The ids in the label file, or its colours packed, as they are: integers [H, W]."""
@@ -85,16 +88,20 @@ class PairedFiles:
 
 
 def sizes_differ(
-  image_path: Path, image: tuple[int, ...], label_path: Path, label: tuple[int, ...]
+  image_path: Path,
+  image: tuple[int, ...],
+  label_path: Path,
+  label: tuple[int, ...],
+  turned: int | None = None,
 ) -> BadData:
-  """The error for an image and a label of these shapes."""
+  """The error for an image and a label of these shapes; `turned` is the EXIF orientation."""
   sizes = f'{image[1]}x{image[0]}', f'{label[1]}x{label[0]}'
   message = f'{image_path} is {sizes[0]} but {label_path} is {sizes[1]} (width x height)'
-  turned = exif_orientation(image_path)
+  turned = exif_orientation(image_path) if turned is None else turned
   if turned >= 5 and tuple(image[:2]) == tuple(label[::-1]):
     remedy = (
-      f'the file is turned by its EXIF orientation ({turned}), and the label was drawn on the '
-      "other frame: set data.exif to the other of 'upright' and 'stored'"
+      f'the label was drawn without the quarter turn of its EXIF orientation ({turned}), or the '
+      "image is read without, so set config.data.exif to the other of 'upright' and 'stored'"
     )
   else:
     remedy = 'make their sizes equal, scaling labels with nearest neighbour only'

@@ -11,7 +11,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from pspnet_jax.data.decode import read_image
+from pspnet_jax.data.decode import Exif, exif_orientation
+from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
 from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
@@ -55,6 +56,7 @@ class Prepared:
     name: which data set; see `SPLITS`.
     split: one of its splits.
     data_dir: where it was prepared.
+    exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
   Attributes:
     spec: published names and colours of the classes.
@@ -64,10 +66,18 @@ class Prepared:
       indexing, if an example cannot be decoded or its ids are no classes.
   """
 
-  def __init__(self, name: str, split: str = 'train', *, data_dir: PathText = DATA_DIR):
+  def __init__(
+    self,
+    name: str,
+    split: str = 'train',
+    *,
+    data_dir: PathText = DATA_DIR,
+    exif: Exif = 'upright',
+  ):
     if split not in SPLITS[name]:
       raise UserError(f'{name} has no split {split!r}: known are {", ".join(SPLITS[name])}.')
-    self.spec = SPECS[name]
+    self.spec, self.exif = SPECS[name], exif
+    self._read_image = ImageReader(exif)
     self._table = label_table(range(self.spec.num_classes))
     parts = [part.split('/') for part in SPLITS[name][split]]
     self._folders = [_folder(data_dir, prepared) for prepared, _ in parts]
@@ -86,10 +96,11 @@ class Prepared:
     stored = self._parts[i][index - self._ends[i] + len(self._parts[i])]
     name = stored['name'].decode()
     where = self._folders[i] / name  # a name for messages: there is no such file
-    image = read_image(f'{where} (image)', data=stored['image'])
+    image = self._read_image(f'{where} (image)', data=stored['image'])
     label = read_label(f'{where} (label)', self._table, data=stored['label'])
     if image.shape[:2] != label.shape:
-      raise sizes_differ(where / 'image', image.shape, where / 'label', label.shape)
+      turned = exif_orientation(where, data=stored['image'])
+      raise sizes_differ(where / 'image', image.shape, where / 'label', label.shape, turned)
     return {'image': image, 'label': label, 'name': name}
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax.data.classes import Classes, Labels, spec_and_table
-from pspnet_jax.data.decode import read_image
+from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.illegal_ids import holds_colours
+from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.label_ids import map_ids, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.prepared import DATA_DIR
@@ -43,6 +44,7 @@ class TfdsSource:
     label_ids: the id of each class, or several, when they do not simply count up.
     labels: 'ids', or 'colours' if labels are pictures in the colours of the classes.
     data_dir: where TFDS keeps its data sets.
+    exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
   Raises:
     UserError: for a data set, split or feature that is not there, or without tensorflow-datasets;
@@ -64,7 +66,10 @@ class TfdsSource:
     label_ids: Sequence[int | Sequence[int]] | None = None,
     labels: Labels = 'ids',
     data_dir: PathText = DATA_DIR,
+    exif: Exif = 'upright',
   ):
+    self.exif = exif
+    self._image_of_file = ImageReader(exif)
     self.spec, self._table = spec_and_table(
       Classes(tuple(class_names)),
       palette=palette,
@@ -98,7 +103,7 @@ class TfdsSource:
   def _read_image(self, where: Path, stored: dict[str, Any]) -> np.ndarray:
     value = stored[self._image]
     if isinstance(value, bytes):
-      return read_image(where / self._image, data=value)
+      return self._image_of_file(where / self._image, data=value)
     value = np.asarray(value)
     if value.dtype != np.uint8 or value.ndim != 3 or value.shape[-1] != 3:
       raise UserError(

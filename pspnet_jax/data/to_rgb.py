@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pspnet_jax.data.decode import read_image, rgb_of
+from pspnet_jax.data.decode import Exif, read_image, rgb_of
 from pspnet_jax.errors import BadData, UserError
 
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha
@@ -34,25 +34,27 @@ def images_of(given: Any) -> tuple[list[Any], bool]:
   return [given], False
 
 
-def to_rgb(image: Any) -> np.ndarray:
+def to_rgb(image: Any, exif: Exif = 'upright') -> np.ndarray:
   """Turns one image into uint8 [H, W, 3].
 
   Args:
     image: a path; the bytes of an image file; an image of Pillow's; or a uint8 array, [H, W] and
       [H, W, 1] grey, [H, W, 3] RGB or [H, W, 4] RGBA, of NumPy, JAX, torch or whatever else NumPy
-      can read. Files and Pillow's images are held upright as their EXIF data say. Grey is repeated
-      three times, and alpha is dropped, which `read_image` does to files.
+      can read. Grey is repeated three times, and alpha is dropped, which `read_image` does to
+      files.
+    exif: 'upright' holds files and Pillow's images upright as their EXIF data say, 'stored' does
+      not.
 
   Raises:
     UserError: for anything else; it names type, shape, values and what to give instead.
   """
   if isinstance(image, str | os.PathLike):
-    return read_image(Path(image))
+    return read_image(Path(image), exif=exif)
   if isinstance(image, bytes | bytearray | memoryview):
     data = bytes(image)
-    return read_image(f'image of {len(data):,} bytes', data=data)
+    return read_image(f'image of {len(data):,} bytes', exif=exif, data=data)
   if isinstance(image, Image.Image):
-    return _of_pillow(image)
+    return _of_pillow(image, exif)
   if _is_array(image):
     return _of_array(_as_array(image))
   raise UserError(
@@ -61,17 +63,15 @@ def to_rgb(image: Any) -> np.ndarray:
   )
 
 
-def _of_pillow(image: Image.Image) -> np.ndarray:
+def _of_pillow(image: Image.Image, exif: Exif) -> np.ndarray:
   name = f'PIL image ({image.mode}, {image.width}×{image.height})'
   try:
-    return rgb_of(name, image)
-  except (BadData, AssertionError) as error:  # an assertion of Pillow's: there is no file any more
-    if isinstance(error, BadData) and 'closed' not in str(error.__cause__):
-      raise
+    return rgb_of(name, image, exif=exif)
+  except BadData as error:
+    if not isinstance(error.__cause__, AssertionError) and 'closed' not in str(error.__cause__):
+      raise  # an assertion of Pillow's: there is no file any more
     message = f'{name} was closed before its pixels were read: call its load() first.'
     raise UserError(message) from error
-  except ValueError as error:  # a mode such as La, which no file has
-    raise UserError(f"{name} cannot be converted ({error}): give image.convert('RGB').") from error
 
 
 def _is_array(given: Any) -> bool:

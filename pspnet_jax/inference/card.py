@@ -8,6 +8,7 @@ from typing import Any
 
 from flax import nnx
 
+from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.protocol import PLAIN, Protocol
@@ -30,6 +31,7 @@ class Card:
     mean, std: of the pixels, RGB, 0-255.
     source: where converted weights come from: 'name' of the implementation, 'files' with checksums.
     published: scores that their authors published, and where.
+    exif: how images were held in training, 'upright' or 'stored'; see `decode.read_image`.
   """
 
   network: Mapping[str, Any]
@@ -40,6 +42,7 @@ class Card:
   std: tuple[float, float, float] = IMAGENET_STD
   source: Mapping[str, Any] | None = None
   published: Mapping[str, Any] | None = None
+  exif: Exif = 'upright'
 
   def build_network(self, model: type[nnx.Module] | None = None, **options: Any) -> Network:
     """The network without its weights.

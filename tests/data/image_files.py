@@ -35,6 +35,20 @@ def grey_png(path, depth, rows, colours=None):
   return path
 
 
+def tiff(path, array, **tags):
+  """A TIFF of one strip without compression: what Pillow does not write. Tags by number."""
+  order = '>' if array.dtype.byteorder == '>' else '<'
+  data = array.tobytes()
+  values = {256: array.shape[1], 257: array.shape[0], 258: 8 * array.dtype.itemsize, 259: 1}
+  values |= {262: 1, 273: 8, 277: 1, 278: array.shape[0], 279: len(data)}
+  values |= {339: {'u': 1, 'i': 2, 'f': 3, 'b': 1}[array.dtype.kind]}
+  values |= {int(name[1:]): value for name, value in tags.items()}
+  entries = b''.join(struct.pack(f'{order}HHII', n, 4, 1, v) for n, v in sorted(values.items()))
+  header = (b'II*\0' if order == '<' else b'MM\0*') + struct.pack(f'{order}I', 8 + len(data))
+  path.write_bytes(header + data + struct.pack(f'{order}H', len(values)) + entries + bytes(4))
+  return path
+
+
 def raises_one_sentence(function, *arguments):
   """The message, which must name the file and be one sentence."""
   with pytest.raises(UserError) as caught:

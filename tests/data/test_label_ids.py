@@ -95,7 +95,7 @@ def test_ids_may_start_elsewhere_or_be_scattered(tmp_path):
 
 @pytest.mark.parametrize(
   'mode, hint',
-  [('RGB', 'three channels are equal'), ('RGBA', 'three channels'), ('LA', 'one id a pixel')],
+  [('RGB', 'three channels are equal'), ('RGBA', 'three channels')],
 )
 def test_labels_with_channels_are_refused(tmp_path, ids, mode, hint):
   assert hint in raises_one_sentence(read_label, save(tmp_path / 'a.png', ids, mode), TABLE)

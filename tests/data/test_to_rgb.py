@@ -91,6 +91,15 @@ def test_pillow_images_are_held_upright_as_files_are(tmp_path, rgb, orientation)
     np.testing.assert_array_equal(to_rgb(other), found)
 
 
+def test_files_and_pillow_images_can_be_left_as_stored(tmp_path, rgb):
+  exif = Image.Exif()
+  exif[0x0112] = 8
+  path = tmp_path / 'a.png'
+  Image.fromarray(rgb).save(path, exif=exif)
+  for image in (path, path.read_bytes(), Image.open(path)):
+    np.testing.assert_array_equal(to_rgb(image, 'stored'), rgb)
+
+
 @pytest.mark.parametrize(
   ('image', 'words'),
   [
@@ -121,7 +130,7 @@ def test_pillow_images_are_held_upright_as_files_are(tmp_path, rgb, orientation)
     ('missing.png', ('missing.png', 'No such file')),
     (Image.new('I', (4, 3)), ('PIL image (I, 4×3)', '8 bits')),
     (Image.new('F', (4, 3)), ('PIL image (F, 4×3)', '8 bits')),
-    (Image.new('La', (4, 3)), ('PIL image (La, 4×3)', "image.convert('RGB')")),
+    (Image.new('La', (4, 3)), ('PIL image (La, 4×3)', 'RGB')),
   ],
 )
 def test_what_could_be_read_wrongly_is_refused_in_a_sentence(image, words):
