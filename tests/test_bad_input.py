@@ -1,6 +1,7 @@
 """Every mistake a user can make ends in one sentence, a non-zero status, and nothing lost."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -36,6 +37,24 @@ def assert_one_sentence(result, expected):
   assert expected in result.stderr
   assert 'Traceback' not in result.stderr and result.stderr.startswith('Error: ')
   assert result.stderr.count('\n') == 1
+
+
+def test_what_is_advised_for_masks_of_0_and_255_works_when_it_is_typed(tmp_path):
+  rng = np.random.default_rng(0)
+  for split in ('train', 'val'):
+    for kind, image in (
+      ('images', rng.integers(0, 255, (40, 40, 3), np.uint8)),
+      ('labels', np.repeat(np.uint8([[0, 255]]), 20, axis=1).repeat(40, axis=0)),
+    ):
+      (tmp_path / kind / split).mkdir(parents=True)
+      Image.fromarray(image).save(tmp_path / kind / split / 'a.png')
+  (tmp_path / 'classes.txt').write_text('ground\nroad\n')
+  given = ['--config=folder', f'--config.data.root={tmp_path}', '--config.crop_size=33,33']
+  result = tiny.run('train', *given, f'--workdir={tmp_path / "run"}')
+  assert_one_sentence(result, "another class than 'ground'")
+  [flag] = re.findall(r'--config\.data\.\S+(?=\.\n)', result.stderr)
+  result = tiny.run('doctor', *given, flag)
+  assert result.returncode == 0
 
 
 def test_missing_config_file(tmp_path):

@@ -82,6 +82,7 @@ def diagnose(
     found += _empty(survey) + _turned(survey) + _small(survey, crop_size)
   patterns = _patterns(splits)
   found += patterns + _palettes(splits) + _background_alone(splits) + _duplicates(splits)
+  found += _alike(splits[0].spec) if splits else []
   if not any(finding.kind == 'ids count from 1' and not finding.where for finding in patterns):
     found += _absent({survey.split: survey for survey in splits})
   return sorted(found, key=lambda finding: finding.level == 'warning')
@@ -220,6 +221,21 @@ def _background_alone(splits: Sequence[Surveyed]) -> list[Finding]:
       else f'no pixel of the {survey.split} split has a class, all are ignored: check the ids.'
     )
     found.append(Finding('error', 'one class at most', survey.split, '', message))
+  return found
+
+
+def _alike(spec: DatasetSpec) -> list[Finding]:
+  """Classes that no picture tells apart."""
+  found: list[Finding] = []
+  first: dict[tuple[int, int, int], str] = {}
+  for name, colour in zip(spec.class_names, spec.palette, strict=True):
+    other = first.setdefault(colour, name)
+    if other != name:
+      message = (
+        f'the classes {other} and {name} have the same colour {colour}, so that no picture tells '
+        'them apart: give one of them another.'
+      )
+      found.append(Finding('warning', 'same colour', 'train, val', name, message))
   return found
 
 

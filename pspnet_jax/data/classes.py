@@ -123,8 +123,11 @@ def read_classes(path: str | Path) -> Classes:
       table.append(line)
     elif option[1] not in _OPTIONS:
       near = nearest(option[1], _OPTIONS)
-      hint = f'did you mean `{near}:`?' if near else 'put it in double quotes if it is a class.'
-      raise UserError(f'{line.where}: `{option[1]}:` is no option of a class file: {hint}')
+      hint = f'write `{near}:` if you meant that, and' if near else 'if it is a class,'
+      raise UserError(
+        f'{line.where}: `{option[1]}:` is no option of a class file: {hint} put a class whose name '
+        'has a colon in double quotes.'
+      )
     elif option[1] == 'ignore':  # may go on
       options['ignore'] = f'{options.get("ignore", "")} {option[2]}'
       _values(option[2], 'ignore', line.where)

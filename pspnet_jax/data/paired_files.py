@@ -45,7 +45,7 @@ class PairedFiles:
     self.names = [image.stem for image, _ in self.pairs] if names is None else list(names)
     if len(self.names) != len(self.pairs):
       raise UserError(f'{len(self.names)} names for {len(self.pairs)} pairs: give one each.')
-    highest = int(table[table != IGNORE_LABEL].max())
+    highest = int(table.max(where=table != IGNORE_LABEL, initial=-1))
     if highest >= spec.num_classes:
       raise UserError(
         f'the table makes class {highest} of an id, and there are {spec.num_classes} classes: '

@@ -73,3 +73,10 @@ def test_labels_of_class_0_alone_or_of_no_class_are_errors():
     survey = Surveyed('train', SPEC, [record(0, pixels, ignored=ignored)])
     messages = [f.message for f in diagnose([survey], (5, 5)) if f.kind == 'one class at most']
     assert len(messages) == 1 and named in messages[0]
+
+
+def test_classes_that_no_picture_tells_apart_are_named():
+  spec = DatasetSpec(('a', 'b', 'c'), ((0, 0, 0), (1, 1, 1), (0, 0, 0)))
+  found = diagnose([Surveyed('train', spec, [])], (5, 5))
+  [message] = [finding.message for finding in found if finding.kind == 'same colour']
+  assert message.startswith('the classes a and c have the same colour (0, 0, 0)')

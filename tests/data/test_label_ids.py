@@ -1,3 +1,5 @@
+import itertools
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -6,7 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pspnet_jax.data import known_classes
+from pspnet_jax.data.augment import Augment
+from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.label_ids import colour_label, colour_table, label_table, read_label
+from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import BadData, UserError
 from tests.data.image_files import grey_png, palette, raises_one_sentence, save
@@ -179,3 +185,31 @@ def test_real_labels():
   for path in sorted(CAMVID.glob('labels/val/*.png'))[::20]:
     raw = np.asarray(Image.open(path))
     np.testing.assert_array_equal(read_label(path, table), np.where(raw == 11, IGNORE_LABEL, raw))
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason='CamVid is not at ../shared/camvid')
+def test_real_scenes_in_colours_give_the_same_batches_bit_for_bit(tmp_path):
+  for kind in ('images', 'labels', 'colours'):
+    (tmp_path / kind).mkdir()
+  colours = np.uint8([*known_classes.CAMVID.palette, (0, 0, 0)])  # 11 is unlabelled
+  for i, path in enumerate(sorted(CAMVID.glob('labels/val/*.png'))[::20]):
+    shutil.copy(path, tmp_path / 'labels')
+    shutil.copy(CAMVID / 'images' / 'val' / f'{path.stem}.jpg', tmp_path / 'images')
+    mask = Image.fromarray(colours[np.asarray(Image.open(path))])
+    mask = mask.quantize(12) if i % 2 else mask  # in a palette, whose order is any
+    mask.save(tmp_path / 'colours' / path.name)
+  (tmp_path / 'list.txt').write_text(
+    ''.join(f'images/{p.stem}.jpg colours/{p.name}\n' for p in (tmp_path / 'colours').iterdir())
+  )
+  table = zip(known_classes.CAMVID.class_names, known_classes.CAMVID.palette, strict=True)
+  rows = ''.join(f'{name}:{r},{g},{b}::\n' for name, (r, g, b) in table)
+  (tmp_path / 'labelmap.txt').write_text(f'{rows}labels: colours\nignore: 0 0 0\n')
+  by_id = Folder(str(tmp_path), '', class_names=known_classes.CAMVID.class_names, ignore_ids=(11,))
+  by_colour = Folder(str(tmp_path), list_file='list.txt', classes='labelmap.txt')
+  by_colour.pairs.sort()
+  options = {'transform': Augment((97, 113)), 'batch_size': 4, 'seed': 3, 'threads': 1}
+  streams = [train_batches(source, **options) for source in (by_id, by_colour)]
+  for ids, colours in itertools.islice(zip(*streams, strict=True), 3):
+    assert ids['label'].max() == IGNORE_LABEL and len(np.unique(ids['label'])) > 5
+    for key in ('image', 'label'):
+      np.testing.assert_array_equal(ids[key], colours[key])

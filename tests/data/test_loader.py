@@ -24,7 +24,7 @@ CAMVID = Path(__file__).parents[3] / 'shared' / 'camvid'
 class Numbers:
   """Examples that carry their index, and take unequal time so that threads finish out of order."""
 
-  spec = DatasetSpec(('a',), ((0, 0, 0),))
+  spec = DatasetSpec(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
 
   def __init__(self, length, broken=None):
     self.length, self.broken = length, broken

@@ -12,7 +12,7 @@ from pspnet_jax.errors import UserError
 class Numbers:
   """Images of their own index; some cannot be used."""
 
-  spec = DatasetSpec(('a',), ((0, 0, 0),))
+  spec = DatasetSpec(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
 
   def __init__(self, length=20, bad=(3, 4, 11)):
     self.length, self.bad = length, bad

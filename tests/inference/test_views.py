@@ -10,8 +10,8 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import CAFFE, MMSEG, PLAIN, SEMSEG
 from pspnet_jax.inference.views import make_views, rounded, tiles
 
-SPEC = DatasetSpec(('a',), ((0, 0, 0),))
-CARD = Card(network={'num_classes': 1}, spec=SPEC, crop_size=(33, 41), mean=(10.4, 20.0, 30.6))
+SPEC = DatasetSpec(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
+CARD = Card(network={'num_classes': 2}, spec=SPEC, crop_size=(33, 41), mean=(10.4, 20.0, 30.6))
 
 
 def views(size, protocol, **changes):

@@ -144,7 +144,9 @@ def test_best_and_latest_are_kept_and_chosen(tmp_path, workdir):
     checkpoints.step(7)
 
 
-CARD = Card(network={'num_classes': 1}, spec=DatasetSpec(('a',), ((0, 0, 0),)), crop_size=(8, 8))
+CARD = Card(
+  network={'num_classes': 2}, spec=DatasetSpec(('a', 'b'), ((0, 0, 0), (1, 1, 1))), crop_size=(8, 8)
+)
 
 
 def test_of_equally_good_checkpoints_the_first_is_the_best(tmp_path):

@@ -194,5 +194,5 @@ def test_classes_of_the_file_go_before_known_ones(tmp_path):
   new = save(tmp_path / 'new.pth', state, meta={'dataset_meta': {'classes': names}})
   assert importing.convert([old]).card.spec == DatasetSpec(names, tuple(map(tuple, palette)))
   assert importing.convert([new]).card.spec.class_names == names
-  with pytest.raises(UserError, match='5 classes, and 1 names'):
-    importing.convert([old], classes=DatasetSpec(('x',), ((0, 0, 0),)))
+  with pytest.raises(UserError, match='5 classes, and 2 names'):
+    importing.convert([old], classes=DatasetSpec(('x', 'y'), ((0, 0, 0), (1, 1, 1))))
