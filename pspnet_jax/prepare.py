@@ -1,9 +1,13 @@
-"""Prepares a published data set: downloads it, checks it, writes it for random access.
+"""Prepares a published data set, or draws outlined shapes into label files.
 
   pspnet prepare --dataset=ade20k --data_dir=DIR
+  pspnet prepare --dataset=coco --input=instances.json --images=DIR --output=ROOT
+  pspnet prepare --dataset=labelme --input=DIR --output=ROOT
 
-Archives that lie in --manual_dir are used instead of downloading them; Cityscapes' have to, because
-it wants a login. docs/data.md goes from there to the first training step.
+The first downloads a published data set, checks it, and writes it for random access; archives that
+lie in --manual_dir are used instead of downloading them, and Cityscapes' have to, because it wants
+a login. The others write a folder of images, labels and classes.txt for --config=folder.
+docs/data.md goes from there to the first training step.
 """
 
 from __future__ import annotations
@@ -21,15 +25,22 @@ BUILDERS = {
   'cityscapes_coarse': 'cityscapes.CityscapesCoarse',
   'voc2012': 'voc2012.Voc2012',
 }
+FORMATS = ('coco', 'labelme')  # of annotations by shapes
 
 
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   from pspnet_jax.data.prepared import DATA_DIR
 
-  flags.DEFINE_string('dataset', None, f'One of {", ".join(BUILDERS)}.', required=True)
+  known = ', '.join([*BUILDERS, *FORMATS])
+  flags.DEFINE_string('dataset', None, f'One of {known}.', required=True)
   cli.define_path('data_dir', DATA_DIR, 'Where prepared data sets are.')
   cli.define_path('manual_dir', None, 'Where archives are; else DATA_DIR/downloads/manual.')
+  cli.define_path('input', None, "COCO's instances file, or the folder of labelme's files.")
+  cli.define_path('images', None, "The folder that COCO's file names are relative to.")
+  cli.define_path('output', None, 'The data folder that shapes are drawn into.')
+  flags.DEFINE_string('split', '', 'Its split: images/SPLIT, labels/SPLIT; left out: none.')
+  flags.DEFINE_string('background', 'class', "What pixels of no shape are: a 'class' or 'ignored'.")
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -43,6 +54,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pspnet_jax.data.builders.coco import read_coco
+from pspnet_jax.data.builders.drawing import Background, write_folder
+from pspnet_jax.data.builders.labelme import read_labelme
+from pspnet_jax.data.image_files import image_files
 from pspnet_jax.data.prepared import VERSION
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.reporter import Reporter
@@ -70,7 +85,8 @@ def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Pat
   """
   data_dir = given(data_dir)
   if dataset not in BUILDERS:
-    raise UserError(f'unknown data set {dataset!r}: known are {", ".join(BUILDERS)}.')
+    known = ', '.join([*BUILDERS, *FORMATS])
+    raise UserError(f'unknown data set {dataset!r}: known are {known}.')
   folder = data_dir / dataset / VERSION
   if (folder / 'dataset_info.json').is_file():
     streams.show(f'{folder} is prepared already: remove it to prepare it anew.')
@@ -92,6 +108,45 @@ def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Pat
   except OSError as e:
     raise cannot_write(folder, e) from e
   return folder
+
+
+def prepare_shapes(
+  form: str,
+  annotations: Path,
+  output: Path,
+  *,
+  images: Path | None = None,
+  split: str = '',
+  background: Background = 'class',
+) -> None:
+  """Draws outlined shapes into label files: OUTPUT/images, OUTPUT/labels, OUTPUT/classes.txt.
+
+  Args:
+    form: one of `FORMATS`.
+    annotations: the instances file of COCO, or the folder of labelme's files.
+    output: a data folder, for `data.folder`.
+    images: the folder that COCO's file names are relative to.
+    split: the name of the folders below images and labels; '' for none.
+    background: what pixels of no shape are: a 'class', the first, or 'ignored'.
+
+  Raises:
+    UserError: for annotations or images that cannot be understood, or folders that are there.
+  """
+  if background not in ('class', 'ignored'):
+    raise UserError(f"--background={background}: give 'class' or 'ignored'.")
+  if split != Path(split).name or split.startswith('.'):
+    raise UserError(f'--split={split} is no name of a folder: give one such as train.')
+  if form == 'coco' and images is None:
+    raise UserError('--dataset=coco needs the folder of the images: give --images=DIR.')
+  drawn = read_labelme(annotations) if images is None else read_coco(annotations, images)
+  with Reporter(None, total_steps=len(drawn.examples)) as report:
+    write_folder(
+      drawn, output, split=split, background=background, say=report.say, advance=report.advance
+    )
+    if images is not None:
+      count = len(set(image_files(images).found) - {example.image for example in drawn.examples})
+      if count:
+        report.say(f'{count:,} image(s) in {images} are not among the annotations: left out.')
 
 
 def _run(builder: Any, manual_dir: Path, tfds: Any) -> None:
@@ -124,4 +179,16 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-  prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)
+  if FLAGS.dataset not in FORMATS:
+    prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.manual_dir)
+    return
+  if FLAGS.input is None or FLAGS.output is None:
+    raise UserError(f'--dataset={FLAGS.dataset} reads and writes: give --input and --output.')
+  prepare_shapes(
+    FLAGS.dataset,
+    FLAGS.input,
+    FLAGS.output,
+    images=FLAGS.images if FLAGS.dataset == 'coco' else None,
+    split=FLAGS.split,
+    background=FLAGS.background,
+  )

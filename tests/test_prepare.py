@@ -12,10 +12,12 @@ import pytest
 pytest.importorskip('tensorflow_datasets', reason='needs the extra tfds')
 
 from pspnet_jax.data.builders import base
+from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.errors import UserError
-from pspnet_jax.prepare import BUILDERS, prepare
+from pspnet_jax.prepare import BUILDERS, prepare, prepare_shapes
 from tests import published, tiny
+from tests.data.builders.shapes import box, coco, image, labelme, write
 
 COUNTS = {'train': 5, 'val': 2}
 
@@ -155,3 +157,42 @@ def test_the_command_fails_with_one_sentence(tmp_path):
   result = tiny.run('prepare', '--dataset=cityscapes', f'--data_dir={tmp_path}')
   assert result.returncode == 1 and 'leftImg8bit_trainvaltest.zip' in result.stderr
   assert 'Traceback' not in result.stderr
+
+
+def test_shapes_are_drawn_by_the_command(tmp_path):
+  image(tmp_path / 'photos/a.png')
+  image(tmp_path / 'photos/b.png')
+  shapes = (1, 3, [box(0, 0, 4, 6)], {}), (1, 7, [box(4, 0, 6, 6)], {})
+  path = write(tmp_path / 'c.json', coco(*shapes))
+  result = tiny.run(
+    'prepare',
+    '--dataset=coco',
+    *(f'--input={path}', f'--images={tmp_path / "photos"}', f'--output={tmp_path / "out"}'),
+    *('--split=train', '--background=ignored'),
+  )
+  assert result.returncode == 0, result.stderr
+  assert '1 image(s) with 2 shape(s) of 2 classes are in' in result.stdout
+  assert 'are not among the annotations: left out.' in result.stdout
+  example = Folder(str(tmp_path / 'out'), 'train')[0]
+  assert (example['label'] == [0, 0, 0, 0, 1, 1, 255, 255]).all()
+
+
+def test_labelme_is_drawn_too(tmp_path, capsys):
+  image(tmp_path / 'in/a.png')
+  write(tmp_path / 'in/a.json', labelme(('car', [[0, 0], [8, 0], [8, 6], [0, 6]], 'polygon')))
+  prepare_shapes('labelme', tmp_path / 'in', tmp_path / 'out')
+  assert (Folder(str(tmp_path / 'out'), '')[0]['label'] == 1).all()
+  assert '1 shape(s) of 2 classes' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ('form', 'options', 'message'),
+  [
+    ('coco', {}, 'give --images=DIR'),
+    ('labelme', {'background': 'none'}, "--background=none: give 'class' or 'ignored'"),
+    ('labelme', {'split': '../x'}, r'--split=\.\./x is no name of a folder'),
+  ],
+)
+def test_what_drawing_needs_is_asked_for(tmp_path, form, options, message):
+  with pytest.raises(UserError, match=message):
+    prepare_shapes(form, tmp_path, tmp_path / 'out', **options)
