@@ -29,8 +29,9 @@ def read_labelme(folder: Path) -> Drawn:
   if not paths:
     raise UserError(f'{folder} holds no JSON file: give the folder in which labelme saved.')
   examples = [_annotated(path, folder) for path in paths]
-  names = {shape.name for example in examples for shape in example.shapes}
-  return Drawn(sorted(name for name in names if name is not None), examples)
+  shapes = [shape for example in examples for shape in example.shapes]
+  names = {shape.name for shape in shapes if shape.name is not None and len(shape.rings[0])}
+  return Drawn(sorted(names), examples)
 
 
 def _annotated(path: Path, folder: Path) -> Annotated:

@@ -166,11 +166,11 @@ def test_labelme_is_drawn_by_name(tmp_path):
   write(tmp_path / 'in/x/a.json', labelme(*shapes, file='C:\\old\\a.png'))
   said = []
   write_folder(read_labelme(tmp_path / 'in'), tmp_path / 'out', say=said.append)
-  assert (tmp_path / 'out/classes.txt').read_text() == 'background\ncar\nnote\nroad\nsun\n'
-  expected = np.full((6, 8), 3)
+  assert (tmp_path / 'out/classes.txt').read_text() == 'background\ncar\nroad\nsun\n'
+  expected = np.full((6, 8), 2)
   expected[1:3, 2:4] = 1
   expected[1, 3] = 0
-  expected[4, 6] = 4
+  expected[4, 6] = 3
   np.testing.assert_array_equal(label(tmp_path / 'out', 'x/a'), expected)
   assert [line.partition(',')[0] for line in said[1:]] == [
     '5 pixels (10.42%) are covered by shapes of several classes: the smaller shape lies on top.',
