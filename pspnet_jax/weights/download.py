@@ -16,16 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from pspnet_jax.errors import UserError, cannot_write
-from pspnet_jax.reporting.console import say
-from pspnet_jax.weights.foreign.reading import LARGEST
+from pspnet_jax.reporting.console import make_console, say
+from pspnet_jax.runtime.limits import BYTES
+from pspnet_jax.runtime.plain_text import printable
 
 _TIMEOUT = 30  # seconds without a byte
 _PAUSES = (1, 2, 5, 10)  # seconds before each further attempt
+_PROGRESS = 1 << 16  # bytes more than ever before, after which all attempts are open again
+_SLOWEST = 1 << 10  # bytes a second, on the average of
+_A_WHILE = 60  # seconds
 _CHUNK = 1 << 20
+_KEPT = '; what has come is kept: give the command again to go on'
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
 _TRY_AGAIN = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may pass
 
@@ -67,7 +71,8 @@ def fetch(address: str, sha256: str) -> Path:
       if _is_sound(path, sha256):  # another process was faster
         os.unlink(part.name)
         return path
-      _fill(part, address, sha256)
+      with _worth_keeping(part):
+        _fill(part, address, sha256)
       part.flush()
       os.fsync(part.fileno())
       os.replace(part.name, path)
@@ -93,13 +98,13 @@ def _fill(part: io.BufferedRandom, address: str, sha256: str) -> None:
 
 def _download(part: io.BufferedRandom, address: str) -> None:
   """Appends what is missing, in further attempts where a connection breaks."""
-  console = Console(stderr=True)
+  console = make_console(stderr=True)
   say(console, f'Fetching {address}')
   columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
   with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
     bar = progress.add_task('', total=None)
     etag: str | None = None
-    connected, pauses = False, iter(_PAUSES)
+    connected, pauses, reached = False, iter(_PAUSES), part.seek(0, os.SEEK_END)
     while True:
       size = start = part.seek(0, os.SEEK_END)
       headers = {'User-Agent': 'pspnet_jax'}
@@ -117,10 +122,12 @@ def _download(part: io.BufferedRandom, address: str) -> None:
             size = start = 0
           total = _total(response, start, address)
           progress.update(bar, total=total, completed=size)
+          pace = _Pace(address, size)
           while (total is None or size < total) and (chunk := response.read1(_CHUNK)):
             size += _write(part, chunk)
             progress.update(bar, completed=size)
             _check_size(size, address)
+            pace.check(size)
         if total is None or size == total:
           return
         reason = f'the connection was cut after {size:,} of {total:,} bytes'
@@ -133,18 +140,45 @@ def _download(part: io.BufferedRandom, address: str) -> None:
       except _BROKEN as e:
         cause = getattr(e, 'reason', e)  # what a URLError holds, a sentence or an exception
         reason = getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__
-      if size > start:
-        pauses = iter(_PAUSES)
+      if size >= reached + _PROGRESS:
+        pauses, reached = iter(_PAUSES), size
       pause = next(pauses, None)
       if not connected or pause is None:
-        kept = '; what has come is kept: give the command again to go on' if size else ''
-        raise UserError(f'cannot fetch {address}: {reason}{kept}.')
+        kept = _KEPT if size else ''
+        raise UserError(f'cannot fetch {address}: {_in_one_line(reason)}{kept}.')
       time.sleep(pause)
+
+
+class _Pace:
+  """Refuses a server that sends a byte now and then: it could go on for years."""
+
+  def __init__(self, address: str, size: int):
+    self._address, self._size, self._since = address, size, time.monotonic()
+
+  def check(self, size: int) -> None:
+    now = time.monotonic()
+    if now - self._since < _A_WHILE:
+      return
+    if size - self._size < _SLOWEST * (now - self._since):
+      raise UserError(
+        f'cannot fetch {self._address}: the server sends less than {_SLOWEST:,} bytes a second'
+        f'{_KEPT}.'
+      )
+    self._size, self._since = size, now
+
+
+def _in_one_line(reason: str) -> str:
+  return printable(' '.join(reason.split()))[:300].rstrip('.')
 
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
   opener = urllib.request.build_opener(_Redirects(request.full_url))
-  response: http.client.HTTPResponse = opener.open(request, timeout=_TIMEOUT)
+  try:
+    response: http.client.HTTPResponse = opener.open(request, timeout=_TIMEOUT)
+  except UserError:
+    raise
+  except ValueError as e:  # half an IPv6 address, a host that is none
+    raise http.client.InvalidURL(f'it leads to what is no address ({e})') from e
   return response
 
 
@@ -156,13 +190,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
   def redirect_request(self, req, fp, code, msg, headers, newurl):
     _check_address(newurl, self._address)
+    fp.close()  # or urllib would read all of an answer that nobody wants
     return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _check_address(address: str, first: str) -> None:
   """Raises UserError unless it is https; tests use http, from this machine to this machine."""
-  local = all(urlsplit(x).hostname in ('127.0.0.1', 'localhost') for x in (address, first))
-  if urlsplit(address).scheme not in (('https', 'http') if local else ('https',)):
+  try:
+    local = all(urlsplit(x).hostname in ('127.0.0.1', 'localhost') for x in (address, first))
+    scheme = urlsplit(address).scheme
+  except ValueError:  # half an IPv6 address
+    local, scheme = False, ''
+  if scheme not in (('https', 'http') if local else ('https',)):
     where = '' if address == first else f', where {first} leads'
     raise UserError(f'{address}{where}, is no https address: it is not followed.')
 
@@ -184,9 +223,13 @@ def _total(response: http.client.HTTPResponse, start: int, address: str) -> int 
   return start + int(length)
 
 
+class _TooLarge(UserError):
+  pass
+
+
 def _check_size(size: int, address: str) -> None:
-  if size > LARGEST:
-    raise UserError(f'{address} has more than {LARGEST:,} bytes, the limit: it is not fetched.')
+  if fault := BYTES.exceeded_by(size):
+    raise _TooLarge(f'{address} has {fault}.')
 
 
 def _strong(etag: str | None) -> str | None:
@@ -201,6 +244,17 @@ def _write(part: io.BufferedRandom, chunk: bytes) -> int:
 
 
 @contextlib.contextmanager
+def _worth_keeping(part: io.BufferedRandom) -> Iterator[None]:
+  """Removes what was fetched in vain: nothing, or what will never be taken."""
+  try:
+    yield
+  except BaseException as e:
+    if isinstance(e, _TooLarge) or not part.seek(0, os.SEEK_END):
+      Path(part.name).unlink(missing_ok=True)
+    raise
+
+
+@contextlib.contextmanager
 def _locked(path: Path) -> Iterator[io.BufferedRandom]:
   """The file, open and this process's alone: others wait here until it is finished."""
   while True:
@@ -208,7 +262,7 @@ def _locked(path: Path) -> Iterator[io.BufferedRandom]:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
-        say(Console(stderr=True), f'Waiting for another process that fetches {path.stem}.')
+        say(make_console(stderr=True), f'Waiting for another process that fetches {path.stem}.')
         fcntl.flock(file, fcntl.LOCK_EX)
       if _is_at(file, path):
         yield file

@@ -1,8 +1,11 @@
 """Downloads from a server on this machine that cuts, lies and changes its mind."""
 
+import contextlib
 import hashlib
+import socketserver
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +82,73 @@ def test_a_server_without_parts_sends_everything_again(server):
   assert [sent for *_, sent in server.requests] == [100_000, 300_000]
 
 
+def test_a_server_without_parts_that_always_cuts_is_given_up(server, cache):
+  server.ranges, server.cuts = False, [100_000] * 99
+  with pytest.raises(UserError, match='cut after 100,000 of 300,000 bytes; what has come is kept'):
+    download.fetch(server.address, SHA256)
+  assert len(server.requests) == 1 + 2  # the first had more than ever before
+
+
+def test_a_byte_now_and_then_is_no_download(server, cache, monkeypatch):
+  now = iter(range(0, 10**6, 7))  # seconds
+  monkeypatch.setattr(download.time, 'monotonic', lambda: next(now))
+  monkeypatch.setattr(download, '_CHUNK', 100)
+  with pytest.raises(UserError, match='less than 1,024 bytes a second; what has come is kept'):
+    download.fetch(server.address, SHA256)
+  assert 0 < (cache / 'net.pth.part').stat().st_size < 2000
+  monkeypatch.setattr(download, '_CHUNK', 10_000)
+  assert download.fetch(server.address, SHA256).read_bytes() == CONTENT
+
+
+# Whole answers, and what is said about them.
+HOSTILE = {
+  'half an address': (b'302 x\r\nLocation: http://[::1/x', 'no address'),
+  'a port that is none': (b'302 x\r\nLocation: http://127.0.0.1:99999/x', 'cannot fetch'),
+  'no letters of an address': (b'302 x\r\nLocation: http://127.0.0.1/\xe9\xff\x1b', 'cannot fetch'),
+  'escape codes': (b'404 \x1b[2J\x1b]0;owned\x07', r'answers 404 \\x1b\[2J\\x1b\]0;owned'),
+  'a redirect to itself': (
+    b'302 x\r\nLocation: /x',
+    'redirect error that would lead',
+  ),
+  'a chunk of no size': (b'200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz', 'cannot fetch'),
+  'a part of nothing': (
+    b'206 P\r\nContent-Range: bytes 9-1/2\r\nContent-Length: 5',
+    'another part',
+  ),
+  'nothing': (b'', 'cannot fetch'),
+}
+
+
+@pytest.mark.parametrize('answer', HOSTILE)
+def test_a_hostile_answer_is_one_sentence_and_leaves_nothing(answer, cache):
+  text, message = HOSTILE[answer]
+  with (
+    answering(b'HTTP/1.1 ' + text + b'\r\n\r\n') as address,
+    pytest.raises(UserError, match=message) as raised,
+  ):
+    download.fetch(address, SHA256)
+  said = str(raised.value)
+  assert said.isprintable() and said.endswith('.') and len(said) < 500
+  assert not names(cache)
+
+
+@contextlib.contextmanager
+def answering(answer):
+  """A server that says the same to everybody."""
+
+  class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+      self.request.recv(4096)
+      self.request.sendall(answer)
+
+  with socketserver.TCPServer(('127.0.0.1', 0), Handler) as server:
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f'http://127.0.0.1:{server.server_address[1]}/net.pth'
+    server.shutdown()
+    thread.join()
+
+
 def test_a_file_that_changed_meanwhile_is_begun_anew(server, monkeypatch):
   server.content, server.etag, server.cuts = b'old' * 100_000, '"zero"', [100_000]
 
@@ -132,18 +202,18 @@ def test_no_server_is_one_sentence_at_once(monkeypatch):
   monkeypatch.setattr(download.time, 'sleep', None)
   with serve(CONTENT) as server:
     pass
-  with pytest.raises(UserError, match=r'cannot fetch .*: Connection refused'):
+  with pytest.raises(UserError, match=r'cannot fetch .*: Connection re(fused|set)'):
     download.fetch(server.address, SHA256)
 
 
 @pytest.mark.parametrize('honest', [True, False])
 def test_too_large_a_file_is_not_fetched(server, cache, monkeypatch, honest):
-  monkeypatch.setattr(download, 'LARGEST', 200_000)
+  monkeypatch.setenv('PSPNET_JAX_MAX_BYTES', '200000')
   if not honest:
     monkeypatch.setattr(download, '_total', lambda *_: None)
-  with pytest.raises(UserError, match='more than 200,000 bytes'):
+  with pytest.raises(UserError, match=r'300,000 bytes, and 200,000 .*PSPNET_JAX_MAX'):
     download.fetch(server.address, SHA256)
-  assert 'net.pth' not in names(cache)
+  assert not names(cache)
 
 
 @pytest.mark.parametrize(
