@@ -91,7 +91,7 @@ def evaluate(
   question = {'step': step, 'card': card.to_json(), 'data': config.data.to_dict()}
   question['images'] = len(source)
   partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
-  with Reporter(None, total_steps=len(source)) as report, StopSignals() as stop:
+  with Reporter(None, total_steps=len(source)) as report, StopSignals(after='this image') as stop:
     report.say(f'Evaluating {title}: {how}.')
     for note in getattr(source, 'notes', ()):  # what it left out
       report.say(note)

@@ -13,7 +13,7 @@ from pspnet_jax.config.defaults import defaults
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.doctor import doctor
 from pspnet_jax.errors import UserError
-from tests import planted, tiny
+from tests import hostile, planted, tiny
 
 CAMVID = Path(__file__).parents[2] / 'shared' / 'camvid'
 
@@ -253,3 +253,19 @@ def test_files_that_a_source_of_ones_own_cannot_open_do_not_end_the_survey(tmp_p
     ('unreadable file', 'train'),
     ('unreadable file', 'val'),
   }
+
+
+def test_names_that_act_are_text_in_the_report(root, tmp_path, capsys):
+  classes = root / 'classes.txt'
+  count = len(classes.read_text().splitlines())
+  names = [*hostile.CLASSES, *map(str, range(count))][:count]
+  victim = next((root / 'images' / 'train').iterdir())
+  victim.rename(victim.with_name('\x1b[2J|caf\udce9\n.jpg'))  # without its label
+  for path in (root / 'labels' / 'val').iterdir():
+    path.write_bytes(b'')
+  doctor(config(root, data__class_names=tuple(names)), tmp_path / 'report')
+  out = capsys.readouterr().out
+  assert hostile.is_harmless(out) and r'\x1b[2J|caf\udce9\n.jpg' in out
+  assert out.splitlines()[-1].endswith('mend the errors first.')
+  report = json.loads((tmp_path / 'report' / 'report.json').read_text())
+  assert report['classes'] == names

@@ -14,6 +14,7 @@ import numpy as np
 
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
+from pspnet_jax.inference.programs import RecentPrograms
 from pspnet_jax.inference.views import Region, make_views, rounded, tiles
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.ops.images import normalize
@@ -43,6 +44,14 @@ class _Window(NamedTuple):
   tile: _Tile
   pixels: np.ndarray  # uint8 or float32 [h, w, 3]
   pieces: tuple[Piece, Piece]  # where its scores go
+
+
+class _Programs(NamedTuple):
+  """Functions of `jax.jit`."""
+
+  run: Any
+  join: Any
+  resample: Any
 
 
 class Inference:
@@ -87,20 +96,24 @@ class Inference:
     self._canvas_pixels = canvas_mb * 2**20 // pixel
     sum_logits = self._mirror and protocol.flip_rule == 'logits'
 
-    @jax.jit(compiler_options=compiler_options.for_network(platform, train=False))
-    def run(weights: Weights, image: jax.Array) -> jax.Array:
-      # float32 [N, h, w, 3] -> float32 [N, h, w, C]
-      image = normalize(image, card.mean, card.std)
-      outputs, _ = folded.apply(*weights, image)
-      logits = outputs['logits']
-      return logits if self._softmax_last or sum_logits else jax.nn.softmax(logits)
+    def make_programs() -> _Programs:
+      @jax.jit(compiler_options=compiler_options.for_network(platform, train=False))
+      def run(weights: Weights, image: jax.Array) -> jax.Array:
+        # float32 [N, h, w, 3] -> float32 [N, h, w, C]
+        image = normalize(image, card.mean, card.std)
+        outputs, _ = folded.apply(*weights, image)
+        logits = outputs['logits']
+        return logits if self._softmax_last or sum_logits else jax.nn.softmax(logits)
 
-    @jax.jit
-    def join(scores: jax.Array, mirrored: jax.Array) -> jax.Array:
-      both = scores + mirrored[:, :, ::-1]
-      return jax.nn.softmax(both) if sum_logits else both / 2
+      @jax.jit
+      def join(scores: jax.Array, mirrored: jax.Array) -> jax.Array:
+        both = scores + mirrored[:, :, ::-1]
+        return jax.nn.softmax(both) if sum_logits else both / 2
 
-    self._run, self._join = run, join
+      # A function of its own: JAX keeps one cache for all that jit makes of one.
+      return _Programs(run, join, jax.jit(lambda *arguments: _resample(*arguments)))
+
+    self._programs = RecentPrograms(make_programs)
 
   def prepare(self, params: Arrays, batch_stats: Arrays) -> Weights:
     """Folds the weights of the network and brings them to this process's devices, once."""
@@ -210,22 +223,24 @@ class Inference:
         full *= 2
       full = self._batch_sizes[shape] = min(full, self._batch_size)
     first = jax.local_devices()[0]
+    run, join, resample = self._programs.of(shape)
     for begin in range(0, len(waiting), full):
       windows = waiting[begin : begin + full]
       pixels = [window.pixels for window in windows]
       pixels += [pixels[0]] * (full - len(pixels))
       batch = jax.device_put(np.stack(pixels, dtype=np.float32), parallel.split_batch(self._mesh))
-      scores = self._run(weights, batch)  # [N, h, w, C]
+      scores = run(weights, batch)  # [N, h, w, C]
       if self._mirror:
-        scores = self._join(scores, self._run(weights, batch[:, :, ::-1]))
+        scores = join(scores, run(weights, batch[:, :, ::-1]))
       if self._mesh.size > 1:
         scores = jax.device_put(scores, first)
       for i, window in enumerate(windows):
-        self._add(window, scores, i)
+        row, column = window.pieces
+        taps = row.index, row.weight, column.index, column.weight
+        self._add(window, resample(scores, i, *taps))
 
-  def _add(self, window: _Window, scores: jax.Array, i: int) -> None:
+  def _add(self, window: _Window, piece: jax.Array) -> None:
     tile, (row, column) = window.tile, window.pieces
-    piece = _resample(scores, i, row.index, row.weight, column.index, column.weight)
     position = np.array([row.position, column.position], np.int32)
     if not self._of_view:
       tile.scores = _paste(tile.scores, piece, position)
@@ -239,7 +254,6 @@ class Inference:
         tile.scores, tile.of_view = _add_softmax(tile.scores, tile.of_view), None
 
 
-@jax.jit
 def _resample(
   scores: jax.Array,
   i: int,

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import threading
 from typing import Any
 
 from pspnet_jax.errors import Stopped
+from pspnet_jax.runtime import streams
 
 
 class StopSignals:
-  """While entered, remembers the first SIGTERM or SIGINT; a second one acts as usual.
+  """While entered, answers the first SIGTERM or SIGINT and remembers it; a second acts as usual.
 
   Args:
     listen: False leaves signals alone: where several processes train together, each must stop at
       the same step, which JAX's preemption service agrees on (`Checkpoints.preempted`).
+    after: what is finished first, for the answer.
   """
 
-  def __init__(self, listen: bool = True):
-    self._listen = listen
+  def __init__(self, listen: bool = True, after: str = 'this step'):
+    self._listen, self._after = listen, after
     self.received: signal.Signals | None = None
     self._previous: dict[int, Any] = {}
 
@@ -45,6 +49,10 @@ class StopSignals:
   def _remember(self, number: int, _frame: object) -> None:
     self.received = signal.Signals(number)
     self._restore()
+    # A step, or compiling it, may take a minute, and silence reads as a hang.
+    answer = f'{self.received.name}: stopping after {self._after}; a second one stops at once.'
+    with contextlib.suppress(RuntimeError):  # it came in the middle of another line
+      streams.show(answer, sys.stderr)
 
   def _restore(self) -> None:
     for number, handler in self._previous.items():

@@ -124,7 +124,7 @@ def test_new_image_sizes_compile_no_network(model):
   predictor = Predictor(card, params, batch_stats, batch_size=1)
   for image in images((50, 70), (33, 41), (90, 44), (10, 10), (71, 71)):
     assert predictor(image).shape == image.shape[:2]
-  assert predictor._inference._run._cache_size() == 1
+  assert len(predictor._inference._programs) == 1
 
 
 class Source:

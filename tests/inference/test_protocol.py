@@ -166,7 +166,7 @@ def test_a_folder_of_fifty_sizes_compiles_the_network_once(aligned):
     inference.labels(inference.prepare(aligned.params, aligned.batch_stats), enumerate(images))
   )
   assert [tag for tag, _ in labels] == list(range(50))
-  assert inference._run._cache_size() == 1
+  assert len(inference._programs) == 1
 
 
 def test_published_sizes():

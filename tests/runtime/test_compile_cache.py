@@ -70,3 +70,62 @@ def test_commands_switch_it_on(monkeypatch):
   with pytest.raises(SystemExit):
     cli.run(do_nothing)
   assert called
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+  """Where the cache of this process would be."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  monkeypatch.setattr(compile_cache, 'jax', FakeJax())
+  return tmp_path / 'pspnet_jax' / 'compiled'
+
+
+class FakeJax:
+  """The two settings, without the rest."""
+
+  def __init__(self):
+    self.config = self
+    self.values = {'jax_compilation_cache_dir': None, 'jax_enable_compilation_cache': True}
+
+  def update(self, name, value):
+    self.values[name] = value
+
+  @property
+  def folder(self):
+    return self.values['jax_compilation_cache_dir']
+
+
+def test_what_is_made_is_the_users_alone_whatever_the_umask(cache):
+  before = os.umask(0)
+  try:
+    compile_cache.enable()
+  finally:
+    os.umask(before)
+  assert compile_cache.jax.folder == str(cache)
+  for folder in (cache, cache.parent):
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize('mode', [0o777, 0o770, 0o1777])
+@pytest.mark.parametrize('which', ['folder', 'parent', 'link'])
+def test_a_folder_that_others_may_write_to_is_not_used(cache, tmp_path, capsys, which, mode):
+  open_to_all = {'folder': cache, 'parent': cache.parent, 'link': tmp_path / 'elsewhere'}[which]
+  cache.parent.mkdir()
+  if which == 'link':
+    cache.symlink_to(open_to_all)
+    open_to_all.mkdir()
+  else:
+    cache.mkdir()
+  open_to_all.chmod(mode)
+  compile_cache.enable()
+  assert compile_cache.jax.folder is None
+  assert f'others may write to {open_to_all}' in capsys.readouterr().err
+  open_to_all.chmod(0o755)
+  compile_cache.enable()
+  assert compile_cache.jax.folder == str(cache)
+
+
+def test_a_folder_of_another_user_is_not_used(cache, monkeypatch, capsys):
+  monkeypatch.setattr(compile_cache.os, 'geteuid', lambda: 4711)
+  compile_cache.enable()
+  assert compile_cache.jax.folder is None and 'belongs to another user' in capsys.readouterr().err

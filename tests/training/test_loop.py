@@ -524,6 +524,14 @@ def test_a_signal_while_evaluating_stops_too(checkpoints, step_left):
       run(state=state_of(6, 21.0), evaluate=evaluate, checkpoints=checkpoints)
 
 
+def test_a_signal_is_answered_at_once(capsys):
+  with StopSignals(after='this image') as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.requested
+  answer = 'SIGINT: stopping after this image; a second one stops at once.\n'
+  assert capsys.readouterr().err == answer
+
+
 def test_signals_that_the_caller_listens_to_are_heard():
   with StopSignals() as stop:
     stop.received = signal.SIGINT

@@ -97,7 +97,7 @@ def read_names(path: Path, benchmark: Benchmark) -> list[str]:
     UserError: if it cannot be read or is empty, or if a line names no image or one twice.
   """
   try:
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = path.read_text(encoding='utf-8-sig').splitlines()
   except (OSError, UnicodeDecodeError) as e:
     raise UserError(f'list file {path} cannot be read: check the path ({e}).') from e
   names: dict[str, None] = {}
@@ -106,9 +106,10 @@ def read_names(path: Path, benchmark: Benchmark) -> list[str]:
       continue
     name = benchmark.image(Path(line.split()[0]))
     if name is None:
-      raise UserError(f'{path}:{number} names no image of {benchmark.title}: {line.strip()!r}.')
+      shown = repr(line.strip()[:80])
+      raise UserError(f'{path}:{number} names no image of {benchmark.title}: {shown}.')
     if name in names:
-      raise UserError(f'{path}:{number} names {name} for the second time: remove the line.')
+      raise UserError(f'{path}:{number} names {name!r:.99} for the second time: remove the line.')
     names[name] = None
   if not names:
     raise UserError(f'list file {path} is empty: expected the name of an image on each line.')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pspnet_jax.data.decode import read_ids
+from pspnet_jax.data.image_files import image_files
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official import cityscapes
@@ -127,12 +127,7 @@ def _count_one(benchmark: Benchmark, files: Files, ids: Ids) -> Counts:
 def _by_image(benchmark: Benchmark, folder: Path, ending: str) -> dict[str, Path]:
   if not folder.is_dir():
     raise UserError(f'{folder} is not a folder: give the one that holds the files *{ending}.')
-  paths = sorted(
-    Path(where, name)
-    for where, _, names in os.walk(folder, followlinks=True)
-    for name in names
-    if name.endswith(ending) and not name.startswith('.')
-  )
+  paths = [path for path in image_files(folder).found if path.name.endswith(ending)]
   if not paths:
     raise UserError(f'{folder} holds no file *{ending}: check the folder.')
   found: dict[str, Path] = {}

@@ -137,7 +137,7 @@ def _check_image(path: Path, benchmark: Benchmark) -> None:
   try:
     with Image.open(path) as image:
       width, height = image.size
-  except (OSError, Image.DecompressionBombError) as e:
+  except Exception as e:  # whatever Pillow makes of a damaged header
     raise UserError(f'{path} is not an image that can be opened: copy it again.') from e
   if benchmark.image_size is not None and benchmark.image_size != (height, width):
     h, w = benchmark.image_size

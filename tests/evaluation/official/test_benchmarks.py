@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, read_names
+from tests import mutations
 
 
 def test_cityscapes_files_of_an_image_share_its_name():
@@ -43,3 +45,20 @@ def test_lists_that_cannot_be_understood_are_located(tmp_path, text, message):
     read_names(tmp_path / 'val.txt', BENCHMARKS['cityscapes'])
   with pytest.raises(UserError, match='nowhere cannot be read'):
     read_names(tmp_path / 'nowhere', BENCHMARKS['cityscapes'])
+
+
+SEEDS = (
+  b'JPEGImages/2008_000001.jpg SegmentationClass/2008_000001.png\n2008_000002\n',
+  'testing/ADE_test_00000001.jpg\r\n\r\nADE_test_00000002\r\n'.encode('utf-8-sig'),
+  b'leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png\n',
+)
+
+
+@mutations.fuzz
+@given(mutations.mutated(SEEDS))
+def test_any_list_is_read_or_refused(tmp_path_factory, data):
+  path = tmp_path_factory.getbasetemp() / 'list.txt'
+  path.write_bytes(data)
+  for benchmark in BENCHMARKS.values():
+    names = mutations.ends_well(read_names, path, benchmark)
+    assert names is None or len(set(names)) == len(names) > 0

@@ -74,3 +74,10 @@ def test_class_ids_become_those_of_the_benchmark(tmp_path):
 def test_nothing_to_score_is_said():
   with pytest.raises(UserError, match='there is no image to score'):
     count(VOC, [])
+
+
+def test_links_in_circles_are_walked_once(folders):
+  for folder in folders:
+    (folder / 'round').symlink_to(folder)
+    (folder / 'again').symlink_to(folder)
+  assert len(pair(VOC, *folders)) == 2
