@@ -62,6 +62,54 @@ def mutated(draw: Any, seeds: Sequence[bytes]) -> bytes:
   return bytes(data)
 
 
+# JSON of any kind, and where in a tree of JSON it goes: a number for each level on the way.
+JSON = st.recursive(
+  st.none()
+  | st.booleans()
+  | st.integers()
+  | st.sampled_from((10**400, -1, 0, 1, 2**31, 2**64))
+  | st.floats()
+  | st.text(max_size=8)
+  | st.sampled_from(('', '~', 'name', '?a:b', 'nowhere.own:Own', '../x', 'sgd', '\0', '1,2')),
+  lambda inner: (
+    st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+  ),
+  max_leaves=8,
+)
+EDITS = st.tuples(
+  st.lists(st.integers(0, 40), min_size=1, max_size=3),
+  st.sampled_from(('replace', 'remove', 'rename', 'wrap')),
+  JSON,
+)
+
+
+def edited(tree: Any, edits: Sequence[tuple[list[int], str, Any]]) -> Any:
+  """JSON with `EDITS`: values replaced, removed, under another key, or in a list."""
+  for way, how, value in edits:
+    inner = tree
+    for step in way:
+      keys = [*inner] if isinstance(inner, dict) else [*range(len(inner))]
+      if not keys:
+        break
+      outer, key = inner, keys[step % len(keys)]
+      inner = outer[key]
+      if not isinstance(inner, dict | list) or not inner:
+        break
+    else:
+      step = way[-1]
+    if not isinstance(tree, dict | list) or not tree:
+      return value
+    if how == 'replace':
+      outer[key] = value
+    elif how == 'wrap':
+      outer[key] = [outer[key]]
+    elif isinstance(outer, dict):
+      old = outer.pop(key)
+      if how == 'rename':
+        outer[str(value)[:20]] = old
+  return tree
+
+
 def ends_well(read: Callable[..., Any], *arguments: Any, megabytes: int = 600) -> Any:
   """What `read` returns, or None if it refuses in one sentence; whatever else it raises is a find.
 
@@ -72,7 +120,7 @@ def ends_well(read: Callable[..., Any], *arguments: Any, megabytes: int = 600) -
     return read(*arguments)
   except UserError as error:
     message = str(error)
-    assert message.endswith('.') and '\n' not in message, message
+    assert message.endswith(('.', '?')) and '\n' not in message, message
     return None
   finally:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10

@@ -25,7 +25,6 @@ errors
 # Modules without a test file of their name -> the one that tests them, and why it is that one.
 TESTED_IN = {
   '__main__': 'test_cli',  # it only finds the command
-  'config.checks': 'config/test_files',  # which files and settings it refuses
   'config.defaults': 'config/test_signatures',  # they stand in signatures
   'data.checked': 'data/test_sources',  # sources of one's own are checked
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws

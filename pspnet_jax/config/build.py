@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from pspnet_jax.config import files, parts
+from pspnet_jax.config import checks, files, idle, parts
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.skip_bad import SkipBadExamples
 from pspnet_jax.data.spec import Source
@@ -79,6 +79,8 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     UserError: for whatever the user can mend; what was saved stays.
   """
   c = config
+  checks.check_values(c)
+  checks.check_training(c)
   mesh = parallel.make_mesh()
   on_mesh = parallel.replicated(mesh)
   parallel.check_batch_size(c.batch_size, mesh, c.accumulation_steps)
@@ -109,6 +111,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   state, notes = _first_state(c, network, tx, card, checkpoints, on_mesh)
   changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
   notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
+  notes += idle.notes(c)
   if start_step := int(state.step):
     notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
   batches: Generator[dict[str, np.ndarray]] = train_batches(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
+from pspnet_jax.config.plain import first_not_finite, shown
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.protocol import PLAIN
+from pspnet_jax.runtime import annotated
 
 PROTOCOL_KEYS = (  # of config.eval
   *('protocol', 'base_size', 'scales', 'window', 'whole_images', 'stride', 'flip'),
@@ -31,10 +34,17 @@ def check_values(config: ml_collections.ConfigDict) -> None:
 
   def need(condition: bool, key: str, value: object, remedy: str) -> None:
     if not condition:
-      raise UserError(f'config.{key} is {value!r}: {remedy}.')
+      raise UserError(f'config.{key} is {shown(value)}: {remedy}.')
 
+  if found := first_not_finite(_shipped(c)):
+    need(False, *found, 'give a finite number')
+  for group in ('augment', 'model', 'optimizer', 'loss'):
+    _check_types(c, group)
   for key in ('batch_size', 'total_steps', 'accumulation_steps', 'log_every'):
     need(c[key] >= 1, key, c[key], 'make it at least 1')
+  need(c.total_steps < 2**31, 'total_steps', c.total_steps, 'make it less than 2147483648')
+  need(c.seed < 2**63, 'seed', c.seed, 'make it less than 2 to the power of 63')
+  need(c.threads <= 1024, 'threads', c.threads, 'make it 1024 at most')
   at_least_0 = ('eval_every', 'checkpoint_every', 'threads', 'pictures', 'seed', 'aux_weight')
   for key in (*at_least_0, 'early_stopping'):
     need(c[key] >= 0, key, c[key], 'make it 0 or more')
@@ -55,15 +65,52 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')
   need(_integers(c.crop_size, 2), 'crop_size', c.crop_size, 'give height and width, as 473,473')
-  PLAIN.changed(**protocol_changes(c.eval))  # checks its fields itself
-  for key in ('bins', 'stem_channels', 'dilations'):
-    value = c.model.get(key, ())  # a network of one's own may have other keys
-    need(
-      (key == 'dilations' and value is None) or _integers(value),
-      f'model.{key}',
-      value,
-      'give whole numbers, as 1,2,3,6',
+  scales = c.eval.scales
+  need(annotated.fits(scales, tuple[float, ...]), 'eval.scales', scales, 'give numbers, as 0.5,1')
+  PLAIN.changed(**protocol_changes(c.eval))  # checks their ranges itself
+
+
+def check_training(config: ml_collections.ConfigDict) -> None:
+  """Raises UserError for what no training run can mean, before anything is opened."""
+  from pspnet_jax.training import optim
+
+  c = config
+  if c.model.get('dtype') == 'float16':
+    raise UserError(
+      'config.model.dtype is float16, in which small gradients are 0 without loss scaling, and '
+      'there is none here: give bfloat16, which takes as little memory, or float32.'
     )
+  known = inspect.signature(optim.learning_rate).parameters
+  rates = {key: value for key, value in c.optimizer.items() if key in known}
+  if 'base_lr' in rates:
+    optim.learning_rate(total_steps=c.total_steps, **rates)
+
+
+def _shipped(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """All settings but those of code of one's own, where infinity may mean something."""
+  return {
+    key: value.to_dict() if isinstance(value, ml_collections.ConfigDict) else value
+    for key, value in config.items()
+    if not (isinstance(value, ml_collections.ConfigDict) and ':' in str(value.get('name', '')))
+  }
+
+
+def _check_types(config: ml_collections.ConfigDict, group: str) -> None:
+  """Compares what a group holds with the annotations of what it configures."""
+  from pspnet_jax.config import defaults, signatures
+  from pspnet_jax.data import augment
+
+  name = config[group].get('name')
+  known: Mapping[Any, Any] = (
+    {None: augment.Augment} if group == 'augment' else defaults.CHOICES[group]
+  )
+  if name not in known:
+    return
+  for key, parameter in signatures.parameters_of(known[name]).items():
+    value = config[group].get(key)
+    if not annotated.fits(value, parameter.annotation):
+      what = annotated.described(parameter.annotation)
+      raise UserError(f'config.{group}.{key} is {shown(value)}: give {what}.')
 
 
 def _numbers(values: object, length: int) -> bool:

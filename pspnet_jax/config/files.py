@@ -19,6 +19,7 @@ from pspnet_jax.inference.card import with_tuples
 from pspnet_jax.runtime.files import write_whole
 
 SAVED_AS = 'config.json'  # in the workdir
+_LARGEST = 1_000_000  # bytes of it
 Names = Mapping[str, str]  # what --config.GROUP.name=NAME flags say, by group
 
 
@@ -57,10 +58,16 @@ def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigD
     UserError: if it cannot be read.
   """
   try:
-    values = with_tuples(json.loads(path.read_text()))
+    with path.open('rb') as file:
+      text = file.read(_LARGEST + 1)
+    if len(text) > _LARGEST:
+      raise ValueError(f'more than {_LARGEST:,} bytes')
+    values = with_tuples(json.loads(text.decode()))
     saved = ml_collections.ConfigDict(_with_placeholders(values))
-  except (OSError, ValueError, TypeError, AttributeError) as e:
-    raise UserError(f'cannot read the config {path} ({e}): give --config=FILE.py.') from e
+    _check_names(saved)
+  except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as e:
+    how = ' '.join(str(e).split())[:200]
+    raise UserError(f'cannot read the config {path} ({how}): give --config=FILE.py.') from e
   given = set((names or {}).values())
   source = saved.get('data', {}).get('name')
   saved = _with_names(
@@ -71,6 +78,19 @@ def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigD
   same_source = known.data.name.removeprefix(named.NOT_NAMED) == source
   _drop_unknown(saved, known, keep=('data',) if same_source else ())
   return complete(saved, str(path), names)
+
+
+def _check_names(config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError for a group that is none, and a name that is no text."""
+  for group in (*CHOICES, 'augment'):
+    if not isinstance(config.get(group, ml_collections.ConfigDict()), ml_collections.ConfigDict):
+      raise ValueError(f'{group} is no dictionary')
+    for key in ('name', 'transform'):
+      if not isinstance(config.get(group, {}).get(key, ''), str | None):
+        raise ValueError(f'{group}.{key} is no text')
+  callbacks = config.get('callbacks', ())
+  if not isinstance(callbacks, tuple) or not all(isinstance(x, str) for x in callbacks):
+    raise ValueError('callbacks are no texts')
 
 
 def _drop_unknown(
@@ -167,10 +187,12 @@ def _lay_over(
     if kind is int and isinstance(value, float) and value.is_integer():
       value = int(value)  # 3e4 steps
     try:
-      if isinstance(value, bool) and kind in (int, float):
+      # None is "not set", which only some may be; in the data it leaves the source's default.
+      unset = value is None and old is not None and (not group.startswith('data.') or key == 'name')
+      if unset or (isinstance(value, bool) and kind in (int, float)):
         raise TypeError
       config[key] = value
-    except TypeError as e:
+    except (TypeError, ValueError, OverflowError) as e:
       name = _KINDS.get(kind, kind.__name__)
       raise UserError(f'{where} sets {path} to {shown(value)}: give {name}.') from e
 

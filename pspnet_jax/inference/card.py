@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.protocol import PLAIN, Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.models.pspnet import PSPNet
+from pspnet_jax.runtime import annotated
 
 PSPNET = 'pspnet'  # the name of the network that needs no import
 
@@ -78,8 +81,66 @@ class Card:
 
   @classmethod
   def from_json(cls, values: Mapping[str, Any]) -> Card:
-    v = with_tuples(values)
-    return cls(**v | {'spec': DatasetSpec(**v['spec']), 'protocol': Protocol(**v['protocol'])})
+    """The card that `to_json` described.
+
+    Raises:
+      UserError: if it describes none, or no network that there can be.
+    """
+    try:
+      v = with_tuples(values)
+    except RecursionError as e:
+      raise _damaged('its values lie too deep within one another') from e
+    if not isinstance(v, Mapping):
+      raise _damaged('it is no dictionary')
+    spec, protocol = (
+      _made(kind, v.get(name, {}), name)
+      for kind, name in ((DatasetSpec, 'spec'), (Protocol, 'protocol'))
+    )
+    card = _made(cls, {**v, 'spec': spec, 'protocol': protocol}, 'card')
+    if not (min(card.crop_size) >= 1 and min(card.std) > 0 and all(map(math.isfinite, card.mean))):
+      raise _damaged('crop_size and std have to be positive, and mean finite')
+    _check_network(card)
+    return card
+
+
+def _made(kind: type[Any], values: Any, name: str) -> Any:
+  """An object of a dataclass, of whose fields the values have to be."""
+  hints = typing.get_type_hints(kind)
+  if not isinstance(values, Mapping):
+    raise _damaged(f'its {name} is no dictionary')
+  needed = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
+  for key in {*values, *needed}:
+    if key not in hints or key not in values:
+      raise _damaged(f'its {name} {"knows no" if key in values else "lacks"} {str(key)[:80]}')
+    _check_value(values[key], hints[key], key)
+  return kind(**values)
+
+
+def _check_network(card: Card) -> None:
+  name = card.network.get('name', PSPNET)
+  classes = card.network.get('num_classes')
+  if classes != card.spec.num_classes:
+    raise _damaged(f'its network has num_classes={classes!r} for {card.spec.num_classes} classes')
+  if not isinstance(name, str):
+    raise _damaged('the name of its network is no text')
+  if name != PSPNET:
+    return  # whose class is the user's own
+  hints = typing.get_type_hints(PSPNet.__init__) | {'name': str, 'dtype': str}
+  for key, value in card.network.items():
+    if key not in hints or key == 'rngs':
+      raise _damaged(f'a PSPNet has no argument {str(key)[:80]}')
+    _check_value(value, hints[key], key)
+
+
+def _check_value(value: Any, annotation: Any, key: str) -> None:
+  long = isinstance(value, tuple) and len(value) > 1000
+  none = value is None and not annotated.may_be_none(annotation)
+  if long or none or not annotated.fits(value, annotation):
+    raise _damaged(f'its {key} is {str(value)[:80]!r}, and not {annotated.described(annotation)}')
+
+
+def _damaged(how: str) -> UserError:
+  return UserError(f'the card of the weights is damaged, {how}: restore it from a copy.')
 
 
 def with_tuples(value: Any) -> Any:

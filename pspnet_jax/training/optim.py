@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -37,8 +38,15 @@ def learning_rate(
     warmup_start: the share of base_lr that the first step has (LinearLR's start_factor).
 
   Raises:
-    UserError: for a warm-up that is negative, leaves no steps after it, or starts outside 0-1.
+    UserError: for rates or a power that are no such numbers, a lowest rate above the highest, or a
+      warm-up that is negative, leaves no steps after it, or starts outside 0-1.
   """
+  if not 0 < base_lr < math.inf:
+    raise UserError(f'base_lr {base_lr} is not a positive number: change optimizer.base_lr.')
+  if not 0 <= min_lr <= base_lr:
+    raise UserError(f'min_lr {min_lr} is not in [0, base_lr {base_lr}]: change optimizer.min_lr.')
+  if not 0 <= power < math.inf:
+    raise UserError(f'power {power} is not a number of 0 or more: change optimizer.power.')
   if warmup_steps < 0:
     raise UserError(
       f'a warm-up of {warmup_steps} steps is negative: change optimizer.warmup_steps.'
@@ -140,8 +148,8 @@ def adamw(
   for name, value in (('b1', b1), ('b2', b2)):
     if not 0 <= value < 1:
       raise UserError(f'{name} {value} is not in [0, 1): change optimizer.{name}.')
-  if not eps > 0:
-    raise UserError(f'eps {eps} is not positive: change optimizer.eps.')
+  if not 0 < eps < math.inf:
+    raise UserError(f'eps {eps} is not a positive number: change optimizer.eps.')
   names = trained(params, frozen)
   tx = optax.chain(
     optax.scale_by_adam(b1, b2, eps),
@@ -155,8 +163,10 @@ def adamw(
 def _weight_decay(
   names: list[str], weight_decay: float, decay_norm: bool, decay_bias: bool
 ) -> optax.GradientTransformation:
-  if not weight_decay >= 0:
-    raise UserError(f'weight decay {weight_decay} is negative: change optimizer.weight_decay.')
+  if not 0 <= weight_decay < math.inf:
+    raise UserError(
+      f'weight decay {weight_decay} is not a number of 0 or more: change optimizer.weight_decay.'
+    )
   return optax.add_decayed_weights(weight_decay, mask=decayed(names, decay_norm, decay_bias))
 
 

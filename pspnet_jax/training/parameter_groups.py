@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,12 +36,13 @@ def multipliers(
       it for ConvNeXt (after BEiT, Bao et al. 2022), for a ResNet.
 
   Raises:
-    UserError: for a multiplier below 0, a decay outside (0, 1], or a backbone of other stages.
+    UserError: for a multiplier that is no number of 0 or more, a decay outside (0, 1], or a
+      backbone of other stages.
   """
   head_bias = head if head_bias is None else head_bias
   for key, value in (('head_multiplier', head), ('head_bias_multiplier', head_bias)):
-    if not value >= 0:
-      raise UserError(f'{key} {value} is negative: change optimizer.{key}.')
+    if not 0 <= value < math.inf:
+      raise UserError(f'{key} {value} is not a number of 0 or more: change optimizer.{key}.')
   if not 0 < layer_decay <= 1:
     raise UserError(f'layer_decay {layer_decay} is not in (0, 1]: change optimizer.layer_decay.')
 

@@ -1,11 +1,16 @@
 """The command line taken apart: flags, settings and words, each known and given once."""
 
+import contextlib
+
 import pytest
 from absl import flags
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pspnet_jax.config import command_line
+from pspnet_jax.config import checks, command_line, overrides
 from pspnet_jax.config.defaults import defaults
 from pspnet_jax.errors import UserError
+from tests.mutations import ends_well, fuzz
 
 OWN = ('workdir', 'overlays', 'num')
 
@@ -78,6 +83,82 @@ def test_a_command_without_settings_suggests_none(known):
 def test_a_missing_value_is_named(known, line):
   with pytest.raises(UserError, match=r'needs a value: write --.*=VALUE'):
     read(known, line, defaults())
+
+
+WORDS = st.sampled_from(
+  [f'config.{path}' for path, _ in overrides.paths(defaults())]
+  + ['config', 'config.model', 'config.data.val', 'workdir', 'overlays', 'num', 'n', 'flagfile']
+)
+VALUES = st.text(max_size=12) | st.sampled_from(
+  (
+    '1',
+    '-1',
+    '1e400',
+    'nan',
+    '1,2',
+    '(1,',
+    "('a',",
+    '{}',
+    '[[1]]',
+    'None',
+    'True',
+    '~',
+    'a:B',
+    '9' * 5000,
+  )
+)
+ARGUMENTS = st.builds(
+  lambda dashes, no, name, equals, value: f'{dashes}{no}{name}{equals}{value}',
+  st.sampled_from(('--', '-', '')),
+  st.sampled_from(('', '', '', 'no')),
+  WORDS | st.text(max_size=8),
+  st.sampled_from(('=', '=', '=', '', ' ')),
+  VALUES,
+)
+
+
+@fuzz
+@given(line=st.lists(ARGUMENTS | VALUES, max_size=4))
+def test_a_line_of_nonsense_ends_in_a_sentence(line):
+  known = flags.FlagValues()
+  flags.DEFINE_string('workdir', None, '', flag_values=known)
+  flags.DEFINE_bool('overlays', True, '', flag_values=known)
+  flags.DEFINE_integer('num', None, '', short_name='n', flag_values=known)
+
+  def understand():
+    config = defaults()
+    for name in ('config', 'workdir', 'config.model.name'):
+      command_line.value_of(line, name)
+    given = command_line.read(line, OWN, known, config)
+    for key in ('config', 'workdir'):  # the one that is read early is the one that is used
+      assert command_line.value_of(line, key) is None or sum(key in x for x in line)
+    checks.check_values(config)
+    checks.check_training(config)
+    with contextlib.suppress(flags.Error):
+      known(['x', *given.flags])
+
+  ends_well(understand)
+
+
+@pytest.mark.parametrize(
+  'line',
+  [
+    *('--config=a -config b', '-config a --config b', '--workdir a -workdir=b'),
+    *('--config.seed 1 -config.seed=2', '-config.data.name=folder --config.data.name folder'),
+  ],
+)
+def test_every_spelling_counts_as_given(known, line):
+  for arguments in (line.split(), line.split()[::-1] if ' -' not in line else line.split()):
+    with pytest.raises(UserError, match='is given twice: give it once'):
+      command_line.read(arguments, OWN, known, defaults())
+
+
+def test_what_begins_with_a_dash_is_no_value(known):
+  for line in ('--workdir -config=b', '--workdir -overlays', '--config -workdir=x'):
+    with pytest.raises(UserError, match='needs a value'):
+      read(known, line, defaults())
+  assert read(known, '--workdir=-x').flags == ['--workdir=-x']
+  assert command_line.value_of(['--', '--config=x'], 'config') is None
 
 
 def test_a_value_is_found_before_flags_are_known():

@@ -6,6 +6,8 @@ import re
 
 import ml_collections
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pspnet_jax.config import checks, files, parts
 from pspnet_jax.config.defaults import defaults
@@ -14,6 +16,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.training.losses import SegmentationLoss
 from tests import tiny
+from tests.mutations import EDITS, edited, ends_well, fuzz, mutated
 
 
 def write(tmp_path, body):
@@ -109,10 +112,44 @@ def test_what_is_saved_comes_back_equal(tmp_path):
   assert files.load_saved(tmp_path / 'config.json').to_dict() == c.to_dict()
 
 
-def test_a_damaged_saved_config_is_named(tmp_path):
-  (tmp_path / 'config.json').write_text('{')
-  with pytest.raises(UserError, match=r'config\.json'):
+@pytest.mark.parametrize(
+  'content',
+  [
+    *(b'{', b'', b'[]', b'null', b'7', b'\xff', b'{"a.b": 1}', b'[' * 100_000, b' ' * 2_000_000),
+    *(b'{"data": 5}', b'{"data": {"name": 5}}', b'{"callbacks": 5}', b'{"callbacks": [5]}'),
+    *(b'{"model": {"name": "?a:b", "x": [[[[[[[[[[[[1]]]]]]]]]]]]}}', b'{"model": [1]}'),
+    *(b'{"optimizer": {"base_lr": 1' + b'0' * 400 + b'}}', b'{"augment": {"transform": {}}}'),
+  ],
+)
+def test_a_damaged_saved_config_is_named(content, tmp_path):
+  (tmp_path / 'config.json').write_bytes(content)
+  with pytest.raises(UserError, match=r'config\.json') as caught:
     files.load_saved(tmp_path / 'config.json')
+  assert '\n' not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def read_and_check(path, content):
+  path.write_bytes(content)
+  c = files.load_saved(path)
+  checks.check_values(c)
+  checks.check_training(c)
+  files.save(c, path)
+
+
+SAVED = defaults().to_dict()
+
+
+@fuzz
+@given(content=mutated([json.dumps(SAVED).encode()]))
+def test_a_saved_config_with_other_bytes_ends_in_a_sentence(content, tmp_path_factory):
+  ends_well(read_and_check, tmp_path_factory.getbasetemp() / 'fuzz.json', content)
+
+
+@fuzz
+@given(edits=st.lists(EDITS, min_size=1, max_size=4))
+def test_a_saved_config_of_nonsense_ends_in_a_sentence(edits, tmp_path_factory):
+  content = json.dumps(edited(json.loads(json.dumps(SAVED)), edits)).encode()
+  ends_well(read_and_check, tmp_path_factory.getbasetemp() / 'fuzz.json', content)
 
 
 @pytest.mark.parametrize('path', sorted((tiny.ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
