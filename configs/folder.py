@@ -23,7 +23,8 @@ import ml_collections
 
 def get_config():
   c = ml_collections.ConfigDict()
-  # When memory runs out: halve it, and base_lr with it, or raise accumulation_steps.
+  # When memory runs out: halve it, and base_lr with it, or raise
+  # accumulation_steps, to half of it at most.
   c.batch_size = 16
   c.total_steps = 30_000
   c.crop_size = (473, 473)  # 8k+1 fits the network's cells; below your images' size

@@ -151,11 +151,11 @@ def make_card(
 
 
 def make_network(config: ml_collections.ConfigDict, card: Card) -> Network:
-  """The network to train."""
+  """The network to train; refuses one that cannot be trained on batches of this size."""
   model: Any = chosen('model', config.model.name)
   network = card.build_network(model, fixed_batch_stats=config.model.fixed_batch_stats)
-  if config.model.name != PSPNET:
-    network.check_outputs(config.crop_size)
+  # Statistics are those of a part of the batch, on all devices together.
+  network.check_outputs(config.crop_size, max(config.batch_size // config.accumulation_steps, 1))
   return network
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from pspnet_jax.errors import UserError
 from pspnet_jax.ops.conv import conv
 
 DropoutKind = Literal['channel', 'element']
@@ -52,12 +53,33 @@ def torch_uniform(fan_in: int) -> Initializer:
   return _host_initializer(lambda rng, shape: (2 * rng.random(shape, np.float32) - 1) * bound)
 
 
+class OneValueAChannel(UserError):
+  """Raised by `layer` where a training batch gives it a single value of each channel.
+
+  Its variance is 0: the layer would answer with its bias, and the running variance go to 0 with it,
+  so that evaluation divides by nearly nothing. torch refuses it too.
+  """
+
+  def __init__(self, layer: BatchNorm, name: str = 'backbone/.../bn'):
+    part = name.partition('/')[0]
+    wider = 'leave 1 out of model.bins' if part == 'pyramid' else 'enlarge crop_size'
+    super().__init__(
+      f'{name} gets one value a channel in training, which has no variance: give each part of a '
+      'batch two images or more (raise batch_size, or lower accumulation_steps to half of it at '
+      f'most), {wider}, or train with the running statistics by model.fixed_batch_stats={part}.'
+    )
+    self.layer = layer
+
+
 class BatchNorm(nnx.Module):
   """Batch normalisation over N, H and W, in float32 or wider whatever the compute dtype.
 
   Epsilon 1e-5 and a running average that keeps 0.9 of the old value, as semseg (torch's momentum
   0.1). The running variance is the biased one, as in Caffe and Flax; torch stores n/(n-1) of it.
   Under a mesh the batch is the global one, so statistics are synchronised by construction.
+
+  Raises:
+    OneValueAChannel: while training is traced, if N, H and W are all 1.
   """
 
   epsilon = 1e-5
@@ -92,6 +114,8 @@ class BatchNorm(nnx.Module):
       return (x + self.bias[...]).astype(dtype)
     running_mean, running_var = self.mean[...], self.var[...]
     if train and not self.fixed:
+      if math.prod(x.shape[:-1]) == 1:
+        raise OneValueAChannel(self)
       # Both moments in one pass over x; measured from the running mean, the difference of squares
       # does not cancel, which the plain E[x²] - E[x]² does when |mean| is far above the deviation.
       centred = x - running_mean

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.models.layers import BatchNorm
+from pspnet_jax.models.layers import BatchNorm, OneValueAChannel
 from pspnet_jax.models.pspnet import PSPNet
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
@@ -130,9 +130,20 @@ class Network:
     key: jax.Array | None = None,
     upsample: bool = True,
   ) -> tuple[Arrays, Arrays]:
-    """Runs the network; see `PSPNet.__call__`. Returns its outputs and the new batch statistics."""
+    """Runs the network; see `PSPNet.__call__`. Returns its outputs and the new batch statistics.
+
+    Raises:
+      UserError: in training, if a batch normalisation gets one value a channel.
+    """
     model = self._with_arrays(params, batch_stats)
-    outputs = model(image, train=train, key=key, upsample=upsample)
+    try:
+      outputs = model(image, train=train, key=key, upsample=upsample)
+    except OneValueAChannel as e:
+      modules = nnx.iter_modules(model)
+      name = next(('/'.join(map(str, path)) for path, layer in modules if layer is e.layer), None)
+      if name is None:  # within a block that is jitted on its own
+        raise
+      raise OneValueAChannel(e.layer, name) from None
     return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
 
   def _with_arrays(self, params: Arrays, batch_stats: Arrays) -> Any:
@@ -142,19 +153,24 @@ class Network:
     leaves += [(p, nnx.BatchStat(batch_stats[name])) for name, p in self._batch_stat_paths.items()]
     return nnx.merge(self._graphdef, nnx.from_flat_state(leaves))
 
-  def check_outputs(self, size: tuple[int, int]) -> None:
-    """Calls the network abstractly, as training does, on an image of this height and width.
+  def check_outputs(self, size: tuple[int, int], images: int = 2) -> None:
+    """Calls the network abstractly, as training does.
+
+    Args:
+      size: height and width of the images.
+      images: how many there are in a part of a batch.
 
     Raises:
-      UserError: if it does not answer as `PSPNet.__call__` does.
+      UserError: if it does not answer as `PSPNet.__call__` does, or a batch normalisation gets one
+        value a channel.
     """
-    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((images, *size, 3), jnp.float32)
 
     def call(params: Arrays, batch_stats: Arrays, image: jax.Array) -> Arrays:
       return self.apply(params, batch_stats, image, train=True, key=jax.random.key(0))[0]
 
     outputs = jax.eval_shape(call, self.param_shapes, self.batch_stat_shapes, image)
-    wanted = (1, *size, self.options['num_classes'])
+    wanted = (images, *size, self.options['num_classes'])
     shapes = {name: x.shape for name, x in outputs.items()} if isinstance(outputs, dict) else {}
     if shapes.get('logits') != wanted or shapes.get('aux_logits', wanted) != wanted:
       found = shapes or f'a {type(outputs).__name__}'

@@ -6,6 +6,7 @@ import torch
 from flax import nnx
 from torch import nn
 
+from pspnet_jax.errors import UserError
 from pspnet_jax.models.layers import BatchNorm, Conv, dropout, kaiming_fan_out, torch_uniform
 from tests.torch_pspnet import nchw, nhwc
 
@@ -81,11 +82,19 @@ def test_variance_of_a_constant_is_never_negative():
   assert np.isfinite(y).all() and (np.asarray(layer.var[...]) >= 0.9 - 1e-6).all()
 
 
-def test_batch_norm_of_a_single_value_is_its_bias():
-  """A batch of one at the 1×1 bin, where torch refuses to train."""
-  layer = BatchNorm(3)
-  layer.bias[...] = jnp.array([1.0, 2, 3])
-  np.testing.assert_array_equal(layer(jnp.full((1, 1, 1, 3), 7.0), train=True)[0, 0, 0], [1, 2, 3])
+def test_a_single_value_a_channel_has_no_variance_to_train_with():
+  """One image at the 1×1 bin, where torch refuses too."""
+  layer, one = BatchNorm(3), jnp.full((1, 1, 1, 3), 7.0)
+  with pytest.raises(UserError, match='one value a channel in training, which has no variance: '):
+    layer(one, train=True)
+  with pytest.raises(UserError):  # traced, as a training step is
+    jax.eval_shape(lambda x: layer(x, train=True), one)
+  layer(jnp.tile(one, (1, 2, 1, 1)), train=True)
+  before = np.asarray(layer.var[...])
+  layer(one, train=False)
+  layer.fixed = True
+  layer(one, train=True)
+  np.testing.assert_array_equal(layer.var[...], before)
 
 
 def test_bfloat16_keeps_float32_statistics():

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.models.layers import ConvBN
 from pspnet_jax.models.network import Network
 from pspnet_jax.models.pspnet import PSPNet
 from tests.conftest import COMPILE_FAST as FAST
@@ -159,7 +160,7 @@ def test_training_without_a_key_is_refused(tiny):
   network = Network(5, **tiny)
   arrays = random_arrays(network.param_shapes), random_arrays(network.batch_stat_shapes)
   with pytest.raises(ValueError, match='key'):
-    jax.eval_shape(lambda x: network.apply(*arrays, x, train=True), np.ones((1, 8, 8, 3), 'f'))
+    jax.eval_shape(lambda x: network.apply(*arrays, x, train=True), np.ones((2, 8, 8, 3), 'f'))
 
 
 def test_a_missing_parameter_is_named(tiny):
@@ -236,8 +237,8 @@ def test_a_network_that_keeps_random_state_is_refused(tiny):
   ('model', 'says'),
   [
     (Tuple, r'returns a tuple for an image of 33×49: return'),
-    (Small, r"returns \{.*'logits': \(1, 5, 7, 5\)"),
-    (SmallAux, r"'aux_logits': \(1, 17, 49, 5\)"),
+    (Small, r"returns \{.*'logits': \(2, 5, 7, 5\)"),
+    (SmallAux, r"'aux_logits': \(2, 17, 49, 5\)"),
     (Nameless, r"returns \{'out': "),
   ],
 )
@@ -249,6 +250,48 @@ def test_outputs_that_are_not_those_of_a_pspnet_are_refused(tiny, model, says):
 def test_outputs_of_a_pspnet_pass(tiny):
   Network(5, **tiny).check_outputs((33, 49))
   Network(5, aux_head=False, **tiny).check_outputs((33, 49))
+
+
+class WholeMap(nnx.Module):
+  """Adds the mean of the whole map, as the image pooling of an ASPP does."""
+
+  def __init__(self, in_channels, out_channels, *, rngs):
+    self.whole = ConvBN(in_channels, out_channels, 1, rngs=rngs)
+    self.local = ConvBN(in_channels, out_channels, 1, rngs=rngs)
+
+  def __call__(self, x, grids, *, train):
+    return self.local(x, train=train) + self.whole(x.mean((1, 2), keepdims=True), train=train)
+
+
+class WholeMapNet(PSPNet):
+  def __init__(self, num_classes, *, head_channels, rngs, **options):
+    super().__init__(num_classes, bins=(), head_channels=head_channels, rngs=rngs, **options)
+    self.bottleneck = WholeMap(self.backbone.channels, head_channels, rngs=rngs)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'size', 'says'),
+  [
+    (
+      {},
+      (33, 49),
+      r'^pyramid/reductions/0/bn gets .*accumulation_.* leave 1 out of model',
+    ),
+    ({'bins': (2, 1)}, (33, 49), r'^pyramid/reductions/1/bn gets .*fixed_batch_stats=pyramid\.'),
+    ({'bins': ()}, (8, 8), r'^backbone/.*/bn gets .* enlarge crop_size, .*_stats=backbone\.'),
+    ({'model': WholeMapNet}, (33, 49), r'^bottleneck/whole/bn gets .*_batch_stats=bottleneck\.'),
+  ],
+)
+def test_one_value_a_channel_is_refused_by_the_name_of_its_layer(tiny, changes, size, says):
+  check = Network(5, **tiny | changes).check_outputs
+  with pytest.raises(UserError, match=says):
+    check(size, images=1)
+  check(size, images=2)
+
+
+@pytest.mark.parametrize('changes', [{'bins': (2, 3)}, {'fixed_batch_stats': ('pyramid',)}])
+def test_one_image_is_enough_where_nothing_is_normalised_by_one_value(tiny, changes):
+  Network(5, **tiny | changes).check_outputs((33, 49), images=1)
 
 
 class Broken(nnx.Module):
