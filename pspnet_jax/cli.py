@@ -76,6 +76,9 @@ def define_network_flags() -> None:
   """Defines the flags of commands that take a trained network out of a workdir."""
   define_path('workdir', None, 'Of a run or a conversion.', required=True)
   flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or the number of a step.")
+  flags.DEFINE_bool(
+    'ema', True, 'Takes the moving average of the parameters, where the run kept one.'
+  )
   flags.DEFINE_string(
     'model',
     None,

@@ -51,6 +51,8 @@ def evaluate(
   which: Which = 'best',
   changes: Mapping[str, Any] | None = None,
   model: type[nnx.Module] | None = None,
+  *,
+  ema: bool = True,
 ) -> Scores:
   """Prints the scores of a checkpoint, and writes them and pictures to `workdir/evaluation`.
 
@@ -62,6 +64,7 @@ def evaluate(
     which: the checkpoint.
     changes: to the card's protocol; see `protocol.Protocol.changed`.
     model: the network's class where it is no PSPNet.
+    ema: whether the moving average of the parameters is evaluated, where the run kept one.
 
   Raises:
     UserError: for whatever the user can mend.
@@ -81,15 +84,16 @@ def evaluate(
     )
   network = card.build_network(model)
   inference = parts.make_inference(config, network, card)
-  weights = inference.prepare(*checkpoints.weights(network, step))
+  weights = inference.prepare(*checkpoints.weights(network, step, ema=ema))
+  kind = checkpoints.which_parameters(step, ema)
   checkpoints.close()
 
   folder = workdir / 'evaluation'
-  title = f'step {step} of {workdir}, {len(source):,} images'
+  title = f'step {step} of {workdir}{kind}, {len(source):,} images'
   how = card.protocol.describe(card.crop_size)
   # Counts go on only if nothing has changed that they depend on.
   question = {'step': step, 'card': card.to_json(), 'data': config.data.to_dict()}
-  question['images'] = len(source)
+  question |= {'images': len(source), 'parameters': kind}
   partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
   with Reporter(None, total_steps=len(source)) as report, StopSignals(after='this image') as stop:
     report.say(f'Evaluating {title}: {how}.')
@@ -118,6 +122,7 @@ def evaluate(
         'from there.',
         stop.received or e.status - 128,
       ) from e
+    scoring.check_labelled(confusion, len(source))
     scores = Scores(confusion, card.protocol.absent_classes)
     [table] = scoring.figures_of(scores, source.spec).tables
     report.table(table.heading, table.cells, footer=table.footer)
@@ -149,4 +154,4 @@ def main(config: ml_collections.ConfigDict) -> None:
   if name is None and named.may_be_imported(config.model.name):  # as in a config file of the user's
     name = config.model.name
   which = cli.which_checkpoint(FLAGS.checkpoint)
-  evaluate(config, Path(FLAGS.workdir), which, changes, cli.own_network(name))
+  evaluate(config, Path(FLAGS.workdir), which, changes, cli.own_network(name), ema=FLAGS.ema)

@@ -32,8 +32,10 @@ from pspnet_jax.weights import exporting
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
-def export(workdir: Path, output: Path, format_name: str, which: Which = 'best') -> None:
-  """Writes a checkpoint of `workdir` to the file `output`.
+def export(
+  workdir: Path, output: Path, format_name: str, which: Which = 'best', *, ema: bool = True
+) -> None:
+  """Writes a checkpoint of `workdir`, `ema` its moving average, to the file `output`.
 
   Raises:
     UserError: for whatever the user can mend.
@@ -43,14 +45,17 @@ def export(workdir: Path, output: Path, format_name: str, which: Which = 'best')
   step = checkpoints.step(which)
   card = checkpoints.card(step)
   exporting.check_is_pspnet(card)
-  params, batch_stats = checkpoints.weights(None, step)
+  params, batch_stats = checkpoints.weights(None, step, ema=ema)
+  kind = checkpoints.which_parameters(step, ema)
   checkpoints.close()
   tensors = exporting.state_dict({**params, **batch_stats}, format_name)
   exporting.write(tensors, output, format_name, card)
-  streams.show(f'{len(tensors)} arrays written to {output}. What they do not tell:')
+  streams.show(
+    f'{len(tensors)} arrays of step {step}{kind} written to {output}. What they do not tell:'
+  )
   streams.show(exporting.conventions(card))
 
 
 def main() -> None:
   which = cli.which_checkpoint(FLAGS.checkpoint)
-  export(Path(FLAGS.workdir), Path(FLAGS.output), FLAGS.format, which)
+  export(Path(FLAGS.workdir), Path(FLAGS.output), FLAGS.format, which, ema=FLAGS.ema)

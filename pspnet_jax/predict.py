@@ -101,6 +101,7 @@ def predict(
 
   done = 0
   with Reporter(None, total_steps=len(paths)) as report:
+    report.say(f'Labelling with {model.origin}.')
     if left_aside:
       kinds_aside = counted({path: files.left_aside[path] for path in left_aside})
       report.say(f'{len(left_aside):,} file(s) left aside: {kinds_aside}.')
@@ -187,6 +188,7 @@ def main() -> None:
     Path(FLAGS.input),
     Path(FLAGS.output),
     which=cli.which_checkpoint(FLAGS.checkpoint),
+    ema=FLAGS.ema,
     model=cli.own_network(FLAGS.model),
     overlays=FLAGS.overlays,
     **cli.protocol_options(),

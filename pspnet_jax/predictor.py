@@ -49,6 +49,7 @@ class Predictor:
     model: the network's class where it is no PSPNet.
     batch_size: windows run together.
     canvas_mb: megabytes of scores an image may take on the device.
+    origin: which weights these are, in words, as 'step 6 of runs/a'.
 
   Raises:
     UserError: from every method, for what is no image; it names `images[i]` among several, and what
@@ -64,8 +65,9 @@ class Predictor:
     model: type[nnx.Module] | None = None,
     batch_size: int | None = None,
     canvas_mb: int = 1024,
+    origin: str = 'weights',
   ):
-    self.card = card
+    self.card, self.origin = card, origin
     network = card.build_network(model)
     self._inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
     self._weights = self._inference.prepare(params, batch_stats)
@@ -195,6 +197,7 @@ def load(
   workdir: str | Path,
   *,
   which: Which = 'best',
+  ema: bool = True,
   model: type[nnx.Module] | str | None = None,
   batch_size: int | None = None,
   canvas_mb: int = 1024,
@@ -205,6 +208,7 @@ def load(
   Args:
     workdir: of a training run.
     which: 'best' (by validation mIoU), 'latest', or a step.
+    ema: whether to take the moving average of the parameters, where the run kept one.
     model: the network's class, or its name as package.module:Class, where it is no PSPNet: code is
       never imported because a workdir names it.
     batch_size, canvas_mb: see `Inference`.
@@ -215,13 +219,21 @@ def load(
     UserError: if there is no such checkpoint, or it is of another network than `model`.
   """
   checkpoints = Checkpoints(workdir, read_only=True)
-  card = checkpoints.card(which)
+  step = checkpoints.step(which)
+  card = checkpoints.card(step)
   card = dataclasses.replace(card, protocol=card.protocol.changed(**changes))
   network = named.find_network(model, 'model') if isinstance(model, str) else model
-  params, batch_stats = checkpoints.weights(card.build_network(network), which)
+  params, batch_stats = checkpoints.weights(card.build_network(network), step, ema=ema)
+  origin = f'step {step} of {workdir}{checkpoints.which_parameters(step, ema)}'
   checkpoints.close()
   return Predictor(
-    card, params, batch_stats, model=network, batch_size=batch_size, canvas_mb=canvas_mb
+    card,
+    params,
+    batch_stats,
+    model=network,
+    batch_size=batch_size,
+    canvas_mb=canvas_mb,
+    origin=origin,
   )
 
 

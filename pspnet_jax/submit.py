@@ -101,7 +101,7 @@ def submit(
       yield (path, orientation if exif == 'upright' else UPRIGHT), image
 
   with Reporter(None, total_steps=len(paths)) as report, archive:
-    report.say(f'Labelling {len(paths):,} images for {benchmark.title}.')
+    report.say(f'Labelling {len(paths):,} images for {benchmark.title} with {model.origin}.')
     for done, ((path, orientation), label) in enumerate(model.stream(read()), 1):
       label = turned(label, orientation, back=True)  # the server compares pixels as stored
       archive.add(f'{folder}{path.stem}.png', submissions.encode(label, benchmark))
@@ -144,6 +144,7 @@ def main() -> None:
     allow_partial=FLAGS.allow_partial,
     competition=FLAGS.competition,
     which=cli.which_checkpoint(FLAGS.checkpoint),
+    ema=FLAGS.ema,
     model=cli.own_network(FLAGS.model),
     **cli.protocol_options(),
   )

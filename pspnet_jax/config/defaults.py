@@ -62,8 +62,9 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   c.crop_size = (473, 473)  # height, width
   c.mean, c.std = IMAGENET_MEAN, IMAGENET_STD  # RGB, 0-255
   c.accumulation_steps = 1  # parts a batch is taken in, to save memory
-  # The decay of the parameters' moving average; 0 keeps none. Evaluation and prediction use the
-  # average, with the batch statistics of the parameters themselves, which are an average already.
+  # The decay of the parameters' moving average, warmed up; 0 keeps none. Evaluation and prediction
+  # use the average (but for --noema), with the batch statistics of the parameters themselves,
+  # which are an average already.
   c.ema_decay = 0.0
   c.log_every = 50  # steps, as all that follow
   c.eval_every = 5_000  # 0: only at the end

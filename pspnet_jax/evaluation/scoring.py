@@ -105,6 +105,15 @@ def confusion_matrix(
   return total
 
 
+def check_labelled(counts: np.ndarray, length: int) -> None:
+  """Raises UserError if nothing was counted in as many labels: there is nothing to score by."""
+  if not counts.any():
+    raise UserError(
+      f'no pixel of the {length:,} labels to evaluate has a class, all are 255 or among '
+      'ignore_ids: look at them with `pspnet doctor`, or name the right files.'
+    )
+
+
 def spread(length: int, count: int | None) -> list[int]:
   """Picks `count` indices (None: all), evenly spread."""
   count = length if count is None else min(count, length)

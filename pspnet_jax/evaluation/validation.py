@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pspnet_jax.data.rare_classes import count_class_pixels
 from pspnet_jax.data.spec import Example, Source
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.evaluation.metrics import Scores
@@ -42,6 +43,17 @@ class Validation:
     self._threads, self._pictures, self._skip_bad = threads, pictures, skip_bad
     self.scores: Scores | None = None
 
+  def check_labels(self) -> None:
+    """Reads labels until a pixel has a class: the first, as a rule.
+
+    Raises:
+      UserError: if there is none in the whole source, or what the source raises.
+    """
+    indices = range(len(self._source))
+    counts = count_class_pixels(self._source, indices, threads=0, skip_bad=self._skip_bad)
+    nothing = np.zeros(self._source.spec.num_classes, np.int64)
+    scoring.check_labelled(next((row for row in counts if row.any()), nothing), len(indices))
+
   def __call__(self, state: Any, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Scores the parameters that would be used: the moving average, where one is kept.
 
@@ -69,6 +81,7 @@ class Validation:
       on_progress=lambda _: check(),
       skip_bad=self._skip_bad,
     )
+    scoring.check_labelled(confusion, len(self._source))
     scores = Scores(confusion, self._inference.card.protocol.absent_classes)
     self.scores = scores
     values = {'val/mIoU': scores.miou, 'val/mAcc': scores.macc, 'val/aAcc': scores.aacc}

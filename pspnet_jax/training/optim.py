@@ -176,6 +176,16 @@ def _multiply(by_name: Mapping[str, float]) -> optax.GradientTransformation:
   )
 
 
-def ema(average: jax.Array, value: jax.Array, decay: float) -> jax.Array:
+def ema_decay_at(step: jax.Array, decay: float) -> jax.Array:
+  """The decay of an average that has been updated `step` times: min(decay, (1 + n) / (10 + n)).
+
+  TensorFlow's and timm's warm-up. Without it a run that is short beside 1 / (1 - decay) steps ends
+  with an average that is mostly the initial network.
+  """
+  n = step.astype(jnp.float32)
+  return jnp.minimum(decay, (1 + n) / (10 + n))
+
+
+def ema(average: jax.Array, value: jax.Array, decay: jax.Array | float) -> jax.Array:
   """One step of an exponential moving average."""
   return decay * average + (1 - decay) * value.astype(jnp.promote_types(value.dtype, jnp.float32))

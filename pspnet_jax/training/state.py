@@ -59,7 +59,8 @@ class TrainState:
     params = optax.apply_updates(self.params, updates)
     ema_params = self.ema_params
     if ema_params is not None:
-      ema_params = jax.tree.map(lambda a, p: optim.ema(a, p, ema_decay), ema_params, params)
+      decay = optim.ema_decay_at(self.step, ema_decay)
+      ema_params = jax.tree.map(lambda a, p: optim.ema(a, p, decay), ema_params, params)
     return TrainState(self.step + 1, params, batch_stats, opt_state, ema_params)
 
   def items(self) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def make_train_step(
     accumulation_steps: parts a batch is taken in, to fit memory. Gradients are those of the whole
       batch's loss (hard examples are chosen image by image), however valid pixels are spread over
       the parts; batch statistics are each part's own, applied one after the other.
-    ema_decay: decay of the parameters' moving average per step; 0 keeps none.
+    ema_decay: decay of the parameters' moving average per step, warmed up as `optim.ema_decay_at`
+      says; 0 keeps none.
 
   Raises:
     UserError: if the loss does not fit the number of classes.

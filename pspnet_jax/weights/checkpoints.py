@@ -140,19 +140,32 @@ class Checkpoints:
       args = ocp.args.Composite(card=ocp.args.JsonRestore())
       return Card.from_json(self._manager.restore(step, args=args)['card'])
 
-  def weights(self, network: Network | None, which: Which = 'best') -> tuple[Arrays, Arrays]:
-    """Parameters (their moving average, where one was kept) and batch statistics.
+  def has_average(self, which: Which = 'best') -> bool:
+    """Whether a moving average of the parameters was kept beside them."""
+    return self._metadata(self.step(which)).get('ema_params') is not None
+
+  def which_parameters(self, which: Which, ema: bool) -> str:
+    """Says which of the two kinds `weights` gives, ' (...)'; '' where there is only one."""
+    if not self.has_average(which):
+      return ''
+    return ' (the moving average of the parameters)' if ema else ' (not their moving average)'
+
+  def weights(
+    self, network: Network | None, which: Which = 'best', *, ema: bool = True
+  ) -> tuple[Arrays, Arrays]:
+    """Parameters and batch statistics.
 
     Args:
       network: what they have to be of; None takes them as they are stored, by their names.
       which: the checkpoint.
+      ema: whether to take the parameters' moving average, where one was kept.
 
     Raises:
       UserError: if the checkpoint is of another network; the first difference is named.
     """
     step = self.step(which)
     metadata = self._metadata(step)
-    params = 'ema_params' if metadata.get('ema_params') is not None else 'params'
+    params = 'ema_params' if ema and metadata.get('ema_params') is not None else 'params'
     if network is None:
       items = (params, 'batch_stats')
       wanted = {item: dict(metadata[item].tree) for item in items if metadata.get(item) is not None}

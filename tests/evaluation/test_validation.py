@@ -1,5 +1,6 @@
 """Validation while training: the weights it takes, the scores and pictures it gives."""
 
+import contextlib
 import dataclasses
 
 import jax.numpy as jnp
@@ -107,3 +108,47 @@ def test_bad_examples_are_left_out_where_that_is_asked_for(inference, state):
     Validation(inference, WithABadOne(), pictures=0, threads=1)(state)
   validation = Validation(inference, WithABadOne(), pictures=0, threads=1, skip_bad=True)
   assert validation(answering(state, 2))['val/aAcc'] == expected(2, (0, 2, 3)).aacc
+
+
+class Unlabelled:
+  """Labels of nothing, but for the examples `known`."""
+
+  spec = SOURCE.spec
+
+  def __init__(self, *known):
+    self.known, self.read = known, []
+
+  def __len__(self):
+    return len(SOURCE)
+
+  def __getitem__(self, index):
+    self.read.append(index)
+    example = SOURCE[index]
+    return example if index in self.known else {**example, 'label': example['label'] * 0 + 255}
+
+
+def test_labels_without_a_class_are_refused(inference, state):
+  says = '^no pixel of the 4 labels to evaluate has a class, all are 255 or among ignore_ids: '
+  validation = Validation(inference, Unlabelled(), pictures=0, threads=1)
+  with pytest.raises(UserError, match=says):
+    validation.check_labels()
+  with pytest.raises(UserError, match=says):
+    validation(state)
+  assert validation.scores is None
+
+
+def test_labels_are_looked_at_until_one_has_a_class(inference):
+  source = Unlabelled(1)
+  Validation(inference, source, pictures=0, threads=1).check_labels()
+  assert {0, 1} <= set(source.read) < set(range(4)) or source.read == [0, 1]
+
+
+@pytest.mark.parametrize('skip_bad', [True, False])
+def test_a_bad_label_is_met_before_training(inference, skip_bad):
+  class Bad(WithABadOne):
+    def __getitem__(self, index):
+      return Unlabelled(2)[index] if index != 1 else super().__getitem__(index)
+
+  validation = Validation(inference, Bad(), pictures=0, threads=1, skip_bad=skip_bad)
+  with pytest.raises(UserError, match=r'b\.png') if not skip_bad else contextlib.nullcontext():
+    validation.check_labels()

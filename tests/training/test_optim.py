@@ -295,3 +295,18 @@ def test_ema():
   average = optim.ema(jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0], jnp.bfloat16), 0.75)
   np.testing.assert_array_equal(average, [1.5, 2.0])
   assert average.dtype == jnp.float32
+
+
+@pytest.mark.parametrize('steps', [1, 10, 150])
+def test_the_average_of_a_short_run_is_near_its_end(steps):
+  """Values that go from 0 to 1 as a network does that learns in a hundred steps."""
+  values = 1 - 0.97 ** np.arange(1, steps + 1, dtype=np.float64)
+  average = jnp.float32(0)
+  for n, value in enumerate(values):
+    average = optim.ema(average, jnp.float32(value), optim.ema_decay_at(jnp.int32(n), 0.999))
+  assert abs(float(average) - values[-1]) < 0.11 * values[-1] + 0.02
+
+
+def test_the_average_of_a_long_run_has_the_decay_that_was_asked_for():
+  decays = [float(optim.ema_decay_at(jnp.int32(n), 0.99)) for n in (0, 1, 90, 889, 891, 100_000)]
+  np.testing.assert_allclose(decays, [0.1, 2 / 11, 0.91, 890 / 899, 0.99, 0.99], rtol=1e-6)

@@ -62,8 +62,21 @@ def test_an_update_follows_the_optimiser_and_the_average_follows_it(network):
   for name, x in state.params.items():
     first, second = x - 0.1, x - 0.1 - 0.19  # momentum 0.9
     np.testing.assert_allclose(two.params[name], second, rtol=1e-6, atol=1e-6)
-    average = 0.75 * (0.75 * x + 0.25 * first) + 0.25 * second
+    after_one = 0.1 * x + 0.9 * first  # the decay is warmed up
+    average = 2 / 11 * after_one + 9 / 11 * second
     np.testing.assert_allclose(two.ema_params[name], average, rtol=1e-6, atol=1e-6)
+
+
+def test_an_average_goes_on_as_if_it_had_never_stopped():
+  """Its warm-up follows from the step."""
+  tx, ones = optax.sgd(0.1), {'x': jnp.ones(3)}
+  one = TrainState(jnp.int32(0), ones, {}, tx.init(ones), ones)
+  for _ in range(3):
+    one = one.updated(tx, ones, {}, ema_decay=0.999)
+  again = TrainState.from_items(3, one.items())
+  one, again = (state.updated(tx, ones, {}, ema_decay=0.999) for state in (one, again))
+  np.testing.assert_array_equal(one.ema_params['x'], again.ema_params['x'])
+  np.testing.assert_allclose(one.ema_params['x'], one.params['x'], atol=0.05)
 
 
 @pytest.mark.parametrize('ema_decay', [0.0, 0.9])

@@ -186,7 +186,8 @@ def test_ema_follows_the_updated_parameters():
   _, step, state = setup(ema_decay=0.9)
   new, _ = step(state, make_batch())
   for name, before in state.params.items():
-    expected = 0.9 * np.asarray(before, np.float64) + 0.1 * np.asarray(new.params[name], np.float64)
+    # Its first decay is 0.1, so that one step gives nearly the parameters.
+    expected = 0.1 * np.asarray(before, np.float64) + 0.9 * np.asarray(new.params[name], np.float64)
     np.testing.assert_allclose(new.ema_params[name], expected, rtol=1e-5, atol=1e-8)
 
 

@@ -123,6 +123,7 @@ def test_a_bad_label_met_late_keeps_what_was_learnt(tmp_path, split):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array.astype(np.uint8)).save(path)
   c = tiny.config(tmp_path, crop_size=(33, 33), batch_size=1, checkpoint_every=0, seed=1)
+  c.model.bins = (2,)  # one image gives a 1×1 bin nothing to normalise by
   c.data = {
     'name': 'folder',
     'root': str(tmp_path),
@@ -191,3 +192,20 @@ def test_another_optimiser_is_named_and_no_checkpoint_is_called_damaged(
   with pytest.raises(UserError, match='of another optimiser, or of one that froze other parts'):
     train(files.load(str(path)), workdir)
   assert Checkpoints(workdir, read_only=True).latest_step == 2
+
+
+def test_plain_parameters_can_be_had_where_an_average_was_kept(tmp_path):
+  params, average, stats = ({'a': jnp.float32(x)} for x in (1, 2, 3))
+  items = {'params': params, 'batch_stats': stats}
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    checkpoints.save(1, items, CARD, 0.5)
+    checkpoints.save(2, items | {'ema_params': average}, CARD)
+    checkpoints.wait()
+    for step, ema, wanted, said in (
+      (1, True, params, ''),
+      (1, False, params, ''),
+      (2, True, average, ' (the moving average of the parameters)'),
+      (2, False, params, ' (not their moving average)'),
+    ):
+      assert checkpoints.weights(None, step, ema=ema) == (wanted, stats)
+      assert checkpoints.which_parameters(step, ema) == said
