@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
@@ -23,6 +24,7 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import parallel
 from pspnet_jax.training.callbacks import Callback
+from pspnet_jax.training.going_on import check_same
 from pspnet_jax.training.init_from import start_from
 from pspnet_jax.training.loop import Every
 from pspnet_jax.training.state import TrainState
@@ -104,6 +106,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     pictures=c.pictures,
     skip_bad=c.data_errors == 'skip',
   )
+  validation.check_labels()
   callbacks = parts.make_callbacks(c)
 
   files.make_workdir(workdir)
@@ -167,10 +170,20 @@ def _first_state(
     return TrainState.create(network, tx, seed=config.seed, ema_decay=config.ema_decay)
 
   if checkpoints.latest_step is not None:
-    step, items = checkpoints.restore(jax.eval_shape(new_state).items(), sharding)
-    return jax.device_put(TrainState.from_items(step, items), sharding), []
+    wanted = jax.eval_shape(new_state).items()
+    begins = 'ema_params' in wanted and not checkpoints.has_average('latest')
+    if begins:
+      del wanted['ema_params']
+    step, items = checkpoints.restore(wanted, sharding)
+    check_same(checkpoints.directory.parent, checkpoints.card(step), card)
+    state = TrainState.from_items(step, items)
+    if begins:
+      average = jax.tree.map(jnp.copy, state.params)
+      state = dataclasses.replace(state, ema_params=average)
+    notes = [f'The moving average begins at the parameters of step {step}.'] if begins else []
+    return jax.device_put(state, sharding), notes
   state = new_state()
-  notes: list[str] = []
+  notes = []
   if config.init_from:
     params, batch_stats, notes = start_from(config.init_from, card, state.params, state.batch_stats)
     state = state.with_weights(params, batch_stats)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pspnet_jax.data.known_classes import numbered_classes
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.network import Arrays
@@ -18,7 +19,7 @@ from pspnet_jax.weights import catalogue, published
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
 from pspnet_jax.weights.foreign.recognise import depth_of
-from pspnet_jax.weights.importing import read_weights
+from pspnet_jax.weights.importing import classes_of, read_weights
 
 # What depends on the number of classes, and nothing else does.
 _CLASSIFIERS = ('classifier/conv/', 'aux_head/classifier/conv/')
@@ -29,8 +30,9 @@ def start_from(
 ) -> tuple[Arrays, Arrays, list[str]]:
   """Fills a new network by name.
 
-  Classifiers of another number of classes stay as they are in `params`; so do all heads where the
-  file is an ImageNet backbone. Anything else has to match.
+  Classifiers of other classes, by their number or their names, stay as they are in `params`; so do
+  all heads where the file is an ImageNet backbone. Classifiers of the same classes in another order
+  are put into this one. Anything else has to match.
 
   Args:
     location: a folder with checkpoints, a file that `read_weights` reads, or several, with commas;
@@ -44,9 +46,12 @@ def start_from(
   Raises:
     UserError: for whatever does not match; it names the array and the remedy.
   """
-  given, made_with = _read(location)
+  found = _read(location)
+  given, made_with = found.arrays, found.made_with
   backbone_only = all(name.startswith('backbone/') for name in given)
   ours = {**params, **batch_stats}
+  order, about_classes = (None, []) if backbone_only else _order(found, card)
+  other_classes = order is None and bool(about_classes)
 
   def is_fresh(name: str) -> bool:
     if backbone_only and not name.startswith('backbone/'):
@@ -55,7 +60,7 @@ def start_from(
     return (
       name.startswith(_CLASSIFIERS)
       and len(there) == len(here)
-      and (there[:-1] == here[:-1] and there != here)
+      and (there[:-1] == here[:-1] and (there != here or other_classes))
     )
 
   fresh = {name for name in ours if is_fresh(name)}
@@ -66,7 +71,7 @@ def start_from(
         f'init_from={location}: {name} is {there} there and {here} in this network: make '
         f'config.model fit the weights ({_settings_of(name, card, made_with)}).'
       )
-  notes = [f'Starting from {location}.']
+  notes = [f'Starting from {location}{found.which}.', *about_classes]
   for key, there in made_with.items():
     here = _value(card, key)
     if here != there and (here is not None or key == 'dilations'):
@@ -75,17 +80,29 @@ def start_from(
     layers = sorted({name.rsplit('/', 1)[0] for name in fresh})
     what = 'all but the backbone' if backbone_only else ', '.join(layers)
     notes.append(f'Not taken from there, but fresh: {what}.')
+
+  def taken(name: str) -> np.ndarray:
+    x = np.asarray(given[name])
+    return x[..., order] if order is not None and name.startswith(_CLASSIFIERS) else x
+
   # Copies: the training step gives away the buffers of its state. By way of NumPy: arrays that
   # were restored onto a device of this process cannot move onto a mesh of several processes.
-  filled: Arrays = {
-    n: x if n in fresh else jnp.array(np.asarray(given[n])) for n, x in ours.items()
-  }
+  filled: Arrays = {n: x if n in fresh else jnp.array(taken(n)) for n, x in ours.items()}
   new_params = {name: filled[name] for name in params}
   return new_params, {name: filled[name] for name in batch_stats}, notes
 
 
-def _read(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
-  """Arrays, and the settings they were made with."""
+@dataclasses.dataclass(frozen=True)
+class _Found:
+  """Arrays by name, the settings they were made with, and names of the classes, if known."""
+
+  arrays: Mapping[str, Any]
+  made_with: Mapping[str, Any]
+  class_names: tuple[str, ...] | None = None
+  which: str = ''  # of the parameters there are; see `Checkpoints.which_parameters`
+
+
+def _read(location: str) -> _Found:
   if (folder := paths.given(location)).is_dir():
     return _from_folder(folder)
   entry = catalogue.named(location)
@@ -94,28 +111,77 @@ def _read(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
   if entry.is_backbone:
     return _from_files(str(published.fetch(entry)))
   converted = published.load(entry)
-  return {**converted.params, **converted.batch_stats}, _made_with(converted.card)
+  card = converted.card
+  arrays = {**converted.params, **converted.batch_stats}
+  return _Found(arrays, _made_with(card), card.spec.class_names)
 
 
-def _from_folder(location: Path) -> tuple[Mapping[str, jax.Array], dict[str, Any]]:
+def _from_folder(location: Path) -> _Found:
   """Arrays of the best checkpoint."""
   checkpoints = Checkpoints(location, read_only=True)
   step = checkpoints.step('best')
   card = checkpoints.card(step)
   params, batch_stats = checkpoints.weights(None, step)
+  which = checkpoints.which_parameters(step, ema=True)
   checkpoints.close()
-  return {**params, **batch_stats}, _made_with(card)
+  return _Found({**params, **batch_stats}, _made_with(card), card.spec.class_names, which)
 
 
-def _from_files(location: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def _from_files(location: str) -> _Found:
   weights = read_weights([paths.given(path) for path in location.split(',')])
   conventions, classifier = weights.origin.conventions, weights.arrays.get('classifier/conv/kernel')
   if conventions is None or classifier is None:
-    return weights.arrays, {}
-  depth = depth_of(weights.arrays, weights.where)
-  known = conventions(depth, classifier.shape[-1], None, 8)
+    return _Found(weights.arrays, {})
+  depth, num_classes = depth_of(weights.arrays, weights.where), classifier.shape[-1]
+  known = conventions(depth, num_classes, None, 8)
   made_with = {key: value for key, value in known.network.items() if key in CONVENTIONS}
-  return weights.arrays, {**made_with, 'mean': known.mean, 'std': known.std}
+  made_with |= {'mean': known.mean, 'std': known.std}
+  return _Found(weights.arrays, made_with, classes_of(weights, num_classes).class_names)
+
+
+def _order(found: _Found, card: Card) -> tuple[list[int] | None, list[str]]:
+  """Where each of our classes stands among theirs, and what to say of it.
+
+  No order and no word: their number differs. No order, and a sentence: they are other classes.
+  """
+  here, there = card.spec.class_names, found.class_names
+  classifiers = [x for name, x in found.arrays.items() if name.startswith(_CLASSIFIERS)]
+  if there is None and classifiers:
+    there = numbered_classes(classifiers[0].shape[-1]).class_names
+  if there is None or len(there) != len(here):
+    return None, []
+  same = list(range(len(here)))
+  if there == here:
+    return same, []
+  numbered = numbered_classes(len(here)).class_names
+  if numbered in (there, here):
+    return same, [
+      'The names of its classes are not known, and their number is the same: its classifiers were '
+      'taken as they are.'
+    ]
+  theirs, ours = ([_plain(name) for name in names] for names in (there, here))
+  if len({*theirs}) < len(theirs) or len({*ours}) < len(ours):
+    theirs, ours = list(there), list(here)
+  if theirs == ours:
+    return same, []
+  both = f'Its classes are {listed(there)}, and here they are {listed(here)}'
+  if set(theirs) == set(ours):
+    order = [theirs.index(name) for name in ours]
+    return order, [f'{both}: its classifiers were put into this order.']
+  if not classifiers:
+    return same, [f'{both}: all arrays were taken as they are.']
+  return None, [f'{both}: the classifiers begin anew.']
+
+
+def _plain(name: str) -> str:
+  """Names as they are compared: 'Traffic light' is 'traffic_light'."""
+  return ''.join(c for c in name.casefold() if c.isalnum()) or name
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+  """Names with commas, the first of very many."""
+  more = f', ... ({len(names)} in all)' if len(names) > limit else ''
+  return ', '.join(names[:limit]) + more
 
 
 def _made_with(card: Card) -> dict[str, Any]:

@@ -138,6 +138,11 @@ def convert(
   )
 
 
+def classes_of(weights: ForeignWeights, num_classes: int) -> DatasetSpec:
+  """The classes that a file names, or those of the data set with as many, or their numbers."""
+  return _own_classes(weights.meta, num_classes)
+
+
 def check_is_new(output: Path) -> None:
   """Raises UserError if the folder has checkpoints: they are never written over."""
   if (output / 'checkpoints').exists():

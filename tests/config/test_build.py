@@ -1,11 +1,13 @@
 """A run made of a config: everything that the loop needs, and where it begins."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from pspnet_jax.config import build
 from pspnet_jax.errors import UserError
@@ -107,3 +109,69 @@ def test_it_begins_with_weights_from_elsewhere_or_where_it_was(tmp_path):
     assert note.startswith('Going on from step 1.') and 'aux_weight: 0.4 → 0.1' in note
     jax.tree.map(np.testing.assert_array_equal, run.state.params, params)
     assert np.any(jax.tree.leaves(run.state.opt_state)[0])
+
+
+@pytest.mark.parametrize('changes', [{'accumulation_steps': 4}, {'batch_size': 1}])
+def test_one_image_in_a_part_is_refused_before_anything_is_written(tmp_path, changes):
+  says = r'^pyramid/reductions/0/bn .*raise batch_size, or lower accumulation_steps .* model.bins, '
+  with pytest.raises(UserError, match=says):
+    build.run(tiny.config(tmp_path, **{'batch_size': 4, **changes}), tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+  fixed = {'model__fixed_batch_stats': ('pyramid',)}
+  with build.run(tiny.config(tmp_path, **{'batch_size': 4, **changes, **fixed}), tmp_path / 'run'):
+    pass
+
+
+def test_two_images_in_a_part_train(tmp_path):
+  c = tiny.config(tmp_path, batch_size=4, accumulation_steps=2)
+  with build.run(c, tmp_path / 'run') as run:
+    before = np.asarray(run.state.batch_stats['pyramid/reductions/0/bn/var'])
+    state, measured = run.step(run.state, next(run.batches))
+    after = np.asarray(state.batch_stats['pyramid/reductions/0/bn/var'])
+  assert np.isfinite(float(measured['loss'].compute()))
+  assert (after > 0.81 * before).all()  # what two parts without any variance would leave
+
+
+def folder_data(root, lines, value=1):
+  """A folder data set of one image a split, whose class file has these lines."""
+  for split in ('train', 'val'):
+    for kind, x in (('images', np.zeros((40, 40, 3))), ('labels', np.full((40, 40), value))):
+      (root / kind / split).mkdir(parents=True, exist_ok=True)
+      Image.fromarray(x.astype(np.uint8)).save(root / kind / split / 'a.png')
+  (root / 'classes.txt').write_text(''.join(f'{line}\n' for line in lines))
+
+
+def on_folder(tmp_path, **changes):
+  c = tiny.config(tmp_path, batch_size=2, **changes)
+  c.data = {'name': 'folder', 'root': str(tmp_path), 'train': {'split': 'train'}}
+  c.data.val = {'split': 'val'}
+  return c
+
+
+def test_lines_swapped_in_the_class_file_end_a_run_that_would_go_on(tmp_path):
+  folder_data(tmp_path, ('road', 'sky', 'tree'))
+  with build.run(on_folder(tmp_path), tmp_path / 'run') as run:
+    run.checkpoints.save(1, dataclasses.replace(run.state, step=1).items(), run.card)
+    run.checkpoints.wait()
+  with build.run(on_folder(tmp_path), tmp_path / 'run') as run:
+    assert run.start_step == 1
+  folder_data(tmp_path, ('sky', 'road', 'tree'))
+  with pytest.raises(UserError, match=r'3 classes road, sky, tree, and .* the 3 sky, road, tree: '):
+    build.run(on_folder(tmp_path), tmp_path / 'run')
+
+
+def test_a_validation_split_without_a_labelled_pixel_is_refused(tmp_path):
+  folder_data(tmp_path, ('road', 'sky', 'tree'), value=255)
+  with pytest.raises(UserError, match='no pixel of the 1 labels to evaluate has a class'):
+    build.run(on_folder(tmp_path), tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_an_average_that_is_asked_for_later_begins_at_the_parameters(tmp_path):
+  with build.run(tiny.config(tmp_path), tmp_path / 'run') as run:
+    run.checkpoints.save(1, run.state.items(), run.card)
+    run.checkpoints.wait()
+  with build.run(tiny.config(tmp_path, ema_decay=0.9), tmp_path / 'run') as run:
+    jax.tree.map(np.testing.assert_array_equal, run.state.ema_params, run.state.params)
+    assert run.notes[0] == 'The moving average begins at the parameters of step 1.'
+    run.step(run.state, next(run.batches))  # which gives each buffer away once

@@ -1,17 +1,22 @@
 """Starting from weights, in the training loop and by hand."""
 
+import contextlib
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from pspnet_jax.config import files
 from pspnet_jax.convert import convert
+from pspnet_jax.data.known_classes import VOC2012
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.train import train
 from pspnet_jax.training.init_from import start_from
+from pspnet_jax.weights import importing
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.importing import read_weights
 from tests import tiny
@@ -26,10 +31,11 @@ def file(tmp_path):
   return tmp_path / 's.pth'
 
 
-def fresh(num_classes, **changes):
+def fresh(num_classes, names=None, **changes):
   """Card and initial values of a new network."""
   options = {**TINY, **changes}
-  spec = DatasetSpec(tuple(map(str, range(num_classes))), ((0, 0, 0),) * num_classes)
+  names = names or tuple(map(str, range(num_classes)))
+  spec = DatasetSpec(names, ((0, 0, 0),) * num_classes)
   card = Card(network={'num_classes': num_classes, **options}, spec=spec, crop_size=(33, 33))
   return card, *Network(num_classes, **options).init(0)
 
@@ -41,7 +47,11 @@ def test_every_array_is_taken(file):
   assert {**new_params, **new_stats}.keys() == arrays.keys()
   for name, x in {**new_params, **new_stats}.items():
     np.testing.assert_array_equal(x, arrays[name])
-  assert notes == [f'Starting from {file}.']
+  assert notes == [
+    f'Starting from {file}.',
+    'The names of its classes are not known, and their number is the same: its classifiers were '
+    'taken as they are.',
+  ]
 
 
 def test_classifiers_of_other_classes_are_fresh_and_named(file):
@@ -51,6 +61,81 @@ def test_classifiers_of_other_classes_are_fresh_and_named(file):
   layers = {'classifier/conv', 'aux_head/classifier/conv'}
   assert {name.rsplit('/', 1)[0] for name in kept} == layers
   assert notes[1] == 'Not taken from there, but fresh: aux_head/classifier/conv, classifier/conv.'
+
+
+def converted(folder, file, names):
+  """A workdir of weights whose classes have names."""
+  weights = importing.convert([file])
+  spec = DatasetSpec(names, ((0, 0, 0),) * len(names))
+  with contextlib.closing(Checkpoints(folder)) as checkpoints:
+    items = {'params': weights.params, 'batch_stats': weights.batch_stats}
+    checkpoints.save(0, items, dataclasses.replace(weights.card, spec=spec))
+  return str(folder), weights.params
+
+
+THEIRS = ('road', 'sky', 'traffic light', 'tree', 'car')
+
+
+@pytest.mark.parametrize(
+  ('names', 'order', 'said'),
+  [
+    (THEIRS, [0, 1, 2, 3, 4], None),
+    (('Road', 'sky', 'Traffic_Light', 'tree', 'CAR'), [0, 1, 2, 3, 4], None),
+    (
+      ('sky', 'road', 'car', 'traffic-light', 'tree'),
+      [1, 0, 4, 2, 3],
+      'Its classes are road, sky, traffic light, tree, car, and here they are sky, road, car, '
+      'traffic-light, tree: its classifiers were put into this order.',
+    ),
+    (
+      ('road', 'sky', 'lamp', 'tree', 'car'),
+      None,
+      'Its classes are road, sky, traffic light, tree, car, and here they are road, sky, lamp, '
+      'tree, car: the classifiers begin anew.',
+    ),
+    (
+      tuple(f'class_{i}' for i in range(5)),
+      [0, 1, 2, 3, 4],
+      'The names of its classes are not known, and their number is the same: its classifiers were '
+      'taken as they are.',
+    ),
+  ],
+)
+def test_classifiers_go_by_the_names_of_their_classes(tmp_path, file, names, order, said):
+  location, theirs = converted(tmp_path / 'w', file, THEIRS)
+  card, params, stats = fresh(5, names)
+  new, _, notes = start_from(location, card, params, stats)
+  for name, x in new.items():
+    wanted = theirs[name]
+    if 'classifier/' in name:
+      wanted = params[name] if order is None else wanted[..., np.array(order)]
+    np.testing.assert_array_equal(x, wanted, name)
+  assert notes[1:2] == ([said] if said else [])
+  fresh_ones = 'Not taken from there, but fresh: aux_head/classifier/conv, classifier/conv.'
+  assert (notes[-1] == fresh_ones) == (order is None)
+
+
+def test_files_are_known_by_the_number_of_their_classes(tmp_path):
+  """21 are those of VOC 2012."""
+  state = state_dicts.model(21, **TINY).state_dict()
+  torch.save({'state_dict': state}, tmp_path / 'voc.pth')
+  assert len(start_from(str(tmp_path / 'voc.pth'), *fresh(21, VOC2012.class_names))[2]) == 1
+  _, about, which = start_from(str(tmp_path / 'voc.pth'), *fresh(21))[2]
+  assert about.startswith('Its classes are background, aeroplane, ') and which.startswith('Not ta')
+  assert ', ... (21 in all), and here they are 0, 1, ' in about
+
+
+def test_the_average_is_what_a_run_starts_from_and_it_says_so(tmp_path, file):
+  location, params = converted(tmp_path / 'w', file, THEIRS)
+  card = Checkpoints(location, read_only=True).card()
+  average = {name: x + 1 for name, x in params.items()}
+  with contextlib.closing(Checkpoints(tmp_path / 'ema')) as checkpoints:
+    _, batch_stats = Checkpoints(location, read_only=True).weights(None)
+    items = {'params': params, 'batch_stats': batch_stats, 'ema_params': average}
+    checkpoints.save(1, items, card)
+  new, _, notes = start_from(str(tmp_path / 'ema'), *fresh(5, THEIRS))
+  np.testing.assert_array_equal(new['bottleneck/kernel'], average['bottleneck/kernel'])
+  assert notes == [f'Starting from {tmp_path / "ema"} (the moving average of the parameters).']
 
 
 def test_a_backbone_fills_the_backbone(tmp_path):
@@ -64,7 +149,7 @@ def test_a_backbone_fills_the_backbone(tmp_path):
 
 
 def test_conventions_that_differ_are_said(file):
-  _, *notes = start_from(str(file), *fresh(state_dicts.CLASSES, align_corners=False))[2]
+  _, _, *notes = start_from(str(file), *fresh(state_dicts.CLASSES, align_corners=False))[2]
   assert notes == ['It was made with align_corners=True, and here it is False.']
 
 
