@@ -101,7 +101,7 @@ def _conclude(
     [table] = scoring.figures_of(scores, run.source.spec).tables
     report.table(table.heading, table.cells, footer=table.footer)
     report.say(scoring.summary(scores))
-  best, latest = run.checkpoints.step('best'), run.checkpoints.latest_step
+  best, latest = run.checkpoints.best_step, run.checkpoints.latest_step
   done = (
     f'All {run.total_steps} steps are done' if latest == run.total_steps else 'Training is done'
   )
@@ -111,7 +111,8 @@ def _conclude(
   data = config.data.name if named.is_own(config.data.name) else None
   data = f' --config.data.name={data}' if data else ''
   evaluate, predict = cli.command('evaluate'), cli.command('predict')
-  report.say(f'{done}; {workdir} holds step {latest} and the best, step {best}. Next:')
+  holds = f'step {latest}' + ('' if best is None else f' and the best, step {best}')
+  report.say(f'{done}; {workdir} holds {holds}. Next:')
   report.say(f'  {evaluate} --workdir={workdir}{model}{data}')
   report.say(f'  {predict} --workdir={workdir}{model} --input=FILE_OR_FOLDER --output=DIR')
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +16,8 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
 from pspnet_jax.training.callbacks import Callback, EndTraining
-from pspnet_jax.training.saving import Saving, Values, all_finite
+from pspnet_jax.training.saving import Saving, Values
+from pspnet_jax.training.sound import Sound
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.training.window import Window
@@ -76,8 +76,9 @@ def fit(
 
   Raises:
     Stopped: after a signal; the state is saved.
-    UserError: if the loss or a parameter stops being finite, a callback raises, or the checkpoints
-      are ahead of `state`; what was saved until then stays.
+    UserError: if the loss or the state stops being finite, the loss has grown a hundredfold where
+      it would be saved, no pixel has a class, a callback raises, or the checkpoints are ahead of
+      `state`; what was saved until then stays.
   """
   if checkpoints is not None and card is None:
     raise ValueError('checkpoints need a card beside the state: pass card=.')
@@ -120,6 +121,7 @@ class _Loop:
   ) -> tuple[TrainState, Values | None]:
     now, last = int(state.step), self.total_steps
     values, window = None, Window(now)
+    sound = Sound(self.saving, now, last)
     if self._call(state, 'on_start', now, self.saving.scores(now)):
       last = now
     while now < last:
@@ -128,6 +130,7 @@ class _Loop:
       state, measured = step(state, batch)
       now += 1
       window.add(measured, batch)
+      sound.first(measured)
       self.report.advance(now)
       stopping = self.stop.requested or self.saving.preempted(now)
       evaluating = now == last or _due(now, self.every.evaluate)
@@ -137,12 +140,13 @@ class _Loop:
 
       # Here alone the host waits for the device.
       logged = window.close() | {name: value(now) for name, value in log_also.items()}
+      sound.check_labelled(window, now)
       self.report.scalars(now, logged)
       self.report.line(now, {name: x for name, x in logged.items() if name not in window.parts})
-      self._check_finite(state, logged, window.since, now, thorough=saving)
+      sound.check(state, logged, window.since, now, thorough=saving)
       if self._call(state, 'on_log', now, logged):
         last, evaluating = now, True
-        self._check_finite(state, logged, window.since, now, thorough=True)
+        sound.check(state, logged, window.since, now, thorough=True)
       if saving or evaluating:
         values = self._scores(state, now) if evaluating and not stopping else None
         self.saving.save(now, state, values)
@@ -210,17 +214,6 @@ class _Loop:
       f'the callback {type(callback).__name__} raised {type(error).__name__} in {method} at step '
       f'{step} ({message}); {kept}: mend it, or leave it out.'
     ) from error
-
-  def _check_finite(
-    self, state: TrainState, logged: Values, since: int, now: int, *, thorough: bool
-  ) -> None:
-    if math.isfinite(logged.get('train/loss', 0)) and (not thorough or all_finite(state.params)):
-      return
-    self.saving.wait()
-    raise UserError(
-      f'the loss or a parameter stopped being finite between steps {since + 1} and {now}; '
-      f'{self.saving.kept()}: lower config.optimizer.base_lr and run the command again.'
-    )
 
   def _stop(self, now: int) -> None:
     self.saving.wait()

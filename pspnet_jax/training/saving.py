@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from pspnet_jax.errors import Stopped
 from pspnet_jax.inference.card import Card
-from pspnet_jax.models.network import Arrays
 from pspnet_jax.training.callbacks import SCORE
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.weights.checkpoints import Checkpoints
@@ -56,7 +55,7 @@ class Saving:
 
   def keep(self, state: TrainState) -> str:
     """Saves what was learnt before something else fails; returns what there is."""
-    if int(state.step) and all_finite(state.params):
+    if int(state.step) and all_finite(state):
       self.save(int(state.step), state)
       self.wait()
     return self.kept()
@@ -82,5 +81,7 @@ class Saving:
 
 
 @jax.jit
-def all_finite(params: Arrays) -> jax.Array:
-  return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
+def all_finite(state: TrainState) -> jax.Array:
+  """Whether everything that a checkpoint holds is: statistics and the optimiser's state too."""
+  numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+  return jnp.stack([jnp.isfinite(x).all() for x in numbers]).all()

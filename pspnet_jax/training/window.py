@@ -23,6 +23,7 @@ class Window:
     self._total: Any = None
     self._images = 0
     self.parts: set[str] = set()  # of the loss: for the files, not for the console
+    self.labelled = False  # whether any pixel had a class; True where the step does not count them
 
   def add(self, measured: Mapping[str, Any], batch: Any) -> None:
     self._total = start(measured) if self._total is None else merge(self._total, measured)
@@ -31,6 +32,12 @@ class Window:
   def close(self) -> Values:
     """Returns the values by name; waits for the device."""
     values = dict(_value(name, total) for name, total in self._total.items())
+    counted = self._total.get('confusion')
+    self.labelled = (
+      not isinstance(counted, Confusion)
+      or values.get('train/loss') != 0  # it sees every pixel, the confusion matrix one of 16
+      or bool(counted.compute().any())
+    )
     self.parts = {name for name in values if name not in ('train/loss', 'train/mIoU')}
     if self._images:
       values['images_per_second'] = self._images / (time.monotonic() - self._began)
