@@ -46,11 +46,8 @@ def define_flags() -> None:
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('prepare', __doc__, define_flags)
 
-import contextlib
-import fcntl
 import importlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +59,10 @@ from pspnet_jax.data.prepared import VERSION
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.paths import given
+
+_BUSY = 'is being prepared by {holder}: wait for it.'
 
 
 def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Path:
@@ -99,7 +99,8 @@ def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Pat
     ) from e
   module, _, builder_class = BUILDERS[dataset].partition('.')
   try:
-    with _alone(folder.parent):
+    # A second preparation of the same data set would remove what this one is writing.
+    with FolderLock(folder.parent, _BUSY):
       for leftover in folder.parent.glob(f'incomplete.*_{VERSION}'):
         shutil.rmtree(leftover)
       builders = importlib.import_module(f'pspnet_jax.data.builders.{module}')
@@ -164,18 +165,6 @@ def _run(builder: Any, manual_dir: Path, tfds: Any) -> None:
     for split, info in builder.info.splits.items():
       report.say(f'{split}: {info.num_examples:,} examples')
     report.say(f'Prepared {builder.name} in {builder.data_path}.')
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-  """Keeps a second preparation of the same data set from removing what this one is writing."""
-  folder.mkdir(parents=True, exist_ok=True)
-  with (folder / '.lock').open('w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-      raise UserError(f'{folder} is being prepared by another process: wait for it.') from e
-    yield
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -109,6 +109,31 @@ def _part_of(path: Path) -> tuple[Path, Path]:
 
 def _encoded(content: str | bytes) -> bytes:
   return content.encode(errors='backslashreplace') if isinstance(content, str) else content
+
+
+def remove_leftovers(folder: Path) -> None:
+  """Removes what `whole_file` left behind in a folder when the process was killed.
+
+  Only for a folder in which nobody else is writing: see `folder_lock`.
+  """
+  for path in folder.glob('.*.part'):
+    with contextlib.suppress(OSError):
+      path.unlink()
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+  """Raises UserError if one of these files of a folder is a link.
+
+  For a folder that may be somebody else's work, as one that was unpacked from an archive: writing
+  under a name of ours must not write over another file of the user's. Links that the user names are
+  followed, and so are folders that are links.
+  """
+  for name in names:
+    if (folder / name).is_symlink():
+      raise UserError(
+        f'{folder / name} is a link, and what it leads to would be written over: remove it, or '
+        'give another folder.'
+      )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,13 @@ import sys
 import pytest
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime.files import whole_file, write_together, write_whole
+from pspnet_jax.runtime.files import (
+  refuse_links,
+  remove_leftovers,
+  whole_file,
+  write_together,
+  write_whole,
+)
 from tests import tiny
 
 
@@ -72,7 +78,9 @@ def test_a_killed_process_leaves_the_old_file_whole(old):
   assert old.read_text() == 'old'
   assert all(name.startswith('.') for name in names(old.parent) if name != 'scores.json')
   write_whole(old, 'new')  # what was left behind is in nobody's way
-  assert old.read_text() == 'new'
+  assert old.read_text() == 'new' and len(names(old.parent)) == 2
+  remove_leftovers(old.parent)
+  assert names(old.parent) == ['scores.json']
 
 
 @pytest.mark.parametrize('when', ['fsync', 'replace'])
@@ -124,6 +132,19 @@ def test_a_link_stays_and_its_target_is_replaced(old, tmp_path):
   dangling.symlink_to(tmp_path / 'not yet')
   write_whole(dangling, 'made')
   assert dangling.is_symlink() and (tmp_path / 'not yet').read_text() == 'made'
+
+
+def test_links_are_refused_where_the_names_are_ours(old, tmp_path):
+  folder = tmp_path / 'unpacked'
+  folder.mkdir()
+  (folder / 'config.json').symlink_to(old)
+  (folder / 'metrics.jsonl').symlink_to(tmp_path / 'not yet')
+  refuse_links(folder, ['other.json'])
+  for name in ('config.json', 'metrics.jsonl'):
+    with pytest.raises(
+      UserError, match=rf'{folder / name} is a link, and what it leads to would b'
+    ):
+      refuse_links(folder, ['other.json', name])
 
 
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
