@@ -121,7 +121,6 @@ def _run(
     streams.show(f'pspnet_jax {pspnet_jax.__version__}')
     sys.exit()
   absl_logging.get_absl_handler().setFormatter(_LogFormatter())
-  sys.unraisablehook = _unraisable
   # What a failed write of a checkpoint leaves undone; the failure itself is reported.
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)
   try:
@@ -229,13 +228,6 @@ def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
     _saved = saved
     return files.load_saved(saved, names)
   return defaults(names)
-
-
-def _unraisable(args: Any) -> None:
-  # When a read or write of a checkpoint fails, TensorStore's threads go on to report to an event
-  # loop that is closed by then, or was never opened for want of descriptors.
-  if str(args.exc_value) != 'Event loop is closed' and '_ssock' not in str(args.exc_value):
-    sys.__unraisablehook__(args)
 
 
 class _LogFormatter(absl_logging.PythonFormatter):  # for records ahead of a reporter

@@ -84,8 +84,8 @@ def evaluate(
     )
   network = card.build_network(model)
   inference = parts.make_inference(config, network, card)
-  weights = inference.prepare(*checkpoints.weights(network, step, ema=ema))
-  kind = checkpoints.which_parameters(step, ema)
+  found = checkpoints.load(step, lambda card: card.build_network(model), ema=ema)
+  weights, kind = inference.prepare(found.params, found.batch_stats), found.kind
   checkpoints.close()
 
   folder = workdir / 'evaluation'

@@ -42,18 +42,16 @@ def export(
   """
   output = given(output)
   checkpoints = Checkpoints(workdir, read_only=True)
-  step = checkpoints.step(which)
-  card = checkpoints.card(step)
-  exporting.check_is_pspnet(card)
-  params, batch_stats = checkpoints.weights(None, step, ema=ema)
-  kind = checkpoints.which_parameters(step, ema)
+  exporting.check_is_pspnet(checkpoints.card(which))
+  found = checkpoints.load(which, ema=ema)
   checkpoints.close()
-  tensors = exporting.state_dict({**params, **batch_stats}, format_name)
-  exporting.write(tensors, output, format_name, card)
+  tensors = exporting.state_dict({**found.params, **found.batch_stats}, format_name)
+  exporting.write(tensors, output, format_name, found.card)
   streams.show(
-    f'{len(tensors)} arrays of step {step}{kind} written to {output}. What they do not tell:'
+    f'{len(tensors)} arrays of step {found.step}{found.kind} written to {output}. What they do not '
+    'tell:'
   )
-  streams.show(exporting.conventions(card))
+  streams.show(exporting.conventions(found.card))
 
 
 def main() -> None:

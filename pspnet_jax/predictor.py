@@ -218,22 +218,19 @@ def load(
   Raises:
     UserError: if there is no such checkpoint, or it is of another network than `model`.
   """
-  checkpoints = Checkpoints(workdir, read_only=True)
-  step = checkpoints.step(which)
-  card = checkpoints.card(step)
-  card = dataclasses.replace(card, protocol=card.protocol.changed(**changes))
   network = named.find_network(model, 'model') if isinstance(model, str) else model
-  params, batch_stats = checkpoints.weights(card.build_network(network), step, ema=ema)
-  origin = f'step {step} of {workdir}{checkpoints.which_parameters(step, ema)}'
+  checkpoints = Checkpoints(workdir, read_only=True)
+  found = checkpoints.load(which, lambda card: card.build_network(network), ema=ema)
   checkpoints.close()
+  card = dataclasses.replace(found.card, protocol=found.card.protocol.changed(**changes))
   return Predictor(
     card,
-    params,
-    batch_stats,
+    found.params,
+    found.batch_stats,
     model=network,
     batch_size=batch_size,
     canvas_mb=canvas_mb,
-    origin=origin,
+    origin=f'step {found.step} of {workdir}{found.kind}',
   )
 
 

@@ -28,11 +28,12 @@ TESTED_IN = {
   'config.defaults': 'config/test_signatures',  # they stand in signatures
   'data.checked': 'data/test_sources',  # sources of one's own are checked
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
-  'evaluate': 'test_train',  # on the run that is trained there
   'export': 'test_convert',  # there and back
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
   'training.stop_signals': 'training/test_loop',
   'training.window': 'training/test_loop',
+  'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there
+  'weights.checkpoint_manager': 'weights/test_checkpoints',
   # Tables and conventions of a source: compared with its authors' network.
   **{
     f'weights.foreign.{name}': 'weights/test_importing'

@@ -99,7 +99,7 @@ class _Found:
   arrays: Mapping[str, Any]
   made_with: Mapping[str, Any]
   class_names: tuple[str, ...] | None = None
-  which: str = ''  # of the parameters there are; see `Checkpoints.which_parameters`
+  which: str = ''  # of the parameters there are; see `checkpoints.Loaded.kind`
 
 
 def _read(location: str) -> _Found:
@@ -119,12 +119,10 @@ def _read(location: str) -> _Found:
 def _from_folder(location: Path) -> _Found:
   """Arrays of the best checkpoint."""
   checkpoints = Checkpoints(location, read_only=True)
-  step = checkpoints.step('best')
-  card = checkpoints.card(step)
-  params, batch_stats = checkpoints.weights(None, step)
-  which = checkpoints.which_parameters(step, ema=True)
+  found = checkpoints.load('best')
   checkpoints.close()
-  return _Found({**params, **batch_stats}, _made_with(card), card.spec.class_names, which)
+  arrays = {**found.params, **found.batch_stats}
+  return _Found(arrays, _made_with(found.card), found.card.spec.class_names, found.kind)
 
 
 def _from_files(location: str) -> _Found:

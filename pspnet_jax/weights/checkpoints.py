@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays, Network
-from pspnet_jax.runtime import paths
+from pspnet_jax.runtime import parallel, paths
+from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
+from pspnet_jax.runtime.folder_lock import FolderLock
+from pspnet_jax.weights.checkpoint_faults import Damaged, writing
+from pspnet_jax.weights.checkpoint_manager import PAUSES, SCORES, open_manager, retried
+from pspnet_jax.weights.stored_step import NOTHING, StoredStep, custom_metadata
 
 Which = Literal['best', 'latest'] | int
+_T = TypeVar('_T')
 
-_ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
-
-
-# What a network without batch normalisation has for statistics; Orbax stores no empty item.
-_NOTHING: dict[str, Any] = {}
+_FILES = ('config.json', 'class_pixels.npz')  # that a run writes beside them
+_BUSY = 'is in use by {holder}: wait for its end, or give another workdir.'
 
 
-def _rank(metrics: Mapping[str, float]) -> Any:
-  """What the best checkpoint has most of: the score; of equal ones the first is the best."""
-  return metrics['mIoU'], -metrics.get('step', 0)
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """The network of a checkpoint.
+
+  Attributes:
+    step: the checkpoint's number.
+    card: what it is.
+    network: as asked for.
+    params, batch_stats: arrays by name.
+    digest: differs where any of the arrays does.
+    kind: which of the two the parameters are, ' (...)', where their moving average was kept.
+  """
+
+  step: int
+  card: Card
+  network: Network | None
+  params: Arrays
+  batch_stats: Arrays
+  digest: str
+  kind: str
 
 
 class Checkpoints:
@@ -37,39 +59,35 @@ class Checkpoints:
 
   Each holds the items params, batch_stats, opt_state (and ema_params where an average is kept),
   arrays by name, and the card as JSON. What is on disk under a step's number is whole: a run killed
-  while saving leaves a directory with a temporary name, which the next run ignores.
+  while saving leaves a directory with a temporary name, which the next run ignores. Digests of the
+  items go with them, and what is read is compared with these.
+
+  One process at a time, or one group that trains together, may write; others may read meanwhile.
 
   Raises:
-    UserError: if the directory cannot be used.
+    UserError: if the directory cannot be used, or another process writes there.
   """
 
   def __init__(self, workdir: Path | str, *, read_only: bool = False):
     self.directory = paths.given(workdir).absolute() / 'checkpoints'
+    self._lock: FolderLock | None = None
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
-    # Not best_fn with max_to_keep: that deletes the newest checkpoint whenever it is not the best.
-    keep = preservation_policy.AnyPreservationPolicy(
-      [
-        preservation_policy.LatestN(1),
-        preservation_policy.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),
-      ]
-    )
+    if not read_only and jax.process_index() == 0:
+      self._lock = FolderLock(Path(workdir), _BUSY)
+      remove_leftovers(Path(workdir))
     try:
-      self._manager = ocp.CheckpointManager(
-        self.directory,
-        item_handlers={
-          **{item: ocp.StandardCheckpointHandler() for item in _ITEMS},
-          'card': ocp.JsonCheckpointHandler(),
-        },
-        options=ocp.CheckpointManagerOptions(
-          best_fn=_rank,
-          preservation_policy=None if read_only else keep,
-          create=not read_only,
-          cleanup_tmp_directories=not read_only,
-        ),
-      )
+      refuse_links(Path(workdir), _FILES if self._lock else ())
+      self._manager = open_manager(self.directory, read_only=read_only)
+    except UserError:
+      self._release()
+      raise
     except OSError as e:
-      raise UserError(f'cannot write to {self.directory}: {e.strerror or e}.') from e
+      self._release()
+      doing = 'read' if read_only else 'write to'
+      reason = e.strerror or e
+      raise UserError(f'cannot {doing} {self.directory}: {reason}.') from e
+    self._folders = self._folders_now()
 
   @property
   def latest_step(self) -> int | None:
@@ -83,6 +101,22 @@ class Checkpoints:
   def preempted(self, step: int) -> bool:
     """Whether the cluster has announced, to any process, that it will end the run."""
     return self._manager.reached_preemption(step)
+
+  def lost(self) -> bool:
+    """Whether the workdir was removed, moved or replaced while this process worked there.
+
+    Checkpoints that went with it are forgotten; what is saved now makes a new folder.
+
+    Raises:
+      UserError: if another process writes there now.
+    """
+    if self._lock is None:
+      return False
+    if self._folders_now() != self._folders:
+      self._manager.reload()
+      return True
+    self._lock.renew()
+    return False
 
   def save(
     self, step: int, items: Mapping[str, Any], card: Card, miou: float | None = None
@@ -100,85 +134,126 @@ class Checkpoints:
     """
     if step in self._manager.all_steps():
       return  # saved already, and then something went wrong before the next step was done
-    saved = {name: ocp.args.StandardSave(x) for name, x in items.items() if x != _NOTHING}
+    items = {name: x for name, x in items.items() if x != NOTHING}
+    saved = {name: ocp.args.StandardSave(x) for name, x in items.items()}
     saved['card'] = ocp.args.JsonSave(card.to_json())
     metrics = None if miou is None else {'mIoU': miou, 'step': step}
-    with _writing(self.directory):
-      self._manager.save(step, args=ocp.args.Composite(**saved), metrics=metrics, force=True)
+    with writing(self.directory):
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(**saved),
+        metrics=metrics,
+        force=True,
+        custom_metadata=custom_metadata(items, card),
+      )
 
   def score(self, step: int) -> float | None:
     """The validation mIoU of a checkpoint; None if the network was not evaluated then."""
     metrics = self._manager.metrics(step)
     return metrics['mIoU'] if metrics else None
 
+  def add_score(self, step: int, miou: float) -> None:
+    """Gives a score to a checkpoint that was saved without one, where Orbax would have put it.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    self.wait()
+    if jax.process_index() == 0:
+      write_whole(self.directory / str(step) / SCORES, json.dumps({'mIoU': miou, 'step': step}))
+    parallel.sum_over_processes(np.zeros(1, np.int64))  # the others read what the first has written
+    self._manager.reload()
+
   def wait(self) -> None:
     """Waits until what was saved is on disk."""
-    with _writing(self.directory):
+    with writing(self.directory):
       self._manager.wait_until_finished()
 
   def close(self) -> None:
-    with _writing(self.directory):
-      self._manager.close()
+    """Waits for what was saved, and lets other processes write."""
+    try:
+      with writing(self.directory):
+        self._manager.close()
+    finally:
+      self._release()
+
+  def __enter__(self) -> Checkpoints:
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
 
   def restore(self, wanted: Mapping[str, Any], sharding: Sharding) -> tuple[int, dict[str, Any]]:
     """Restores the latest checkpoint: its step, and the items of the structures of `wanted`.
 
     Raises:
-      UserError: if it is of another network or optimiser; the first difference is named.
+      UserError: if it is of another network or optimiser; the first difference is named. If it is
+        damaged.
     """
     step = self.latest_step
     if step is None:
       raise UserError(f'{self.directory} holds no checkpoint.')
-    self._check(step, wanted)
-    restored = self._read(step, wanted, sharding)
-    return step, {name: restored.get(name, _NOTHING) for name in wanted}
+    restored, _ = self._stored(step).items(wanted, sharding)
+    return step, {name: restored.get(name, NOTHING) for name in wanted}
 
-  def card(self, which: Which = 'best') -> Card:
-    """The card of a checkpoint."""
-    step = self.step(which)
-    with _reading(self.directory / str(step)):
-      args = ocp.args.Composite(card=ocp.args.JsonRestore())
-      return Card.from_json(self._manager.restore(step, args=args)['card'])
+  def load(
+    self,
+    which: Which = 'best',
+    build: Callable[[Card], Network] | None = None,
+    *,
+    ema: bool = True,
+  ) -> Loaded:
+    """The card and the arrays of one checkpoint, whatever a run that goes on does meanwhile.
+
+    Args:
+      which: the checkpoint.
+      build: makes the network of a card; None takes the arrays as they are stored, by their names.
+      ema: whether to take the parameters' moving average, where one was kept.
+
+    Raises:
+      UserError: if there is no such checkpoint, it is of another network (the first difference is
+        named), damaged, or was replaced each time it was read.
+    """
+
+    def read(step: int) -> Loaded:
+      stored = self._stored(step)
+      card = stored.card()
+      network = None if build is None else build(card)
+      kind = ''
+      if stored.has_average:
+        kind = ' (the moving average of the parameters)' if ema else ' (not their moving average)'
+      return Loaded(step, card, network, *stored.weights(network, ema=ema), kind)
+
+    return self._read_one(which, read)
 
   def has_average(self, which: Which = 'best') -> bool:
     """Whether a moving average of the parameters was kept beside them."""
-    return self._metadata(self.step(which)).get('ema_params') is not None
+    return self._read_one(which, lambda step: self._stored(step).has_average)
 
-  def which_parameters(self, which: Which, ema: bool) -> str:
-    """Says which of the two kinds `weights` gives, ' (...)'; '' where there is only one."""
-    if not self.has_average(which):
-      return ''
-    return ' (the moving average of the parameters)' if ema else ' (not their moving average)'
+  def card(self, which: Which = 'best') -> Card:
+    """The card of a checkpoint."""
+    return self._read_one(which, lambda step: self._stored(step).card())
 
   def weights(
     self, network: Network | None, which: Which = 'best', *, ema: bool = True
   ) -> tuple[Arrays, Arrays]:
-    """Parameters and batch statistics.
+    """Parameters and batch statistics; see `load`.
 
     Args:
       network: what they have to be of; None takes them as they are stored, by their names.
       which: the checkpoint.
       ema: whether to take the parameters' moving average, where one was kept.
-
-    Raises:
-      UserError: if the checkpoint is of another network; the first difference is named.
     """
-    step = self.step(which)
-    metadata = self._metadata(step)
-    params = 'ema_params' if ema and metadata.get('ema_params') is not None else 'params'
-    if network is None:
-      items = (params, 'batch_stats')
-      wanted = {item: dict(metadata[item].tree) for item in items if metadata.get(item) is not None}
-    else:
-      wanted = {params: network.param_shapes, 'batch_stats': network.batch_stat_shapes}
-      self._check(step, wanted)
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    restored = self._read(step, wanted, device)
-    return restored[params], restored.get('batch_stats', _NOTHING)
+    return self._read_one(which, lambda step: self._stored(step).weights(network, ema=ema)[:2])
 
   def step(self, which: Which) -> int:
     """The step's number; 'best' is the latest where nothing was measured."""
     steps = self._manager.all_steps()
+    for pause in () if self._lock is not None else PAUSES:
+      if not steps:  # listed while a run put the next one in the place of the only one
+        time.sleep(pause)
+        retried(self._manager.reload)
+        steps = self._manager.all_steps()
     if not steps:
       raise UserError(
         f'{self.directory} holds no checkpoint: train first, or name another workdir.'
@@ -193,91 +268,44 @@ class Checkpoints:
     best = self.best_step
     return latest if best is None else best
 
-  def _metadata(self, step: int) -> Any:
-    with _reading(self.directory / str(step)):
-      return self._manager.item_metadata(step)
-
-  def _read(self, step: int, wanted: Mapping[str, Any], sharding: Sharding) -> Any:
-    """The items of the structures of `wanted`."""
-    wanted = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), dict(wanted)
+  def _read_one(self, which: Which, read: Callable[[int], _T]) -> _T:
+    """What `read` gives of a step; of the next one, if a run that goes on removes it meanwhile."""
+    step, damaged = self.step(which), None
+    for pause in PAUSES:
+      try:
+        return read(step)
+      except Damaged as e:
+        if self._lock is not None:  # nobody else writes
+          raise
+        damaged = e
+      time.sleep(pause)
+      retried(self._manager.reload)
+      if step not in self._manager.all_steps():
+        damaged = None
+        if isinstance(which, int):
+          break
+        step = self.step(which)
+    if damaged is not None:
+      raise damaged
+    raise UserError(
+      f'step {step} of {self.directory} was replaced while it was read, by a run that goes on: run '
+      'this again.'
     )
-    items = {n: ocp.args.StandardRestore(x) for n, x in wanted.items() if x != _NOTHING}
-    with _reading(self.directory / str(step)):
-      return self._manager.restore(step, args=ocp.args.Composite(**items))
 
-  def _check(self, step: int, wanted: Mapping[str, Any]) -> None:
-    """Compares names and shapes of arrays by name with what is stored."""
-    metadata = self._metadata(step)
-    where = f'checkpoint {self.directory / str(step)}'
-    remedy = 'use the config it was trained with, or another workdir'
-    if 'opt_state' in wanted and metadata.get('opt_state') is None and metadata.get('params'):
-      raise UserError(
-        f'{where} holds weights without an optimiser: start from them in another workdir with '
-        f'--config.init_from={self.directory.parent}.'
-      )
-    for item, arrays in wanted.items():
-      stored = metadata.get(item)
-      if stored is None and arrays == _NOTHING:
-        continue
-      if stored is None:
-        raise UserError(f'{where} has no {item}: it is damaged, or {remedy}.')
-      if item == 'opt_state':
-        kept, ours = (sorted(_shapes(tree)) for tree in (stored.tree, arrays))
-        if kept != ours:
-          raise UserError(
-            f'{where} is of another optimiser, or of one that froze other parts: go on with the '
-            'config.optimizer it was trained with, or start from it in another workdir with '
-            f'--config.init_from={self.directory.parent}.'
-          )
-        continue
-      stored = {name: tuple(array.shape) for name, array in stored.tree.items()}
-      shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-      for name in sorted(stored.keys() | shapes.keys()):
-        there, here = stored.get(name, 'absent'), shapes.get(name, 'absent')
-        if there != here:
-          raise UserError(
-            f'{where} is of another network: {name} is {there} there and {here} here: {remedy}.'
-          )
+  def _stored(self, step: int) -> StoredStep:
+    return StoredStep(self._manager, self.directory / str(step))
+
+  def _folders_now(self) -> list[tuple[int, int] | None]:
+    return [_identity(folder) for folder in (self.directory.parent, self.directory)]
+
+  def _release(self) -> None:
+    if self._lock is not None:
+      self._lock.release()
 
 
-def _shapes(tree: Any) -> list[tuple[int, ...]]:
-  return [tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if hasattr(leaf, 'shape')]
-
-
-@contextlib.contextmanager
-def _reading(checkpoint: Path) -> Iterator[None]:
-  """Turns whatever a damaged checkpoint raises into one sentence."""
+def _identity(folder: Path) -> tuple[int, int] | None:
   try:
-    yield
-  except (OSError, ValueError, KeyError, TypeError) as e:
-    if isinstance(e, UserError):
-      raise
-    reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
-    raise UserError(
-      f'checkpoint {checkpoint} is damaged ({reason}): remove that folder, or choose another one '
-      'with --checkpoint.'
-    ) from e
-
-
-@contextlib.contextmanager
-def _writing(directory: Path) -> Iterator[None]:
-  """Turns a failure to write into one sentence that says what is safe."""
-  try:
-    yield
-  except (OSError, ValueError) as e:
-    # tensorstore reports the operating system's errors as ValueError with the text in it.
-    from_system = re.search(r'([^:]*) \[os_error_code', str(e))
-    if isinstance(e, OSError):
-      reason = e.strerror or str(e)
-    elif from_system:
-      reason = from_system[1].strip()
-    else:
-      raise
-    reason = 'the disk is full' if 'No space left' in reason else reason
-    whole = sorted(int(path.name) for path in directory.glob('*') if path.name.isdigit())
-    safe = f'step {whole[-1]} is safe' if whole else 'no earlier one exists'
-    raise UserError(
-      f'cannot write a checkpoint to {directory}: {reason}; {safe}: make room and run the same '
-      'command to go on from there.'
-    ) from e
+    found = os.stat(folder)
+  except OSError:
+    return None
+  return found.st_dev, found.st_ino

@@ -94,8 +94,6 @@ def test_a_damaged_config_does_not_stop_a_run(workdir, tmp_path, text):
   pspnet_jax.load(workdir)
 
 
-# TensorStore's threads tell an event loop that the failed read has closed.
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('item', ['card', 'params', 'arrays'])
 def test_a_damaged_checkpoint_is_named(workdir, item):
   if item == 'arrays':
@@ -148,6 +146,24 @@ def test_best_and_latest_are_kept_and_chosen(tmp_path, workdir):
 CARD = Card(
   network={'num_classes': 2}, spec=DatasetSpec(('a', 'b'), ((0, 0, 0), (1, 1, 1))), crop_size=(8, 8)
 )
+
+
+def test_two_do_not_write_at_once(tmp_path):
+  with contextlib.closing(Checkpoints(tmp_path)):
+    message = r'is in use by this process itself, which has to close it first: wait for its end, or'
+    with pytest.raises(UserError, match=message):
+      Checkpoints(tmp_path)
+    with pytest.raises(UserError, match='holds no checkpoint: '):  # reading is open to all
+      Checkpoints(tmp_path, read_only=True).load()
+  Checkpoints(tmp_path).close()
+
+
+def test_a_run_that_could_not_begin_gives_the_workdir_free(workdir, tmp_path):
+  (workdir / 'config.json').unlink()
+  (workdir / 'config.json').mkdir()
+  for _ in range(2):
+    with pytest.raises(UserError, match=r'config\.json is a folder'):
+      train(tiny.config(tmp_path), workdir)
 
 
 def test_of_equally_good_checkpoints_the_first_is_the_best(tmp_path):
@@ -208,4 +224,4 @@ def test_plain_parameters_can_be_had_where_an_average_was_kept(tmp_path):
       (2, False, params, ' (not their moving average)'),
     ):
       assert checkpoints.weights(None, step, ema=ema) == (wanted, stats)
-      assert checkpoints.which_parameters(step, ema) == said
+      assert checkpoints.load(step, ema=ema).kind == said

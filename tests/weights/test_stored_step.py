@@ -1,0 +1,232 @@
+"""What is read is what was written, or the checkpoint is called damaged; not so a live one."""
+
+import contextlib
+import json
+import shutil
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import Card
+from pspnet_jax.weights.checkpoints import Checkpoints
+
+CARD = Card(network={'num_classes': 1}, spec=DatasetSpec(('a',), ((0, 0, 0),)), crop_size=(8, 8))
+DAMAGED = (
+  r'^checkpoint .*/checkpoints/7 is damaged \(.*\): move that folder elsewhere, so that the others '
+  r'count, or choose another one with --checkpoint\.$'
+)
+
+
+def items_of(step, ema=True):
+  rng = np.random.default_rng(step)
+  params = {f'layer{i}/kernel': jnp.asarray(rng.standard_normal((40, 50))) for i in range(4)}
+  items = {'params': params, 'batch_stats': {'bn/mean': jnp.arange(9.0) + step}}
+  items['opt_state'] = optax.sgd(0.1, momentum=0.9).init(params)
+  return items | ({'ema_params': {name: x + 1 for name, x in params.items()}} if ema else {})
+
+
+@pytest.fixture(scope='module')
+def kept(tmp_path_factory):
+  """A workdir with one checkpoint; copy it before breaking it."""
+  folder = tmp_path_factory.mktemp('kept') / 'run'
+  with contextlib.closing(Checkpoints(folder)) as checkpoints:
+    checkpoints.save(7, items_of(7), CARD, 0.5)
+  return folder
+
+
+@pytest.fixture
+def workdir(kept, tmp_path):
+  return shutil.copytree(kept, tmp_path / 'run')
+
+
+def restore(workdir):
+  with contextlib.closing(Checkpoints(workdir)) as checkpoints:
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return checkpoints.restore(jax.eval_shape(lambda: items_of(7)), sharding)[1]
+
+
+def load(workdir):
+  found = Checkpoints(workdir, read_only=True).load()
+  return {'params': found.params, 'batch_stats': found.batch_stats}
+
+
+def same(tree, expected):
+  jax.tree.map(np.testing.assert_array_equal, tree, expected)
+
+
+def data_files(folder):
+  return sorted(path for path in folder.rglob('*') if path.is_file() and path.parent.name == 'd')
+
+
+def test_what_was_written_comes_back(workdir):
+  same(restore(workdir), items_of(7))
+  written = items_of(7)
+  same(load(workdir), {'params': written['ema_params'], 'batch_stats': written['batch_stats']})
+
+
+def test_the_digest_tells_networks_apart(workdir, tmp_path):
+  digests = [Checkpoints(workdir, read_only=True).load().digest]
+  for seed in (7, 8):
+    with contextlib.closing(Checkpoints(tmp_path / str(seed))) as checkpoints:
+      checkpoints.save(3, items_of(seed), CARD, 0.1)
+      checkpoints.wait()
+      digests.append(checkpoints.load().digest)
+  assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize('item', ['params', 'batch_stats', 'opt_state', 'ema_params'])
+@pytest.mark.parametrize('how', ['cut', 'emptied', 'removed', 'folder', 'flipped'])
+def test_a_damaged_file_is_never_read_in_silence(workdir, item, how):
+  """A run that goes on reads all; to evaluate, the average is read in place of the parameters."""
+  folder = workdir / 'checkpoints' / '7' / item
+  if how == 'folder':
+    shutil.rmtree(folder)
+  for path in data_files(folder):
+    data = bytearray(path.read_bytes())
+    if how == 'removed':
+      path.unlink()
+    elif how == 'flipped':
+      data[len(data) // 2] ^= 4
+      path.write_bytes(data)
+    else:
+      path.write_bytes(data[: len(data) // 2] if how == 'cut' else b'')
+  with pytest.raises(UserError, match=DAMAGED):
+    restore(workdir)
+  if item in ('batch_stats', 'ema_params'):
+    with pytest.raises(UserError, match=DAMAGED):
+      load(workdir)
+
+
+def test_any_bit_that_changes_values_is_noticed(workdir):
+  [path] = (workdir / 'checkpoints' / '7' / 'params' / 'd').iterdir()
+  whole, expected, rng = path.read_bytes(), items_of(7), np.random.default_rng(0)
+  for bit in rng.integers(8 * len(whole), size=25).tolist():
+    data = bytearray(whole)
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+    try:
+      found = restore(workdir)
+    except UserError as e:
+      assert 'is damaged (' in str(e)
+    else:  # a byte that nothing depends on
+      same(found, expected)
+
+
+def test_a_changed_card_is_noticed(workdir):
+  path = workdir / 'checkpoints' / '7' / 'card' / 'metadata'
+  path.write_text(path.read_text().replace('123.675', '103.675'))
+  with pytest.raises(UserError, match=r'damaged \(its card is not what was written\)'):
+    load(workdir)
+
+
+@pytest.mark.parametrize('content', ['', '{', '[]', '{"mIoU": "a"}', '{"step": 1}'])
+def test_a_damaged_score_is_named(workdir, content):
+  (workdir / 'checkpoints' / '7' / 'metrics' / 'metrics').write_text(content)
+  for read_only in (True, False):
+    with pytest.raises(UserError, match=r'7 is damaged \(its score, metrics/metrics, cannot be r'):
+      Checkpoints(workdir, read_only=read_only)
+
+
+def test_checkpoints_of_before_there_were_digests_are_read(workdir):
+  path = workdir / 'checkpoints' / '7' / '_CHECKPOINT_METADATA'
+  values = json.loads(path.read_text())
+  path.write_text(json.dumps(values | {'custom_metadata': {}}))
+  same(restore(workdir), items_of(7))
+  load(workdir)
+
+
+def test_what_says_nothing_of_the_file_is_left_alone(workdir, monkeypatch):
+  def restore(*_, **__):
+    raise MemoryError
+
+  monkeypatch.setattr(ocp.CheckpointManager, 'restore', restore)
+  with pytest.raises(MemoryError):
+    load(workdir)
+
+
+# --- Beside a run that goes on
+
+
+class Replacing:
+  """Does to a workdir what a run that goes on does, when a checkpoint is about to be read."""
+
+  def __init__(self, monkeypatch, workdir, times):
+    self.workdir, self.times, self.step = workdir, times, 7
+    original = ocp.CheckpointManager.restore
+
+    def restore(manager, step, args):
+      if self.times and 'ema_params' in args:
+        self.times -= 1
+        self.replace()
+      return original(manager, step, args=args)
+
+    monkeypatch.setattr(ocp.CheckpointManager, 'restore', restore)
+
+  def replace(self):
+    here = self.workdir / 'checkpoints'
+    shutil.copytree(here / str(self.step), here / str(self.step + 1))
+    # Half of it is gone at first.
+    shutil.rmtree(here / str(self.step) / 'ema_params')
+    shutil.rmtree(here / str(self.step))
+    self.step += 1
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_followed(workdir, monkeypatch):
+  Replacing(monkeypatch, workdir, times=3)
+  for which in ('best', 'latest'):
+    found = Checkpoints(workdir, read_only=True).load(which)
+    same(found.params, items_of(7)['ema_params'])
+  assert found.step == 10
+
+
+@pytest.mark.parametrize(('which', 'times'), [('best', 99), (7, 1)])
+def test_one_that_cannot_be_followed_is_not_called_damaged(workdir, monkeypatch, which, times):
+  Replacing(monkeypatch, workdir, times)
+  with pytest.raises(UserError, match=r'^step \d+ of .*checkpoints was replaced while it was read'):
+    Checkpoints(workdir, read_only=True).load(which)
+
+
+def test_a_list_made_at_the_wrong_moment_is_made_again(workdir):
+  here = workdir / 'checkpoints'
+  (here / '7').rename(here / '8.orbax-checkpoint-tmp')
+  reader = Checkpoints(workdir, read_only=True)
+  (here / '8.orbax-checkpoint-tmp').rename(here / '8')
+  assert reader.load().step == 8
+
+
+def test_a_reader_that_comes_too_early_or_late_does_not_speak_of_writing(workdir, monkeypatch):
+  def gone(*_, **__):
+    raise FileNotFoundError(2, 'No such file or directory')
+
+  monkeypatch.setattr(ocp, 'CheckpointManager', gone)
+  with pytest.raises(UserError, match=r'^cannot read .*/checkpoints: No such file or directory\.$'):
+    Checkpoints(workdir, read_only=True)
+
+
+class Unraisable:
+  """Raises where nobody can catch it, as a thread of TensorStore's does."""
+
+  def __init__(self, text):
+    self.text = text
+
+  def __del__(self):
+    raise RuntimeError(self.text)
+
+
+def test_what_tensorstore_says_afterwards_is_kept_back_and_nothing_else(workdir, monkeypatch):
+  told = []
+  monkeypatch.setattr(sys, 'unraisablehook', lambda args: told.append(str(args.exc_value)))
+  for path in data_files(workdir / 'checkpoints' / '7' / 'ema_params'):
+    path.write_bytes(path.read_bytes()[:100])
+  with pytest.raises(UserError, match=DAMAGED):
+    load(workdir)
+  for text in ('Event loop is closed', 'Encountered error while reading array index: (2,)', 'Else'):
+    Unraisable(text)
+  assert told == ['Else']
