@@ -124,6 +124,17 @@ class _Loop:
     sound = Sound(self.saving, now, last)
     if self._call(state, 'on_start', now, self.saving.scores(now)):
       last = now
+    self.saving.wait()
+    # An evaluation that was due here may have been cut short by a signal or an error.
+    due = now >= last or (_due(now, self.every.evaluate) and self.saving.lacks_score(now))
+    if due and not self.saving.has_score(now):
+      values = self._scores(state, now)
+      if values is not None:
+        self.saving.add_score(now, values)
+        if self._call(state, 'on_evaluate', now, values):
+          last = now
+      if self.stop.requested:
+        self._stop(now)
     while now < last:
       with self.saving.on_error(state):
         batch = _next(batches, now + 1)
@@ -138,6 +149,7 @@ class _Loop:
       if not saving and not _due(now, self.every.log):
         continue
 
+      self.saving.check_folder(state)
       # Here alone the host waits for the device.
       logged = window.close() | {name: value(now) for name, value in log_also.items()}
       sound.check_labelled(window, now)
@@ -158,12 +170,6 @@ class _Loop:
           self._stop(now)
       window = Window(now)
     self.saving.wait()
-    if values is None and not self.saving.has_score(now):  # no step was left to take
-      values = self._scores(state, now)
-      if values is not None:
-        self._call(state, 'on_evaluate', now, values)
-      if self.stop.requested:
-        self._stop(now)
     return state, values
 
   def _scores(self, state: TrainState, now: int) -> Values | None:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from pspnet_jax.errors import Stopped
+from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.inference.card import Card
+from pspnet_jax.runtime import parallel
 from pspnet_jax.training.callbacks import SCORE
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.weights.checkpoints import Checkpoints
@@ -44,6 +46,27 @@ class Saving:
 
   def has_score(self, step: int) -> bool:
     return self.checkpoints is not None and self.checkpoints.score(step) is not None
+
+  def lacks_score(self, step: int) -> bool:
+    """Whether there is a checkpoint of this step, the latest, and it was not evaluated."""
+    latest = None if self.checkpoints is None else self.checkpoints.latest_step
+    return latest == step and not self.has_score(step)
+
+  def add_score(self, step: int, values: Values) -> None:
+    """Gives the latest checkpoint the score that it lacks."""
+    score = values.get(SCORE, math.nan)
+    if self.checkpoints is not None and self.lacks_score(step) and not math.isnan(score):
+      self.checkpoints.add_score(step, score)
+
+  def check_folder(self, state: TrainState) -> None:
+    """Saves anew, and raises UserError, if the workdir is gone; one process finds it for all."""
+    found = self.checkpoints
+    if found is None or not parallel.sum_over_processes(np.array([found.lost()], np.int64))[0]:
+      return
+    raise UserError(
+      f'{found.directory.parent} was removed or moved while training went on, with what was saved '
+      f'there; {self.keep(state)}: run the same command to go on.'
+    )
 
   def scores(self, step: int) -> dict[int, float]:
     """The scores of the best checkpoint and that of `step`, by step, where there are any."""

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 
@@ -455,6 +456,8 @@ def test_processes_end_together_where_a_callback_raises_in_one(checkpoints, monk
   seen = []
 
   def sum_over_processes(x):
+    if x.shape != others.shape:  # not of callbacks
+      return x
     seen.append(x.tolist())
     return x + others * (len(seen) == 2)  # on_start, then on_log of step 2
 
@@ -530,6 +533,96 @@ def test_a_signal_is_answered_at_once(capsys):
     assert stop.requested
   answer = 'SIGINT: stopping after this image; a second one stops at once.\n'
   assert capsys.readouterr().err == answer
+
+
+@pytest.mark.parametrize('end', [8, 4])
+@pytest.mark.parametrize('how', ['signal', 'killed', 'error'])
+def test_an_evaluation_that_was_cut_short_is_made_up_for(checkpoints, how, end):
+  """The best checkpoint is then the one of a run that nobody stopped, the first of the scores."""
+
+  def cut_short(state, check):
+    if how == 'signal':
+      os.kill(os.getpid(), signal.SIGINT)
+      check()
+    raise OSError('no such label')
+
+  def worse_and_worse(state, check):
+    return {'val/mIoU': 1 / float(state.params['backbone/total'])}
+
+  options = {'checkpoints': checkpoints, 'total_steps': end}
+  if how == 'killed':  # when another process had saved the step, for a reason of its own
+    checkpoints.save(4, state_of(4, 10.0).items(), CARD)
+  else:
+    with pytest.raises((Stopped, OSError)):
+      run(evaluate=cut_short, **options)
+  found, total = stored(checkpoints)
+  assert (found, total, checkpoints.score(4), checkpoints.best_step) == (4, 10.0, None, None)
+
+  recorder = Recorder()
+  again = {'state': state_of(found, total), 'batches': numbers(5), 'evaluate': worse_and_worse}
+  _, values = run(recorder, **again, **options)
+  assert checkpoints.best_step == 4 and checkpoints.score(4) == 1 / 10
+  assert recorder.calls[:2] == [('on_start', 4, {}), ('on_evaluate', 4, {'val/mIoU': 1 / 10})]
+  assert values == {'val/mIoU': 1 / (end * (end + 1) / 2)}
+  checkpoints.wait()
+  kept = sorted(int(path.name) for path in checkpoints.directory.iterdir())
+  assert kept == sorted({4, end})
+
+
+def test_made_up_for_it_may_be_cut_short_again_or_end_the_run(checkpoints):
+  checkpoints.save(4, state_of(4, 10.0).items(), CARD)
+  again = {'state': state_of(4, 10.0), 'batches': numbers(5), 'checkpoints': checkpoints}
+
+  def stop(state, check):
+    os.kill(os.getpid(), signal.SIGTERM)
+    check()
+
+  with pytest.raises(Stopped, match='step 4 of 6 is saved'):
+    run(evaluate=stop, **again)
+  assert checkpoints.score(4) is None
+  state, values = run(Recorder(on_evaluate=(4, EndTraining('Enough'))), **again)
+  assert int(state.step) == 4 and values == {'val/mIoU': 10.0} and checkpoints.score(4) == 10.0
+
+
+def test_what_was_not_due_is_not_evaluated_late(checkpoints):
+  checkpoints.save(3, state_of(3, 6.0).items(), CARD)
+  recorder = Recorder()
+  run(recorder, state=state_of(3, 6.0), batches=numbers(4), checkpoints=checkpoints)
+  assert recorder.steps('on_evaluate') == [4, 6] and checkpoints.score(3) is None
+
+
+# --- The folder
+
+
+@pytest.mark.parametrize('how', ['removed', 'moved', 'checkpoints'])
+def test_a_folder_that_is_gone_ends_the_run_and_nothing_is_lost(checkpoints, tmp_path, how):
+  folder = checkpoints.directory.parent
+
+  def lose(state, batch):
+    if int(batch['x']) == 5:
+      checkpoints.wait()
+      if how == 'moved':
+        folder.rename(tmp_path.parent / f'{tmp_path.name}-moved')
+      else:
+        shutil.rmtree(folder if how == 'removed' else checkpoints.directory)
+    return step(state, batch)
+
+  message = (
+    rf'^{folder} was removed or moved while training went on, with what was saved there; the '
+    r'checkpoint of step 6 is sound: run the same command to go on\.$'
+  )
+  with (
+    pytest.raises(UserError, match=message),
+    Reporter(folder, total_steps=9) as report,  # whose files go too
+  ):
+    run(step=lose, checkpoints=checkpoints, total_steps=9, report=report)
+  assert stored(checkpoints) == (6, 21.0)
+  checkpoints.close()
+  again = Checkpoints(folder, read_only=True)
+  assert again.step('best') == again.step('latest') == 6
+  if how == 'moved':
+    moved = Checkpoints(tmp_path.parent / f'{tmp_path.name}-moved', read_only=True)
+    assert moved.latest_step == 4
 
 
 def test_signals_that_the_caller_listens_to_are_heard():
