@@ -28,18 +28,24 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ml_collections
 from flax import nnx
 
 from pspnet_jax.config import checks, named, parts
+from pspnet_jax.data.identity import identity
+from pspnet_jax.data.spec import Source
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation import result_files, scoring
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.evaluation.result_files import Shown
+from pspnet_jax.inference.card import Card
+from pspnet_jax.models.network import Network
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime.files import refuse_links, remove_leftovers
+from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
@@ -70,32 +76,33 @@ def evaluate(
     UserError: for whatever the user can mend.
   """
   workdir = given(workdir)
-  checkpoints = Checkpoints(workdir, read_only=True)
-  step = checkpoints.step(which)
-  card = checkpoints.card(step)
-  card = dataclasses.replace(card, protocol=card.protocol.changed(**(changes or {})))
   source = parts.open_split(config, 'val')
-  theirs, ours = card.spec.class_names, source.spec.class_names
-  # Converted weights may name the same classes in other words.
-  if len(theirs) != len(ours) or (card.source is None and theirs != ours):
-    raise UserError(
-      f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
-      f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
-    )
-  network = card.build_network(model)
-  inference = parts.make_inference(config, network, card)
-  found = checkpoints.load(step, lambda card: card.build_network(model), ema=ema)
-  weights, kind = inference.prepare(found.params, found.batch_stats), found.kind
+
+  def build(card: Card) -> Network:
+    _check_classes(card, source)
+    return card.build_network(model)
+
+  checkpoints = Checkpoints(workdir, read_only=True)
+  found = checkpoints.load(which, build, ema=ema)
   checkpoints.close()
+  card = dataclasses.replace(found.card, protocol=found.card.protocol.changed(**(changes or {})))
+  inference = parts.make_inference(config, cast('Network', found.network), card)
+  weights = inference.prepare(found.params, found.batch_stats)
 
   folder = workdir / 'evaluation'
-  title = f'step {step} of {workdir}{kind}, {len(source):,} images'
+  title = f'step {found.step} of {workdir}{found.kind}, {len(source):,} images'
   how = card.protocol.describe(card.crop_size)
   # Counts go on only if nothing has changed that they depend on.
-  question = {'step': step, 'card': card.to_json(), 'data': config.data.to_dict()}
-  question |= {'images': len(source), 'parameters': kind}
-  partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
-  with Reporter(None, total_steps=len(source)) as report, StopSignals(after='this image') as stop:
+  data = {'config': config.data.to_dict(), 'source': identity(source)}
+  question = {'weights': found.digest, 'card': card.to_json(), 'data': data}
+  with (
+    FolderLock(folder, 'is in use by {holder}: wait for its end.'),
+    Reporter(None, total_steps=len(source)) as report,
+    StopSignals(after='this image') as stop,
+  ):
+    remove_leftovers(folder)
+    refuse_links(folder, [path.name for path in folder.iterdir() if not path.is_dir()])
+    partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
     report.say(f'Evaluating {title}: {how}.')
     for note in getattr(source, 'notes', ()):  # what it left out
       report.say(note)
@@ -145,6 +152,16 @@ def evaluate(
     pictures = 'predictions.png, worst.png and confusion.png'
     report.say(f'Scores, tables and the pictures {pictures} are in {folder}.')
   return scores
+
+
+def _check_classes(card: Card, source: Source) -> None:
+  theirs, ours = card.spec.class_names, source.spec.class_names
+  # Converted weights may name the same classes in other words.
+  if len(theirs) != len(ours) or (card.source is None and theirs != ours):
+    raise UserError(
+      f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
+      f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
+    )
 
 
 def main(config: ml_collections.ConfigDict) -> None:

@@ -237,7 +237,7 @@ def test_imbalance_options_train_and_resume_bit_for_bit(tmp_path):
   shutil.copytree(tmp_path / 'whole', tmp_path / 'cut')
   shutil.rmtree(tmp_path / 'cut' / 'checkpoints' / '4')
   train(c, tmp_path / 'cut')
-  assert (tmp_path / 'cut' / 'class_pixels.npy').is_file()
+  assert (tmp_path / 'cut' / 'class_pixels.npz').is_file()
   whole, cut = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
   assert whole[0] == cut[0] == 4
   assert_identical(whole[1], cut[1])

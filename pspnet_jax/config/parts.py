@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from pspnet_jax.config.defaults import chosen
 from pspnet_jax.config.signatures import defaults_of
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.decode import Exif
+from pspnet_jax.data.identity import identity
 from pspnet_jax.data.loader import Transform
 from pspnet_jax.data.one_class import refuse_one_class
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
@@ -31,7 +31,7 @@ from pspnet_jax.inference.protocol import PLAIN
 from pspnet_jax.models.network import Network
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel, paths
-from pspnet_jax.runtime.files import whole_file
+from pspnet_jax.runtime.kept_arrays import keep_arrays, kept_arrays
 from pspnet_jax.training import optim
 from pspnet_jax.training.callbacks import Callback, EarlyStopping
 from pspnet_jax.training.step import Step, make_train_step
@@ -95,32 +95,31 @@ def make_choice(
   """What draws the training examples; None: shuffled epochs.
 
   Rare classes need the pixels of every class in every label. They are counted once, each process
-  its share, and kept in the workdir, so that a run goes on with the figures it began with.
+  its share; where one trains alone, they are kept in the workdir until the labels change.
   """
   options, count = config.sampling, len(source)
   if not options.rare_class_temperature:
     return None
-  path, alone = workdir / 'class_pixels.npy', jax.process_count() == 1
+  path, alone = workdir / 'class_pixels.npz', jax.process_count() == 1
+  skip_bad = config.data_errors == 'skip'
+  question: dict[str, Any] = {}
+  if alone:
+    made_of = {'data': config.data.to_dict(), 'source': identity(source), 'skip_bad': skip_bad}
+    question = {'classes': source.spec.num_classes, **made_of}
+    kept = kept_arrays(path, question)
+    if kept is not None:
+      return RareClasses(kept['pixels'], options.rare_class_temperature, options.rare_class_pixels)
   pixels = np.zeros((count, source.spec.num_classes), np.int64)
-  kept = None
-  if alone and path.is_file():
-    with contextlib.suppress(OSError, ValueError, EOFError):  # a damaged one is replaced
-      kept = np.load(path)
-  if kept is not None and kept.shape == pixels.shape:
-    pixels = kept
-  else:
-    share = range(jax.process_index(), count, jax.process_count())
-    skip_bad = config.data_errors == 'skip'
-    rows = count_class_pixels(source, share, threads=config.threads or None, skip_bad=skip_bad)
-    with Reporter(None, total_steps=len(share), primary=jax.process_index() == 0) as report:
-      report.say(f'Counting the classes of {count:,} labels for rare class sampling.')
-      for done, (index, row) in enumerate(zip(share, rows, strict=True), 1):
-        pixels[index] = row
-        report.advance(done)
-    pixels = parallel.sum_over_processes(pixels)
-    if alone:
-      with whole_file(path) as file:
-        np.save(file, pixels)
+  share = range(jax.process_index(), count, jax.process_count())
+  rows = count_class_pixels(source, share, threads=config.threads or None, skip_bad=skip_bad)
+  with Reporter(None, total_steps=len(share), primary=jax.process_index() == 0) as report:
+    report.say(f'Counting the classes of {count:,} labels for rare class sampling.')
+    for done, (index, row) in enumerate(zip(share, rows, strict=True), 1):
+      pixels[index] = row
+      report.advance(done)
+  pixels = parallel.sum_over_processes(pixels)
+  if alone:
+    keep_arrays(path, question, {'pixels': pixels})
   return RareClasses(pixels, options.rare_class_temperature, options.rare_class_pixels)
 
 

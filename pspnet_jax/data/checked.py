@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ class Checked:
     for name in _OPTIONAL:
       if hasattr(source, name):
         setattr(self, name, getattr(source, name))
+    self.made_from = [*getattr(source, 'made_from', ()), *_code_of(source)]
 
   def __len__(self) -> int:
     return len(self._source)
@@ -44,6 +46,13 @@ class Checked:
       ) from e
     check_example(example, index, self.spec.num_classes)
     return example
+
+
+def _code_of(source: Source) -> list[str]:
+  try:
+    return [inspect.getfile(type(source))]
+  except (OSError, TypeError):  # typed into a session
+    return []
 
 
 def check_example(example: Any, index: int, num_classes: int) -> None:

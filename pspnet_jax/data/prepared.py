@@ -60,6 +60,7 @@ class Prepared:
 
   Attributes:
     spec: published names and colours of the classes.
+    made_from: files that change when the data are prepared anew.
 
   Raises:
     UserError: for an unknown split, data that are not prepared, or without tensorflow-datasets; on
@@ -84,6 +85,7 @@ class Prepared:
     self._parts = [
       _open(folder, stored) for folder, (_, stored) in zip(self._folders, parts, strict=True)
     ]
+    self.made_from = [folder / 'dataset_info.json' for folder in self._folders]
     self._ends = list(itertools.accumulate(len(part) for part in self._parts))
 
   def __len__(self) -> int:

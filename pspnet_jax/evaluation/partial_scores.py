@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pspnet_jax.runtime.files import whole_file
+from pspnet_jax.runtime.kept_arrays import keep_arrays, kept_arrays
 
 
 class PartialScores:
   """Counts of the first images of an evaluation, which are always the same ones.
 
   Args:
-    path: the file. It is read if it is there and was written for the same `question`.
+    path: the file. It is read if it is there, undamaged, and was written for the same `question`.
     question: everything the counts depend on, as JSON would have it.
     num_classes: C.
 
@@ -30,35 +27,28 @@ class PartialScores:
   """
 
   def __init__(self, path: Path, question: Mapping[str, Any], num_classes: int):
-    self._path = path
-    text = json.dumps(question, sort_keys=True, default=str)
-    self._key = hashlib.sha256(text.encode()).hexdigest()
+    self._path, self._question = path, {**question, 'num_classes': num_classes}
     self.done = 0
     self.left_out: set[int] = set()
     self.confusion = np.zeros((num_classes, num_classes), np.int64)
     self.image_iou: dict[int, float] = {}
-    try:
-      with path.open('rb') as file, np.load(file) as kept:
-        if str(kept['key']) == self._key:
-          self.done, self.left_out = int(kept['done']), set(kept['left_out'].tolist())
-          self.confusion = kept['confusion']
-          indices, values = kept['indices'].tolist(), kept['image_iou'].tolist()
-          self.image_iou = dict(zip(indices, values, strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-      pass  # none, or a damaged one: from the beginning
+    kept = kept_arrays(path, self._question)
+    if kept is not None:
+      self.done, self.left_out = int(kept['done']), set(kept['left_out'].tolist())
+      self.confusion = kept['confusion']
+      indices, values = kept['indices'].tolist(), kept['image_iou'].tolist()
+      self.image_iou = dict(zip(indices, values, strict=True))
 
   def save(self) -> None:
     """Writes the file whole; UserError if that fails."""
-    with whole_file(self._path) as file:
-      np.savez(
-        file,
-        key=self._key,
-        done=self.done,
-        left_out=np.array(sorted(self.left_out), np.int64),
-        confusion=self.confusion,
-        indices=np.array(list(self.image_iou), np.int64),
-        image_iou=np.array(list(self.image_iou.values()), np.float64),
-      )
+    counts = {
+      'done': np.array(self.done, np.int64),
+      'left_out': np.array(sorted(self.left_out), np.int64),
+      'confusion': self.confusion,
+      'indices': np.array(list(self.image_iou), np.int64),
+      'image_iou': np.array(list(self.image_iou.values()), np.float64),
+    }
+    keep_arrays(self._path, self._question, counts)
 
   def remove(self) -> None:
     """Removes the file, which an evaluation that is complete does not need."""

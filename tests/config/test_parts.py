@@ -5,6 +5,7 @@ import json
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from pspnet_jax.config import files, parts
 from pspnet_jax.data.spec import DatasetSpec
@@ -209,14 +210,33 @@ def test_augmentation_takes_its_options_and_refuses_a_crop_below_a_cell(tmp_path
 def test_rare_classes_are_counted_once_and_kept(tmp_path, capsys):
   c = config(tmp_path, sampling={'rare_class_temperature': 0.1, 'rare_class_pixels': 5})
   source = parts.open_split(c, 'train')
+
+  def counted():
+    choice = parts.make_choice(c, source, tmp_path)
+    np.testing.assert_array_equal(choice.probabilities, first.probabilities)
+    return 'Counting the classes of 24 labels' in capsys.readouterr().out
+
   first = parts.make_choice(c, source, tmp_path)
-  kept = np.load(tmp_path / 'class_pixels.npy')
-  assert kept.shape == (24, 11) and kept.sum() > 0
-  assert 'Counting the classes of 24 labels' in capsys.readouterr().out
-  again = parts.make_choice(c, source, tmp_path)
-  np.testing.assert_array_equal(first.probabilities, again.probabilities)
-  assert 'Counting' not in capsys.readouterr().out
-  (tmp_path / 'class_pixels.npy').write_bytes(b'damaged')
-  parts.make_choice(c, source, tmp_path)
-  np.testing.assert_array_equal(np.load(tmp_path / 'class_pixels.npy'), kept)
+  assert np.load(tmp_path / 'class_pixels.npz')['pixels'].shape == (24, 11)
+  capsys.readouterr()
+  assert not counted()
+  (tmp_path / 'class_pixels.npz').write_bytes(b'damaged')
+  assert counted() and not counted()
+  c.data_errors = 'skip'  # what cannot be used would have counted as nothing
+  assert counted() and not counted()
   assert parts.make_choice(config(tmp_path), source, tmp_path) is None
+
+
+def test_rare_classes_are_counted_anew_when_labels_change(tmp_path):
+  planted.write_folder(tmp_path / 'data')
+  c = config(tmp_path, sampling={'rare_class_temperature': 0.1, 'rare_class_pixels': 5})
+  splits = {'train': {'split': 'train'}, 'val': {'split': 'val'}}
+  c.data = {'name': 'folder', 'root': str(tmp_path / 'data'), **splits}
+  source = parts.open_split(c, 'train')
+  before = parts.make_choice(c, source, tmp_path).probabilities
+  for i in range(len(source)):  # as many files of the same sizes, of other classes
+    path = source.files(i)[1]
+    label = np.asarray(Image.open(path))
+    Image.fromarray(np.where(label == 1, 0, label).astype(np.uint8)).save(path)
+  after = parts.make_choice(c, source, tmp_path).probabilities
+  assert before[1] > 0 == after[1]
