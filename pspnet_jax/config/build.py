@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 
 from pspnet_jax.config import checks, files, idle, parts
+from pspnet_jax.data.identity import identity
 from pspnet_jax.data.loader import train_batches
 from pspnet_jax.data.skip_bad import SkipBadExamples
 from pspnet_jax.data.spec import Source
@@ -30,6 +32,8 @@ from pspnet_jax.training.loop import Every
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import Batch, Step, jit_options
 from pspnet_jax.weights.checkpoints import Checkpoints
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -71,6 +75,19 @@ class Run:
     self._stack.__exit__(*error)
 
 
+class _ConfigKept(Callback):
+  """Writes the workdir's config again when it was removed, as by something that tidies up."""
+
+  def __init__(self, config: ml_collections.ConfigDict, workdir: Path):
+    self._config, self._workdir = config, workdir
+
+  def on_save(self, step: int) -> None:
+    path = self._workdir / files.SAVED_AS
+    if jax.process_index() == 0 and not path.exists():
+      _log.warning('%s was removed: it is written again.', path)
+      files.keep_config(self._config, self._workdir)
+
+
 def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   """Makes a run of a config: the one visit to it.
 
@@ -92,6 +109,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   if source.spec.class_names != val_source.spec.class_names:
     train, val = (', '.join(s.spec.class_names) for s in (source, val_source))
     raise UserError(f'the train split has the classes {train}, and val {val}: give both the same.')
+  _check_processes_agree(c, source, val_source)
   tolerant = SkipBadExamples(source) if c.data_errors == 'skip' else None
   transform = parts.make_transform(c, source.spec.num_classes)
   card = parts.make_card(c, source.spec, exif=getattr(source, 'exif', 'upright'))
@@ -110,50 +128,64 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   callbacks = parts.make_callbacks(c)
 
   files.make_workdir(workdir)
-  checkpoints = Checkpoints(workdir)
-  state, notes = _first_state(c, network, tx, card, checkpoints, on_mesh)
-  changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
-  notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
-  notes += idle.notes(c)
-  if start_step := int(state.step):
-    notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
-  batches: Generator[dict[str, np.ndarray]] = train_batches(
-    source if tolerant is None else tolerant,
-    transform=transform,
-    batch_size=c.batch_size,
-    seed=c.seed,
-    start_step=start_step,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    threads=c.threads or None,
-    choose=parts.make_choice(c, source, workdir),
-  )
-  log_also: dict[str, Callable[[int], float]] = {
-    'learning_rate': lambda done: float(schedule(done - 1))
-  }
-  if tolerant is not None:
-    log_also['train/skipped_examples'] = lambda _: _over_processes(tolerant.replaced)
-  stack = contextlib.ExitStack()
-  stack.enter_context(contextlib.closing(checkpoints))
-  stack.enter_context(contextlib.closing(batches))
-  return Run(
-    card=card,
-    network=network,
-    step=step,
-    state=state,
-    batches=parallel.prefetch(batches, mesh),
-    validation=validation,
-    checkpoints=checkpoints,
-    callbacks=callbacks,
-    log_also=log_also,
-    every=Every(log=c.log_every, evaluate=c.eval_every, save=c.checkpoint_every),
-    start_step=start_step,
-    total_steps=c.total_steps,
-    devices=mesh.size,
-    source=source,
-    notes=notes,
-    _stack=stack,
-  )
+  with contextlib.ExitStack() as stack:  # whatever is wrong from here on, the workdir is given free
+    checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir)))
+    state, notes = _first_state(c, network, tx, card, checkpoints, on_mesh)
+    changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
+    notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
+    notes += idle.notes(c)
+    if start_step := int(state.step):
+      notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
+    batches: Generator[dict[str, np.ndarray]] = train_batches(
+      source if tolerant is None else tolerant,
+      transform=transform,
+      batch_size=c.batch_size,
+      seed=c.seed,
+      start_step=start_step,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      threads=c.threads or None,
+      choose=parts.make_choice(c, source, workdir),
+    )
+    stack.enter_context(contextlib.closing(batches))
+    log_also: dict[str, Callable[[int], float]] = {
+      'learning_rate': lambda done: float(schedule(done - 1))
+    }
+    if tolerant is not None:
+      log_also['train/skipped_examples'] = lambda _: _over_processes(tolerant.replaced)
+    return Run(
+      card=card,
+      network=network,
+      step=step,
+      state=state,
+      batches=parallel.prefetch(batches, mesh),
+      validation=validation,
+      checkpoints=checkpoints,
+      callbacks=[*callbacks, _ConfigKept(c, workdir)],
+      log_also=log_also,
+      every=Every(log=c.log_every, evaluate=c.eval_every, save=c.checkpoint_every),
+      start_step=start_step,
+      total_steps=c.total_steps,
+      devices=mesh.size,
+      source=source,
+      notes=notes,
+      _stack=stack.pop_all(),
+    )
+
+
+def _check_processes_agree(config: ml_collections.ConfigDict, train: Source, val: Source) -> None:
+  """Raises UserError if processes that train together were given different things to do."""
+  # Where the data lie may differ from machine to machine, and how many threads read them.
+  own = ('data', 'threads', 'init_from')
+  values: dict[str, Any] = {f'config.{k}': x for k, x in config.to_dict().items() if k not in own}
+  for split, source in (('training', train), ('validation', val)):
+    found = identity(source, with_files=False)
+    values |= {f'the {key} of the {split} data': found[key] for key in sorted(found)}
+  if different := parallel.differing(values):
+    raise UserError(
+      f'{different[0]} differs between the processes: start all of them with the same config and '
+      'the same data.'
+    )
 
 
 def _first_state(

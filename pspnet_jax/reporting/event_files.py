@@ -26,6 +26,9 @@ class EventFile:
     logdir: the folder to give TensorBoard, made if need be.
     start_step: the step that a run goes on from. TensorBoard is told to forget what earlier files
       of the folder hold of later steps, which will be written again.
+
+  Attributes:
+    path: the file.
   """
 
   def __init__(self, logdir: Path, *, start_step: int = 0):
@@ -39,7 +42,8 @@ class EventFile:
     # TensorBoard reads a folder's files in the order of their names.
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     name = f'events.out.tfevents.{seconds}.{nanoseconds:09d}.{socket.gethostname()}.{os.getpid()}'
-    self._file = RecordWriter(str(logdir / name))
+    self.path = logdir / name
+    self._file = RecordWriter(str(self.path))
     self._write(event_pb2.Event(wall_time=time.time(), file_version='brain.Event:2'))
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._write(event_pb2.Event(wall_time=time.time(), step=start_step + 1, session_log=start))

@@ -17,7 +17,7 @@ import numpy as np
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.reporting.event_files import EventFile
-from pspnet_jax.runtime.files import write_whole
+from pspnet_jax.runtime.files import refuse_links, write_whole
 
 _FLUSH_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class RunFiles:
     """Cleans up after a killed run, opens the files and starts the thread."""
     try:
       self._workdir.mkdir(parents=True, exist_ok=True)
+      refuse_links(self._workdir, [self._jsonl_path.name])
       forget_after(self._jsonl_path, self._start_step)
       self._jsonl = self._jsonl_path.open('a', encoding='utf-8')
       self._writing = self._events_path
@@ -87,16 +88,26 @@ class RunFiles:
     numbers = {k: v if isinstance(v, int) else float(v) for k, v in values.items()}
     finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
     self._writing = self._jsonl_path
+    if not self._jsonl_path.exists():
+      _log.warning('%s was removed: a new one begins at step %d.', self._jsonl_path, step)
+      self._jsonl.close()
+      self._jsonl = self._jsonl_path.open('a', encoding='utf-8')
     record = {'step': step, 'time': round(wall_time, 3), **finite}
     self._jsonl.write(json.dumps(record, allow_nan=False) + '\n')
     self._jsonl.flush()
     self._writing = self._events_path
+    if not self._events.path.exists():
+      _log.warning('%s was removed: a new one begins at step %d.', self._events.path, step)
+      self._events.close()
+      self._events = EventFile(self._workdir, start_step=step - 1)
     self._events.scalars(step, numbers, wall_time)
 
   def _work(self) -> None:
     flushed = time.monotonic()
     try:
-      with contextlib.closing(self._jsonl), contextlib.closing(self._events):
+      with contextlib.ExitStack() as stack:
+        stack.callback(lambda: self._events.close())
+        stack.callback(lambda: self._jsonl.close())
         while True:
           with contextlib.suppress(queue.Empty):
             write = self._queue.get(timeout=_FLUSH_SECONDS)

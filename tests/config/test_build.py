@@ -11,6 +11,7 @@ from PIL import Image
 
 from pspnet_jax.config import build
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import parallel
 from pspnet_jax.training.callbacks import EarlyStopping
 from pspnet_jax.training.loop import Every
 from tests import own, tiny
@@ -26,7 +27,7 @@ def test_a_run_is_what_the_config_says(tmp_path):
     assert (run.start_step, run.total_steps, run.devices) == (0, 9, 1)
     assert run.every == Every(log=3, evaluate=4, save=5)
     assert len(run.source) == 24 and run.notes == []
-    assert [type(callback) for callback in run.callbacks] == [EarlyStopping]
+    assert type(run.callbacks[0]) is EarlyStopping
     assert run.card.network['depth'] == 10 and run.card.crop_size == (33, 49)
     assert run.checkpoints.latest_step is None
     assert run.log_also.keys() == {'learning_rate'}
@@ -75,6 +76,37 @@ def test_data_come_first(tmp_path):
   with pytest.raises(UserError, match="unknown data source 'nothing'"):
     build.run(c, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
+
+
+def test_processes_that_were_given_different_things_say_which(tmp_path, monkeypatch):
+  told = []
+
+  def differing(values):
+    told.append(values)
+    return [name for name in values if 'length of the training' in name]
+
+  monkeypatch.setattr(parallel, 'differing', differing)
+  with pytest.raises(UserError, match=r'^the length of the training data differs between the proc'):
+    build.run(tiny.config(tmp_path), tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+  [values] = told
+  assert values['config.seed'] == 0 and values['the class_names of the validation data']
+  # Where the data lie is each machine's own affair.
+  assert not {'config.data', 'config.threads', 'config.init_from'} & values.keys()
+  assert not [name for name in values if 'files' in name]
+
+
+def test_a_config_that_was_removed_is_written_again(tmp_path, caplog):
+  c = tiny.config(tmp_path)
+  with build.run(c, tmp_path / 'run') as run:
+    path = tmp_path / 'run' / 'config.json'
+    before = path.read_text()
+    run.callbacks[-1].on_save(2)
+    assert caplog.messages == []
+    path.unlink()
+    run.callbacks[-1].on_save(4)
+    assert path.read_text() == before
+    assert caplog.messages == [f'{path} was removed: it is written again.']
 
 
 def other_classes(split):

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import time
 
 import numpy as np
 import pytest
@@ -58,3 +59,31 @@ def test_a_full_disk_is_told_once_with_the_files_name_and_the_remedy(tmp_path):
   files.scalars(1, {'loss': 1.0})
   with pytest.raises(UserError, match=r'metrics\.jsonl cannot be written \(No space .* another'):
     files.close()
+
+
+def test_files_that_were_removed_are_begun_anew_and_it_is_said(tmp_path, caplog):
+  files = RunFiles(tmp_path, start_step=0)
+  files.open()
+  files.scalars(1, {'loss': 1.0})
+  while '1' not in (tmp_path / 'metrics.jsonl').read_text():  # the thread has written it
+    time.sleep(0.01)
+  time.sleep(0.05)
+  for path in list(tmp_path.iterdir()):
+    path.unlink()
+  files.scalars(2, {'loss': 2.0})
+  files.close()
+  assert json.loads((tmp_path / 'metrics.jsonl').read_text())['step'] == 2
+  assert len(list(tmp_path.glob('events.out.tfevents.*'))) == 1
+  assert [message.partition(' was removed: ')[2] for message in caplog.messages] == [
+    'a new one begins at step 2.'
+  ] * 2
+
+
+def test_records_are_not_written_through_a_link(tmp_path):
+  (tmp_path / 'victim').write_text('precious')
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'metrics.jsonl').symlink_to(tmp_path / 'victim')
+  files = RunFiles(tmp_path / 'run', start_step=0)
+  with pytest.raises(UserError, match=r'metrics\.jsonl is a link, and what it leads to'):
+    files.open()
+  assert (tmp_path / 'victim').read_text() == 'precious'

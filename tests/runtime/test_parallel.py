@@ -47,3 +47,29 @@ def test_local_view_of_replicated_arrays():
 def test_sum_over_one_process_is_the_array():
   x = np.array([[2**40, 1]])
   np.testing.assert_array_equal(parallel.sum_over_processes(x), x)
+
+
+def test_what_differs_between_processes_is_named(monkeypatch):
+  """Three processes after one another; what is summed is the sum of their tables."""
+  given = [{'seed': 1, 'size': (3, 4), 'data': 'a'}] * 2 + [
+    {'seed': 1, 'size': [3, 4], 'data': 'b'}
+  ]
+  tables = []
+
+  def differing(index, total=None):
+    monkeypatch.setattr(jax, 'process_count', lambda: 3)
+    monkeypatch.setattr(jax, 'process_index', lambda: index)
+
+    def sum_over_processes(table):
+      tables.append(table)
+      return table if total is None else total
+
+    monkeypatch.setattr(parallel, 'sum_over_processes', sum_over_processes)
+    return parallel.differing(given[index])
+
+  for index in range(3):
+    differing(index)
+  total = sum(tables)
+  assert all(differing(index, total) == ['data'] for index in range(3))
+  monkeypatch.undo()
+  assert parallel.differing(given[0]) == []  # alone
