@@ -121,9 +121,14 @@ def folder(tmp_path):
   return tmp_path / 'data', c
 
 
-def test_a_sound_folder_trains(folder, tmp_path):
-  _, c = folder
+def test_a_sound_folder_trains_and_what_it_holds_besides_is_said(folder, tmp_path, capsys):
+  data, c = folder
+  for split in ('train', 'val'):
+    (data / 'images' / split / 'film.mp4').write_bytes(b'')
   train(c, tmp_path / 'run')
+  said = capsys.readouterr().out
+  assert f'{data}/images/train: left aside as no images: 1 .mp4.' in said
+  assert f'{data}/images/val: left aside as no images: 1 .mp4.' in said
 
 
 def write_label(data, pixels, name='a'):

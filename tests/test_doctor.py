@@ -36,6 +36,12 @@ def test_sound_data_have_no_findings(root):
   assert doctor(config(root)) == []
 
 
+def test_what_is_left_out_is_said(root, capsys):
+  (root / 'images' / 'train' / 'film.mp4').write_bytes(b'')
+  assert doctor(config(root)) == []
+  assert f'{root}/images/train: left aside as no images: 1 .mp4.' in capsys.readouterr().out
+
+
 def found(findings, kind, where):
   return [f for f in findings if f.kind == kind and where in f.where + f.message]
 

@@ -193,7 +193,7 @@ def _folders(root: Path, split: str, layout: Layout, listed: bool) -> tuple[Path
   elif split and not by_split and not layout.val_share and not listed:
     raise UserError(
       f'{folders[0]} would be the split {split} and every other one: give val_share=0.1 to set a '
-      "tenth of its images apart, or a list_file for each split, or split='' for everything."
+      'tenth of its images apart, or a list_file for each split.'
     )
   for folder in folders:
     if not folder.is_dir():
