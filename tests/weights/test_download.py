@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights import download
-from tests import tiny
+from tests import mutations, tiny
 from tests.weights.file_server import serve
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -130,6 +131,23 @@ def test_a_hostile_answer_is_one_sentence_and_leaves_nothing(answer, cache):
   said = str(raised.value)
   assert said.isprintable() and said.endswith('.') and len(said) < 500
   assert not names(cache)
+
+
+SEEDS = (
+  b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 40\r\n\r\n' + CONTENT[:40],
+  b'HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-39/40\r\n\r\n' + CONTENT[:40],
+  b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  b'HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n',
+  b'HTTP/1.1 503 Busy\r\nRetry-After: 9\r\n\r\n',
+)
+
+
+@mutations.fuzz
+@given(mutations.mutated(SEEDS))
+def test_any_answer_ends_in_a_sentence(cache, data):
+  with answering(data) as address:
+    assert mutations.ends_well(download.fetch, address, SHA256) is None
+  assert names(cache) <= {'net.pth.part'}
 
 
 @contextlib.contextmanager
