@@ -22,7 +22,8 @@ def define_flags() -> None:
   sources = 'semseg, mmseg, mit, caffe, imagenet'
   flags.DEFINE_string('source', None, f'One of {sources}; else recognised.')
   flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
-  flags.DEFINE_integer('output_stride', 8, '8, 16 or 32: no file tells it.')
+  flags.DEFINE_integer('output_stride', None, '8, 16 or 32; 8 where no file tells it.')
+  flags.DEFINE_string('key', None, 'Which of several networks in a file, such as state_dict_ema.')
   cli.define_path('class_names', None, 'A class file: a name, or NAME R G B, a line.')
 
 
@@ -44,8 +45,9 @@ def convert(
   *,
   source: str | None = None,
   align_corners: bool | None = None,
-  output_stride: int = 8,
+  output_stride: int | None = None,
   class_names: Path | None = None,
+  key: str | None = None,
 ) -> None:
   """Writes the network in `paths` as checkpoint 0 of `output`; see `importing.convert`.
 
@@ -60,6 +62,7 @@ def convert(
     align_corners=align_corners,
     output_stride=output_stride,
     classes=None if class_names is None else _classes(given(class_names)),
+    key=key,
   )
   importing.write(converted, output)
 
@@ -77,4 +80,5 @@ def main() -> None:
     align_corners=FLAGS.align_corners,
     output_stride=FLAGS.output_stride,
     class_names=None if FLAGS.class_names is None else Path(FLAGS.class_names),
+    key=FLAGS.key,
   )

@@ -2,7 +2,8 @@
 
   pspnet export --workdir=/tmp/ade20k --output=pspnet50.pth --format=semseg
 
-It prints what such a file does not tell: classes, normalisation, how to resize.
+It prints what the arrays do not tell and the other program has to be told; it stands in the file as
+well, where `pspnet convert` finds it. What the other program has no setting for is refused.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def export(
   """
   output = given(output)
   checkpoints = Checkpoints(workdir, read_only=True)
-  exporting.check_is_pspnet(checkpoints.card(which))
+  exporting.check_fits(checkpoints.card(which), format_name)
   found = checkpoints.load(which, ema=ema)
   checkpoints.close()
   tensors = exporting.state_dict({**found.params, **found.batch_stats}, format_name)

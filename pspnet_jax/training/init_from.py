@@ -71,7 +71,7 @@ def start_from(
         f'init_from={location}: {name} is {there} there and {here} in this network: make '
         f'config.model fit the weights ({_settings_of(name, card, made_with)}).'
       )
-  notes = [f'Starting from {location}{found.which}.', *about_classes]
+  notes = [f'Starting from {location}{found.which}.', *found.notes, *about_classes]
   for key, there in made_with.items():
     here = _value(card, key)
     if here != there and (here is not None or key == 'dilations'):
@@ -99,6 +99,7 @@ class _Found:
   arrays: Mapping[str, Any]
   made_with: Mapping[str, Any]
   class_names: tuple[str, ...] | None = None
+  notes: tuple[str, ...] = ()  # of the reading, a sentence each
   which: str = ''  # of the parameters there are; see `checkpoints.Loaded.kind`
 
 
@@ -113,7 +114,7 @@ def _read(location: str) -> _Found:
   converted = published.load(entry)
   card = converted.card
   arrays = {**converted.params, **converted.batch_stats}
-  return _Found(arrays, _made_with(card), card.spec.class_names)
+  return _Found(arrays, _made_with(card), card.spec.class_names, converted.notes)
 
 
 def _from_folder(location: Path) -> _Found:
@@ -122,19 +123,23 @@ def _from_folder(location: Path) -> _Found:
   found = checkpoints.load('best')
   checkpoints.close()
   arrays = {**found.params, **found.batch_stats}
-  return _Found(arrays, _made_with(found.card), found.card.spec.class_names, found.kind)
+  names = found.card.spec.class_names
+  return _Found(arrays, _made_with(found.card), names, which=found.kind)
 
 
 def _from_files(location: str) -> _Found:
   weights = read_weights([paths.given(path) for path in location.split(',')])
   conventions, classifier = weights.origin.conventions, weights.arrays.get('classifier/conv/kernel')
   if conventions is None or classifier is None:
-    return _Found(weights.arrays, {})
+    return _Found(weights.arrays, {}, notes=weights.notes)
   depth, num_classes = depth_of(weights.arrays, weights.where), classifier.shape[-1]
   known = conventions(depth, num_classes, None, 8)
+  if weights.written is not None:
+    known = weights.written.conventions
   made_with = {key: value for key, value in known.network.items() if key in CONVENTIONS}
   made_with |= {'mean': known.mean, 'std': known.std}
-  return _Found(weights.arrays, made_with, classes_of(weights, num_classes).class_names)
+  spec, _ = classes_of(weights, num_classes)
+  return _Found(weights.arrays, made_with, spec.class_names, weights.notes)
 
 
 def _order(found: _Found, card: Card) -> tuple[list[int] | None, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.inference.card import PSPNET, Card
+from pspnet_jax.inference.card import PSPNET, Card, with_tuples
+from pspnet_jax.models.pspnet import PSPNet
+from pspnet_jax.models.resnet import DEPTHS
 from pspnet_jax.runtime.files import whole_file
+from pspnet_jax.weights import written_card
 from pspnet_jax.weights.foreign import mmseg, semseg
 from pspnet_jax.weights.foreign.name_table import NamedArrays
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
@@ -28,6 +32,46 @@ def check_is_pspnet(card: Card) -> None:
     )
 
 
+def check_fits(card: Card, format_name: str) -> None:
+  """Raises UserError for a network that would be another one there.
+
+  Refused is what that implementation has no setting for and would load all the same, or has no
+  names for. What it has a setting for is left to `conventions`; what it refuses by itself, such as
+  another width, to it.
+  """
+  check_is_pspnet(card)
+  if format_name not in FORMATS:
+    raise UserError(f'--format={format_name} is none of {", ".join(FORMATS)}: change it.')
+  option = _options(card)
+  bottleneck, _ = DEPTHS[option['depth']]
+  nowhere = {
+    'pooling': option['pooling'] != 'avg',
+    'bins': not option['bins'],
+    'reduce_dimension': not option['reduce_dimension'],
+    'dilate_conv2': option['dilate_conv2'] and not bottleneck,
+  }
+  for name, refused in nowhere.items():
+    if refused:
+      raise UserError(
+        f'the network has {name}={option[name]} (config.model.{name}), which neither semseg nor '
+        'mmsegmentation has: load it in Python with pspnet_jax.load(WORKDIR).'
+      )
+  if format_name == 'semseg':
+    others = {
+      'align_corners': not option['align_corners'],
+      'output_stride': option['output_stride'] != 8,
+      'dilations': option['dilations'] not in (None, (1, 1, 2, 4)),
+      'contract_dilation': option['contract_dilation'],
+      'stride_in_1x1': option['stride_in_1x1'] and bottleneck,
+    }
+    for name, refused in others.items():
+      if refused:
+        raise UserError(
+          f'the network has {name}={option[name]}, for which semseg has no setting, and would load '
+          'as another one there: write it with --format=mmseg.'
+        )
+
+
 def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
   """Parameters and batch statistics by the names and in the layout of `format_name`.
 
@@ -36,8 +80,6 @@ def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
   """
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   seven_by_seven = stem_length(arrays) == 1
-  if format_name not in FORMATS:
-    raise UserError(f'--format={format_name} is none of {", ".join(FORMATS)}: change it.')
   if format_name == 'semseg' and seven_by_seven:
     raise UserError('semseg has no network with a 7×7 stem: write it with --format=mmseg.')
   if format_name == 'semseg':
@@ -46,7 +88,7 @@ def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
 
 
 def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> None:
-  """Writes a state dict as that implementation saves it, with torch.
+  """Writes a state dict as that implementation saves it, with torch, and the card beside it.
 
   Raises:
     UserError: if torch is not installed or the file cannot be written.
@@ -58,7 +100,8 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
       f"writing {path} needs PyTorch: pip install 'pspnet_jax[convert]' (its CPU build will do)."
     ) from e
   content: dict[str, Any] = {
-    'state_dict': {k: torch.from_numpy(x.copy()) for k, x in tensors.items()}
+    'state_dict': {k: torch.from_numpy(x.copy()) for k, x in tensors.items()},
+    written_card.KEY: written_card.text_of(card),
   }
   if format_name == 'semseg':  # which wraps the network in DataParallel
     content['state_dict'] = {f'module.{k}': x for k, x in content['state_dict'].items()}
@@ -76,6 +119,17 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
 
 def conventions(card: Card) -> str:
   """Says what must be set where the file is loaded: names and shapes do not tell it."""
-  values = {name: card.network.get(name) for name in CONVENTIONS}
-  known = [f'{name}={value}' for name, value in values.items() if value is not None]
-  return f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}.'
+  option = _options(card)
+  names = (*CONVENTIONS, 'bins', 'dropout_rate', 'dropout_kind')
+  known = [f'{name}={option[name]}' for name in names if option[name] is not None]
+  return (
+    f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}; classes, crop {card.crop_size} and '
+    'how to resize (pspnet convert finds all of it beside the arrays).'
+  )
+
+
+def _options(card: Card) -> dict[str, Any]:
+  """The arguments of the network, its defaults where the card has none."""
+  parameters = inspect.signature(PSPNet.__init__).parameters.values()
+  defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+  return {**defaults, **with_tuples(card.network)}

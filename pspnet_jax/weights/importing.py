@@ -15,31 +15,44 @@ from pspnet_jax.data.known_classes import known_classes, numbered_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
-from pspnet_jax.models.network import Arrays
+from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.runtime import streams
+from pspnet_jax.weights import written_card
 from pspnet_jax.weights.checkpoints import Checkpoints
-from pspnet_jax.weights.foreign import reading, recognise
-from pspnet_jax.weights.foreign.name_table import NamedArrays
+from pspnet_jax.weights.foreign import choosing, reading, recognise
+from pspnet_jax.weights.foreign.name_table import NamedArrays, listed
 from pspnet_jax.weights.foreign.origin import CONVENTIONS, Origin
+from pspnet_jax.weights.foreign.stored import StoredArray
+from pspnet_jax.weights.written_card import WrittenCard
 
 
 @dataclasses.dataclass(frozen=True)
 class ForeignWeights:
-  """Arrays by our names and in our layout; `meta` is what mmseg writes beside them."""
+  """Arrays by our names and in our layout.
+
+  Attributes:
+    meta: what mmseg writes beside them.
+    written: what our own export writes beside them.
+    where: the files' names, for messages.
+    notes: what was chosen and what was left out, a sentence each.
+  """
 
   origin: Origin
   arrays: NamedArrays
   meta: Mapping[str, Any]
-  where: str  # the files' names, for messages
+  where: str
+  written: WrittenCard | None = None
+  notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-  """A whole network."""
+  """A whole network, and what the user should know about the reading of it."""
 
   card: Card
   params: Arrays
   batch_stats: Arrays
+  notes: tuple[str, ...] = ()
 
   def describe(self) -> str:
     """Says what was recognised, a line for each kind of fact."""
@@ -50,34 +63,57 @@ class Converted:
     source = card.source or {}
     known = (name for name in (*CONVENTIONS, 'dropout_kind') if network.get(name) is not None)
     conventions = ', '.join(f'{name}={network[name]}' for name in known)
-    return (
-      f'{source.get("name")}: PSPNet-{network["depth"]}, {count:,} parameters with {aux}.\n'
-      f'Stem {"-".join(map(str, stem))} ({"3×3" if len(stem) > 1 else "7×7"}), width '
-      f'{network["width"]}, head {network["head_channels"]}.\n'
-      f'{len(names)} classes: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}.\n'
-      f'Conventions: {conventions}; RGB mean {card.mean}, std {card.std}.'
+    return '\n'.join(
+      (
+        f'{source.get("name")}: PSPNet-{network["depth"]}, {count:,} parameters with {aux}.',
+        f'Stem {"-".join(map(str, stem))} ({"3×3" if len(stem) > 1 else "7×7"}), width '
+        f'{network["width"]}, head {network["head_channels"]}.',
+        f'{len(names)} classes: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}.',
+        f'Conventions: {conventions}; RGB mean {card.mean}, std {card.std}.',
+        *self.notes,
+      )
     )
 
 
-def read_weights(paths: Sequence[Path], source_name: str | None = None) -> ForeignWeights:
+def read_weights(
+  paths: Sequence[Path], source_name: str | None = None, key: str | None = None
+) -> ForeignWeights:
   """Reads files that together hold one network, or an ImageNet backbone.
 
+  Args:
+    paths: one file, or MIT's encoder and decoder.
+    source_name: a name of `recognise.NAMES`; None looks at the arrays' names.
+    key: which of several networks in a file; see `choosing.find`.
+
   Raises:
-    UserError: if a file cannot be read, its source is unknown, or an array belongs to no layer.
+    UserError: if a file cannot be read, its source is unknown, an array belongs to no layer, or the
+      backbone is none that `models.resnet` has.
   """
   tensors: NamedArrays = {}
   meta: Mapping[str, Any] = {}
+  written: WrittenCard | None = None
+  origins: list[Origin] = []
+  notes: list[str] = []
   for path in paths:
-    more, its_meta = reading.read(path)
-    more = _without_prefix(more, 'module.')
-    twice = tensors.keys() & more.keys()
-    if twice:
-      raise UserError(f'{path} and the files before it both hold {min(twice)}: give one of them.')
-    tensors |= more
-    meta = meta or its_meta
+    with reading.opened(path) as content:
+      found = choosing.find(content, str(path), source_name, key)
+      twice = tensors.keys() & found.arrays.keys()
+      if twice:
+        raise UserError(f'{path} and the files before it both hold {min(twice)}: give one of them.')
+      tensors |= found.arrays
+      origins.append(found.origin)
+      notes += found.notes()
+      its_meta = content.get('meta')
+      meta = its_meta if isinstance(its_meta, Mapping) else meta
+      if written_card.KEY in content:
+        written = written_card.read(content[written_card.KEY], str(path))
   where = ' and '.join(map(str, paths))
-  origin = recognise.origin_of(tensors, where, source_name)
-  return ForeignWeights(origin, origin.table.to_ours(tensors, where), meta, where)
+  origin = next((origin for origin in origins if origin.conventions is not None), origins[0])
+  recognise.check_blocks(tensors, where)
+  arrays = origin.table.to_ours(tensors, where)
+  if origin.conventions is None:
+    _check_backbone(arrays, origin, where)
+  return ForeignWeights(origin, arrays, meta, where, written, tuple(notes))
 
 
 def convert(
@@ -85,8 +121,9 @@ def convert(
   *,
   source: str | None = None,
   align_corners: bool | None = None,
-  output_stride: int = 8,
+  output_stride: int | None = None,
   classes: DatasetSpec | None = None,
+  key: str | None = None,
 ) -> Converted:
   """Reads the network that files of another implementation hold.
 
@@ -94,30 +131,41 @@ def convert(
     paths: one file, or MIT's encoder and decoder.
     source: a name of `recognise.NAMES`; None looks at the keys.
     align_corners: None is the source's own; mmseg's 769×769 configs need True.
-    output_stride: no shape tells it; 8 in almost all published networks.
+    output_stride: no shape tells it; None is 8, as in almost all published networks.
     classes: None takes the file's, those of the data set with as many, or numbers them.
+    key: which of several networks in a file; see `choosing.find`.
+
+  What our own export wrote beside the arrays goes before what the source does.
 
   Raises:
     UserError: for whatever the user can mend; it names the file and the key.
   """
-  weights = read_weights(paths, source)
+  weights = read_weights(paths, source, key)
   conventions = weights.origin.conventions
   if conventions is None:
     raise UserError(
-      f'{weights.where} is an ImageNet backbone without a head: train from it with '
+      f'{weights.where} is a backbone without the head of a PSPNet: train from it with '
       '--config.init_from, or give a whole PSPNet.'
     )
-  network = recognise.network_of(weights.arrays, weights.origin, weights.where)
+  written = weights.written
+  told: Mapping[str, Any] = {} if written is None else written.conventions.network
+  bins = tuple(told.get('bins', recognise.BINS))
+  network = recognise.network_of(weights.arrays, weights.origin, weights.where, bins)
   num_classes = network['num_classes']
-  known = conventions(network['depth'], num_classes, align_corners, output_stride)
-  spec = classes or _own_classes(weights.meta, num_classes)
+  stride = output_stride or told.get('output_stride', 8)
+  known = conventions(network['depth'], num_classes, align_corners, stride)
+  if written is not None:
+    asked = {} if align_corners is None else {'align_corners': align_corners}
+    network_told = {**known.network, **told, **asked}
+    known = dataclasses.replace(written.conventions, network=network_told)
+  spec, spec_notes = (classes, ()) if classes else classes_of(weights, num_classes)
   if spec.num_classes != num_classes:
     raise UserError(
       f'{weights.where} has {num_classes} classes, and {spec.num_classes} names were given: give '
       'one name a class.'
     )
   card = Card(
-    network={**network, **known.network, 'output_stride': output_stride},
+    network={**network, **known.network, 'output_stride': stride},
     spec=spec,
     crop_size=known.crop_size,
     protocol=known.protocol,
@@ -135,12 +183,28 @@ def convert(
     card,
     {name: jnp.asarray(weights.arrays[name]) for name in built.param_shapes},
     {name: jnp.asarray(weights.arrays[name]) for name in built.batch_stat_shapes},
+    (*weights.notes, *spec_notes),
   )
 
 
-def classes_of(weights: ForeignWeights, num_classes: int) -> DatasetSpec:
-  """The classes that a file names, or those of the data set with as many, or their numbers."""
-  return _own_classes(weights.meta, num_classes)
+def classes_of(weights: ForeignWeights, num_classes: int) -> tuple[DatasetSpec, tuple[str, ...]]:
+  """The classes that stand in the file, else those of the data set with as many; and notes."""
+  if weights.written is not None:
+    return weights.written.spec, ()
+  of_data_set = weights.meta.get('dataset_meta')
+  of_data_set = of_data_set if isinstance(of_data_set, Mapping) else {}
+  names = weights.meta.get('CLASSES') or of_data_set.get('classes')
+  palette = weights.meta.get('PALETTE') or of_data_set.get('palette')
+  instead = known_classes(num_classes) or numbered_classes(num_classes)
+  if names is None:
+    return instead, ()
+  if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+    return instead, ('The class names in its meta are no list of names: they are not taken.',)
+  if len(names) != num_classes:
+    return instead, (
+      f'Its meta has {len(names)} class names for {num_classes}: they are not taken.',
+    )
+  return DatasetSpec(tuple(names), _colours(palette, num_classes)), ()
 
 
 def check_is_new(output: Path) -> None:
@@ -160,22 +224,31 @@ def write(converted: Converted, output: Path) -> None:
   streams.show(f'--config.init_from={output}.')
 
 
-def _own_classes(meta: Mapping[str, Any], num_classes: int) -> DatasetSpec:
-  """The classes that mmseg wrote into the file, else those of the data set with as many."""
-  of_data_set = meta.get('dataset_meta') or {}
-  names = meta.get('CLASSES') or of_data_set.get('classes') or ()
-  palette = meta.get('PALETTE') or of_data_set.get('palette') or default_palette(len(names))
-  if len(names) == num_classes and len(palette) == num_classes:
-    colours = [tuple(int(value) for value in colour) for colour in palette]
-    return DatasetSpec(tuple(map(str, names)), tuple((r, g, b) for r, g, b in colours))
-  return known_classes(num_classes) or numbered_classes(num_classes)
+def _check_backbone(arrays: NamedArrays, origin: Origin, where: str) -> None:
+  """Raises UserError unless some depth, width and stem give a backbone of exactly these arrays."""
+  depth = recognise.depth_of(arrays, where)
+  names = [f'backbone/stem/convs/{i}/conv/kernel' for i in range(recognise.stem_length(arrays))]
+  names.append('backbone/stage1/0/conv1/conv/kernel')
+  if lacking := [origin.table.theirs(name) for name in names if name not in arrays]:
+    raise UserError(f'{where} lacks {listed(lacking)}: give an unchanged file.')
+  *stem, width = (arrays[name].shape[-1] for name in names)
+  options: dict[str, Any] = {'bins': (), 'head_channels': 1, 'aux_head': False}
+  network = Network(1, depth=depth, width=width, stem_channels=tuple(stem), **options)
+  every = network.param_shapes | network.batch_stat_shapes
+  shapes = {name: shape for name, shape in every.items() if name.startswith('backbone/')}
+  recognise.check_arrays(shapes, arrays, origin, where)
 
 
-def _without_prefix(tensors: NamedArrays, prefix: str) -> NamedArrays:
-  """Names as they were before torch's DataParallel wrapped the model."""
-  if not all(key.startswith(prefix) for key in tensors):
-    return tensors
-  return {key.removeprefix(prefix): x for key, x in tensors.items()}
+def _colours(palette: Any, num_classes: int) -> tuple[tuple[int, int, int], ...]:
+  """The colours of mmseg's meta; the usual ones if there are none, or not one a class."""
+  if isinstance(palette, StoredArray) and palette.values is not None:
+    palette = palette.read().tolist()
+  try:
+    colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+  except (TypeError, ValueError, OverflowError):
+    return default_palette(num_classes)
+  fits = len(colours) == num_classes and all(0 <= x <= 255 for colour in colours for x in colour)
+  return colours if fits else default_palette(num_classes)
 
 
 def _sha256(path: Path) -> str:

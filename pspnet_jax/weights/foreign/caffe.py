@@ -48,6 +48,7 @@ TABLE = NameTable(
   },
   levels_reversed=True,
   bgr=True,
+  dotted=False,
 )
 
 

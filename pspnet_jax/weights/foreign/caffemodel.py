@@ -6,13 +6,18 @@ one run of bytes: described as bytes they need not become Python floats one by o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.weights.foreign.name_table import shown
+from pspnet_jax.weights.foreign.stored import StoredArray
 
 _LEGACY = ('num', 'channels', 'height', 'width')
 # Message -> field -> number, type, whether repeated (numbers of caffe.proto).
@@ -58,7 +63,13 @@ def _net_parameter() -> Any:
   return message_factory.GetMessageClass(descriptor)
 
 
-def parse(data: bytes, where: str) -> dict[str, np.ndarray]:
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[dict[str, StoredArray]]:
+  """All blobs of a file; see `parse`."""
+  yield parse(path.read_bytes(), str(path))
+
+
+def parse(data: bytes, where: str) -> dict[str, StoredArray]:
   """Reads all blobs: blob i of a layer is 'LAYER[i]', in the blob's shape.
 
   Raises:
@@ -78,23 +89,29 @@ def parse(data: bytes, where: str) -> dict[str, np.ndarray]:
     for i, blob in enumerate(layer.blobs):
       key = f'{layer.name}[{i}]'
       if key in arrays:
-        raise UserError(f'{where} has two layers {layer.name}: give an unchanged file.')
-      arrays[key] = _array(blob, f'{where}: {key}')
+        raise UserError(f'{where} has two layers {shown(layer.name)}: give an unchanged file.')
+      arrays[key] = _array(blob, f'{where}: {shown(key)}')
   if not arrays:
     raise UserError(f'{where} holds no layer with weights: give a trained .caffemodel.')
   return arrays
 
 
-def _array(blob: Any, where: str) -> np.ndarray:
+def _array(blob: Any, where: str) -> StoredArray:
   if blob.HasField('shape'):
     shape = tuple(blob.shape.dim)
   else:
     shape = tuple(getattr(blob, name) for name in _LEGACY)
   data, dtype = (blob.data, '<f4') if blob.data else (blob.double_data, '<f8')
   size = np.dtype(dtype).itemsize
-  if min(shape, default=1) < 0 or len(data) != math.prod(shape) * size:
+  if (
+    len(shape) > 32 or min(shape, default=1) < 1 or not data or len(data) != math.prod(shape) * size
+  ):
     raise UserError(
-      f'{where} has {len(data) // size:,} values, and its shape {shape} is not of that many: '
-      'download the file again.'
+      f'{where} has {len(data) // size:,} values, and its shape {_short(shape)} is not of that '
+      'many: download the file again.'
     )
-  return np.frombuffer(data, dtype).reshape(shape)
+  return StoredArray(np.dtype(dtype), shape, lambda: np.frombuffer(data, dtype).reshape(shape))
+
+
+def _short(shape: tuple[int, ...]) -> str:
+  return str(shape) if len(shape) <= 6 else f'of {len(shape)} axes'

@@ -24,10 +24,14 @@ _TORCH_LEAVES: Leaves = {
   'conv': {'kernel': '.weight', 'bias': '.bias'},
   'bn': {'scale': '.weight', 'bias': '.bias', 'mean': '.running_mean', 'var': '.running_var'},
 }
-# What batch normalisation keeps beside its statistics; the last three are MIT's own.
+# What batch normalisation keeps beside its statistics, three of them MIT's own; and what thop,
+# which counts operations, leaves in every layer.
 COUNTERS = tuple(
   rf'.*\.{name}'
-  for name in ('num_batches_tracked', '_running_iter', '_tmp_running_mean', '_tmp_running_var')
+  for name in (
+    *('num_batches_tracked', '_running_iter', '_tmp_running_mean', '_tmp_running_var'),
+    *('total_ops', 'total_params'),
+  )
 )
 _JOINED, _FEATURES = 'bottleneck/conv/kernel', 'bottleneck/kernel'
 _LEVEL = 'bottleneck/level_kernels/{}'
@@ -57,6 +61,7 @@ class NameTable:
     leaves: how the arrays of a convolution ('conv') and a batch normalisation ('bn') are called.
     levels_reversed: whether the pyramid's levels are concatenated 6, 3, 2, 1 instead of 1, 2, 3, 6.
     bgr: whether the first convolution takes blue first.
+    dotted: whether names are paths, as in PyTorch.
   """
 
   layers: tuple[tuple[str, str], ...]
@@ -64,6 +69,7 @@ class NameTable:
   leaves: Leaves = dataclasses.field(default_factory=lambda: _TORCH_LEAVES)
   levels_reversed: bool = False
   bgr: bool = False
+  dotted: bool = True
 
   def ours(self, key: str) -> str | None:
     """Our name for their key; None if no layer has it."""
@@ -86,6 +92,18 @@ class NameTable:
         return _filled(their_layer, numbers) + self.leaves[layer.rsplit('/', 1)[1]][leaf]
     raise KeyError(name)
 
+  def is_foreign(self, key: str) -> bool:
+    """Whether a key can be no part of this network: nothing there begins as it does.
+
+    Foreign are an ImageNet classifier or the queue of a contrastive method. `layer1.0.se.weight` is
+    not: what stands within a network's own parts would change what it computes.
+    """
+    return self.dotted and _beginning(key) not in _beginnings(self.layers)
+
+  def is_ignored(self, key: str) -> bool:
+    """Whether an array is left out without a word: counters, and an ImageNet classifier."""
+    return any(re.fullmatch(pattern, key) for pattern in self.ignored)
+
   def to_ours(self, tensors: Mapping[str, np.ndarray], where: str) -> NamedArrays:
     """Their arrays by our names, in our layout, float32.
 
@@ -95,17 +113,17 @@ class NameTable:
     arrays: NamedArrays = {}
     unused = []
     for key, tensor in tensors.items():
-      if any(re.fullmatch(pattern, key) for pattern in self.ignored):
+      if self.is_ignored(key):
         continue
       name = self.ours(key)
       if name is None or name in arrays:
         unused.append(key)
         continue
-      arrays[name] = _to_layout(name, tensor, f'{where}: {key}')
+      arrays[name] = _to_layout(name, tensor, f'{where}: {shown(key)}')
     if unused:
       raise UserError(
-        f'{where}: {listed(unused)} belong(s) to no layer of a PSPNet as this source names them: '
-        'give a file of an unchanged PSPNet, or force another --source.'
+        f'{where}: {listed(unused)} belong(s) to no layer as this source names them: '
+        'give a file of an unchanged network.'
       )
     if self.bgr and (first := 'backbone/stem/convs/0/conv/kernel') in arrays:
       arrays[first] = arrays[first][:, :, ::-1]
@@ -152,7 +170,10 @@ class NameTable:
 def _to_layout(name: str, tensor: np.ndarray, where: str) -> np.ndarray:
   if not np.issubdtype(tensor.dtype, np.floating):
     raise UserError(f'{where} holds {tensor.dtype}, not floats: give a file without quantisation.')
-  array = tensor.astype(np.float32, copy=False)
+  if not tensor.size:
+    raise UserError(f'{where} is empty, of shape {tensor.shape}: give an unchanged file.')
+  with np.errstate(over='ignore'):  # float64 may be beyond float32: not finite then
+    array = tensor.astype(np.float32, copy=False)
   if not np.isfinite(array).all():
     raise UserError(f'{where} is not finite everywhere: give a file of a sound network.')
   if name.endswith('/kernel'):
@@ -161,12 +182,32 @@ def _to_layout(name: str, tensor: np.ndarray, where: str) -> np.ndarray:
     return array.transpose(2, 3, 1, 0)  # [O, I, k, k] -> [k, k, I, O]
   if max(array.shape, default=0) != array.size:  # Caffe's are [1, C, 1, 1]
     raise UserError(f'{where} has shape {array.shape}, and one value a channel is needed: mend it.')
+  if name.endswith('/var') and (negative := int((array < 0).sum())):
+    raise UserError(
+      f'{where}, a variance, is below zero in {negative} of {array.size} channels: give a file of '
+      'a sound network.'
+    )
   return array.reshape(-1)
+
+
+def _beginning(key: str) -> str:
+  """The first part of a name, numbers as 0."""
+  return re.sub(r'\d+|\{.*?\}', '0', key.partition('.')[0])
+
+
+@functools.cache
+def _beginnings(layers: tuple[tuple[str, str], ...]) -> frozenset[str]:
+  return frozenset(_beginning(theirs) for _, theirs in layers)
+
+
+def shown(name: str) -> str:
+  """A name from a file as it can stand in a sentence: in one line, without control characters."""
+  return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in name[:100])
 
 
 def listed(names: Iterable[str], most: int = 4) -> str:
   """Joins names as 'a, b, c and 7 more'."""
-  names = sorted(names)
+  names = sorted(map(shown, names))
   more = f' and {len(names) - most} more' if len(names) > most else ''
   return ', '.join(names[:most]) + more
 

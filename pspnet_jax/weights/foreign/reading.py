@@ -1,149 +1,85 @@
-"""Reads weight files of other frameworks; nothing in a file is ever run."""
+"""Opens weight files of other frameworks; nothing in a file is ever run."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import warnings
-import zipfile
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-
 from pspnet_jax.errors import UserError
-from pspnet_jax.weights.foreign import caffemodel
+from pspnet_jax.runtime.limits import BYTES
+from pspnet_jax.weights.foreign import caffemodel, safetensors_file, torch_files
 
-LARGEST = 4 << 30  # bytes; a PSPNet-269 with its optimiser's state is below 1.5 GiB
-
-_TORCH_SUFFIXES = ('.pth', '.pt', '.bin', '.ckpt', '.tar')
-_SAFETENSORS_DTYPES = {
-  'F64': np.float64,
-  'F32': np.float32,
-  'F16': np.float16,
-  'BF16': ml_dtypes.bfloat16,
-  'I64': np.int64,
-  'I32': np.int32,
+_READ = 'give a .pth, .safetensors or .caffemodel'
+# How files begin, or end their names, that are not read: what they are, and what helps.
+_OTHERS_BEGIN = {
+  b'\x89HDF\r\n\x1a\n': 'an HDF5 file, as Keras writes them',
+  b'\x93NUMPY': 'a NumPy array',
+  b'version https://git-lfs': 'a pointer of Git LFS, not the file itself (git lfs pull gets it)',
+  b'<!DOCTYPE': 'a web page, and not the file that was to be downloaded',
+  b'<html': 'a web page, and not the file that was to be downloaded',
+  b'\x1f\x8b': 'compressed by gzip (gunzip gives what is in it)',
+  b'GGUF': 'a file of llama.cpp',
+}
+_OTHERS_END = {
+  **dict.fromkeys(('.pdparams', '.pdiparams', '.pdopt', '.pdmodel'), 'a file of PaddlePaddle'),
+  **dict.fromkeys(('.params', '.nd'), 'a file of MXNet'),
+  **dict.fromkeys(('.h5', '.hdf5', '.keras'), 'a file of Keras'),
+  **dict.fromkeys(('.npy', '.npz'), 'a file of NumPy'),
+  **dict.fromkeys(('.pb', '.tflite', '.index', '.meta'), 'a file of TensorFlow'),
+  '.data-00000-of-00001': 'a file of TensorFlow',
+  '.onnx': 'a file of ONNX',
+  '.mat': 'a file of MATLAB',
+  '.msgpack': 'a file of Flax',
+  '.prototxt': 'the description of a network in Caffe, without its weights',
+  **dict.fromkeys(('.engine', '.plan', '.trt'), 'a program of TensorRT'),
 }
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-  """Reads arrays by the file's own names, and what it says beside them (mmseg's `meta`).
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+  """What the file holds: arrays by name, or what they lie in, as nested dictionaries.
+
+  The arrays are `StoredArray`s, which can be read within the block.
 
   Args:
-    path: a .pth, .safetensors or .caffemodel file.
+    path: .safetensors and .caffemodel are told by their names, files of PyTorch by their content.
 
   Raises:
-    UserError: if it cannot be read, is cut short, is something else, or is a pickle that wants to
-      run code.
+    UserError: if it cannot be read, is cut short, or is something else; here or when an array is
+      read.
   """
-  suffix = path.suffix.lower()
-  if suffix not in (*_TORCH_SUFFIXES, '.safetensors', '.caffemodel'):
-    raise UserError(
-      f'{path} is no weight file by its name: give a .pth, .safetensors or .caffemodel.'
-    )
   try:
     size = path.stat().st_size
-    if path.is_file() and 0 < size <= LARGEST:
-      if suffix == '.safetensors':
-        return _safetensors(path.read_bytes(), path), {}
-      if suffix == '.caffemodel':
-        return caffemodel.parse(path.read_bytes(), str(path)), {}
-      return _torch(path)
+    if not size or not path.is_file():
+      raise UserError(f'{path} is empty or no file: give a weight file.')
+    if too_large := BYTES.exceeded_by(size):
+      raise UserError(f'{path} has {too_large}.')
+    with path.open('rb') as file:
+      beginning = file.read(64)
+    with _kind(path, beginning)(path) as content:
+      yield content
   except OSError as e:
     raise UserError(f'cannot read {path}: {e.strerror or e}.') from e
-  if size > LARGEST:
-    raise UserError(f'{path} has {size:,} bytes, and {LARGEST:,} is the limit: give a weight file.')
-  raise UserError(f'{path} is empty or no file: give a weight file.')
-
-
-def _torch(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-  try:
-    import torch
-  except ImportError as e:
+  except MemoryError as e:
     raise UserError(
-      f"reading {path} needs PyTorch: pip install 'pspnet_jax[convert]' (its CPU build will do)."
+      f'{path} needs more memory than this machine has: read it on a larger one.'
     ) from e
-  if zipfile.is_zipfile(path):
-    with zipfile.ZipFile(path) as archive:
-      unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > LARGEST:
-      raise UserError(f'{path} unpacks to {unpacked:,} bytes, and {LARGEST:,} is the limit.')
-  try:
-    with warnings.catch_warnings(action='ignore'):  # about what makes it fail
-      content = torch.load(path, map_location='cpu', weights_only=True)
-  except Exception as e:  # whatever a hostile or damaged file makes of the unpickler
-    refused = re.search(r'(?:GLOBAL|instantiate class) ([\w.]+)', str(e))
-    if refused:
-      raise UserError(
-        f'{path} is refused: its pickle asks for {refused[1]}, which could run code; save only the '
-        'state_dict where it came from, or get the file from its authors.'
-      ) from e
-    raise UserError(
-      f'{path} is cut short or no PyTorch checkpoint of arrays: download it again, or give another.'
-    ) from e
-  return _state_dict(content, path)
 
 
-def _state_dict(content: Any, path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
-  import torch
-
-  meta: Mapping[str, Any] = {}
-  if isinstance(content, Mapping):
-    for wrapper in ('state_dict', 'model'):
-      if isinstance(content.get(wrapper), Mapping):
-        if isinstance(content.get('meta'), Mapping):
-          meta = content['meta']
-        content = content[wrapper]
-        break
-  if not isinstance(content, Mapping) or not content:
-    raise UserError(f'{path} holds no arrays by name: give a checkpoint with a state_dict.')
-  arrays = {}
-  for name, tensor in content.items():
-    if not isinstance(tensor, torch.Tensor):
-      raise UserError(
-        f'{path}: {name} is a {type(tensor).__name__}, not an array: give a state_dict.'
-      )
-    try:
-      tensor = tensor.detach()
-      tensor = tensor.float() if tensor.is_floating_point() else tensor
-      arrays[str(name)] = tensor.numpy()
-    except (RuntimeError, TypeError) as e:
-      raise UserError(
-        f'{path}: {name} cannot become an array ({_first_line(e)}): give a dense state_dict.'
-      ) from e
-  return arrays, meta
-
-
-def _safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
-  """The format is eight bytes of the header's length, a JSON header, and the arrays end to end."""
-  try:
-    start = 8 + int.from_bytes(data[:8], 'little')
-    header = json.loads(data[8:start])
-    header.pop('__metadata__', None)
-    arrays = {}
-    for name, entry in header.items():
-      dtype = np.dtype(_SAFETENSORS_DTYPES[entry['dtype']])
-      shape = tuple(int(n) for n in entry['shape'])
-      begin, end = entry['data_offsets']
-      count = math.prod(shape)
-      if min(shape, default=0) < 0 or end - begin != count * dtype.itemsize:
-        raise ValueError(f'{name} does not have the size of its shape')
-      if not 0 <= begin <= end <= len(data) - start:
-        raise ValueError(f'{name} lies beyond the end of the file')
-      array = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
-      arrays[name] = array.astype(np.float32) if entry['dtype'] == 'BF16' else array
-  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-    raise UserError(
-      f'{path} is not a .safetensors file or is cut short ({_first_line(e)}): download it again.'
-    ) from e
-  if not arrays:
-    raise UserError(f'{path} holds no arrays: give a file of weights.')
-  return arrays
-
-
-def _first_line(e: Exception) -> str:
-  return (str(e).splitlines() or [type(e).__name__])[0][:160].rstrip('.')
+def _kind(path: Path, beginning: bytes) -> Any:
+  """The reader for a file."""
+  suffix = path.suffix.lower()
+  if suffix == '.safetensors':
+    return safetensors_file.opened
+  if suffix == '.caffemodel':
+    return caffemodel.opened
+  what = next((what for begin, what in _OTHERS_BEGIN.items() if beginning.startswith(begin)), None)
+  if what is None and beginning[:1] != b'\x80' and not beginning.startswith(torch_files.ZIP):
+    what = _OTHERS_END.get(suffix)
+  if what is None and suffix in ('.npz', '.keras'):
+    what = _OTHERS_END[suffix]
+  if what is not None:
+    raise UserError(f'{path} is {what}, which is not read: {_READ}.')
+  return torch_files.opened

@@ -23,36 +23,64 @@ ORIGINS = (
   *imagenet.ORIGINS,
 )
 NAMES = tuple(dict.fromkeys(origin.name for origin in ORIGINS))
-_BINS = (1, 2, 3, 6)  # what every published network has; no shape tells them
+BINS = (1, 2, 3, 6)  # what every published network has; no shape tells them
+_DEPTHS = ', -'.join(map(str, DEPTHS))
 
 
-def origin_of(keys: Collection[str], where: str, name: str | None = None) -> Origin:
-  """Finds the origin whose marks are among `keys`; a `name` decides, whatever the keys are.
+def named(name: str | None) -> tuple[Origin, ...]:
+  """The origins that `--source` calls so; all of them for None.
 
   Raises:
-    UserError: if there is none.
+    UserError: if there are none.
   """
-  candidates = [origin for origin in ORIGINS if name in (None, origin.name)]
-  if not candidates:
+  origins = tuple(origin for origin in ORIGINS if name in (None, origin.name))
+  if not origins:
     raise UserError(f'--source={name} is none of {", ".join(NAMES)}: change it.')
-  for origin in candidates:
-    if all(mark in keys for mark in origin.marks):
-      return origin
-  if name is not None:
-    return candidates[-1]
-  raise UserError(
-    f'{where}: arrays named {listed(keys)} are of none of the sources known ({", ".join(NAMES)}): '
-    'give a checkpoint of a PSPNet or ResNet of these, or force one with --source.'
-  )
+  return origins
 
 
-def network_of(arrays: Mapping[str, np.ndarray], origin: Origin, where: str) -> dict[str, Any]:
+def check_blocks(tensors: Mapping[str, np.ndarray], where: str) -> None:
+  """Raises UserError if the residual blocks, by torch's names, are those of another family."""
+  family = _family(tensors)
+  if family is not None:
+    raise UserError(
+      f'{where} is a {family}, which is none of the networks here: give weights of a plain '
+      f'ResNet-{_DEPTHS}.'
+    )
+
+
+def _family(tensors: Mapping[str, np.ndarray]) -> str | None:
+  for name, tensor in tensors.items():
+    block = re.fullmatch(r'(?:.*\.)?layer\d+\.\d+\.(.+)', name)
+    if block is None:
+      continue
+    if re.match(r'(se|se_module)\.', block[1]):
+      return f'ResNet with squeeze-and-excitation ({name})'
+    if block[1] == 'downsample.1.weight' and tensor.ndim == 4:
+      return f'ResNet-d, whose shortcuts pool before they convolve ({name})'
+    if block[1] != 'conv3.weight':
+      continue
+    middle, first = (tensors.get(name.replace('conv3', f'conv{i}')) for i in (2, 1))
+    if middle is None or first is None or {middle.ndim, first.ndim, tensor.ndim} != {4}:
+      continue
+    if middle.shape[1] != first.shape[0]:
+      groups = first.shape[0] // max(middle.shape[1], 1)
+      return f'ResNeXt, whose 3×3 convolutions have {groups} groups'
+    if tensor.shape[0] != 4 * middle.shape[0]:
+      return f'Wide ResNet, whose blocks make {tensor.shape[0]} channels of {middle.shape[0]}'
+  return None
+
+
+def network_of(
+  arrays: Mapping[str, np.ndarray], origin: Origin, where: str, bins: tuple[int, ...] = BINS
+) -> dict[str, Any]:
   """The arguments of `Network` that shapes tell.
 
   Args:
     arrays: the file's arrays by our names.
     origin: has the names that messages give.
     where: what messages call the file.
+    bins: of the pyramid; no shape tells them, only how many there are.
 
   Raises:
     UserError: if it is no whole PSPNet.
@@ -63,7 +91,8 @@ def network_of(arrays: Mapping[str, np.ndarray], origin: Origin, where: str) -> 
       raise UserError(f'{where} lacks {origin.table.theirs(name)}: {_remedy(arrays, origin)}.')
     return arrays[name].shape[-1]
 
-  depth, width = depth_of(arrays, where), out_channels('backbone/stage1/0/conv1/conv/kernel')
+  width = out_channels('backbone/stage1/0/conv1/conv/kernel')
+  depth = depth_of(arrays, where)
   options: dict[str, Any] = {
     'num_classes': out_channels('classifier/conv/kernel'),
     'stem_channels': tuple(
@@ -71,19 +100,19 @@ def network_of(arrays: Mapping[str, np.ndarray], origin: Origin, where: str) -> 
     ),
     'depth': depth,
     'width': width,
-    'bins': _BINS,
+    'bins': bins,
     'head_channels': out_channels('bottleneck/kernel'),
     'aux_head': any(name.startswith('aux_head/') for name in arrays),
   }
-  if (levels := _count(r'pyramid/reductions/(\d+)/', arrays)) != len(_BINS):
+  if (levels := _count(r'pyramid/reductions/(\d+)/', arrays)) != len(bins):
     raise UserError(
-      f'{where} has {levels} pyramid levels, and published networks have {len(_BINS)}, for bins '
-      f'{_BINS}: {_remedy(arrays, origin)}.'
+      f'{where} has {levels} pyramid levels, and for bins {bins} there are {len(bins)}: '
+      f'{_remedy(arrays, origin)}.'
     )
   level = out_channels('pyramid/reductions/0/conv/kernel')
   expansion = 4 if DEPTHS[depth][0] else 1
   features = width * 8 * expansion
-  if level * len(_BINS) != features:
+  if level * len(bins) != features:
     options['pyramid_channels'] = level
   if options['aux_head']:
     options['aux_channels'] = out_channels('aux_head/bottleneck/conv/kernel')
@@ -107,8 +136,7 @@ def depth_of(arrays: Mapping[str, np.ndarray], where: str) -> int:
   kind_name = 'bottleneck' if bottleneck else 'basic'
   raise UserError(
     f'{where} has {", ".join(map(str, counts))} {kind_name} blocks in its stages, which is no '
-    f'ResNet-{"/".join(map(str, DEPTHS))}: give a whole checkpoint (encoder and decoder of MIT '
-    'as --input=ENCODER,DECODER).'
+    f'ResNet-{_DEPTHS}: give a whole checkpoint of one of these.'
   )
 
 
@@ -123,7 +151,7 @@ def check_arrays(
     raise UserError(f'{where} lacks {listed(missing)}: {_remedy(arrays, origin)}.')
   unused = {origin.table.theirs(name) for name in arrays.keys() - shapes.keys()}
   if unused:
-    raise UserError(f'{where}: a PSPNet of this depth has no {listed(unused)}: give another file.')
+    raise UserError(f'{where}: a network of this depth has no {listed(unused)}: give another file.')
   for name, wanted in shapes.items():
     if arrays[name].shape != wanted.shape:
       raise UserError(

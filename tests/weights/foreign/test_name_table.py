@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn, listed
+from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn, listed, shown
 
 STEM = 'backbone/stem/convs/0'
 ROWS = (
@@ -27,7 +27,7 @@ def theirs(levels=(2, 3), features=4):
   for i, width in enumerate(levels):
     shapes[f'ppm.{i}.conv.weight'] = (width, features, 1, 1)
   shapes['cls.0.weight'] = (5, features + sum(levels), 3, 3)
-  return {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+  return {key: rng.uniform(1, 2, shape).astype(np.float32) for key, shape in shapes.items()}
 
 
 def test_names_are_translated_with_their_numbers():
@@ -77,6 +77,13 @@ def test_counters_of_batch_normalisation_are_left_out():
     ({'fc.weight': np.ones((2, 2), np.float32)}, r'file: fc\.weight belong\(s\) to no layer'),
     ({'bn1.weight': np.ones(6, np.int8)}, r'file: bn1\.weight holds int8, not floats'),
     ({'bn1.weight': np.full(6, np.nan)}, r'bn1\.weight is not finite everywhere'),
+    ({'bn1.weight': np.full(6, 1e300)}, r'bn1\.weight is not finite everywhere'),
+    (
+      {'bn1.running_var': np.array([1, -1e-9, -2])},
+      r'running_var, a variance, is below zero in 2 of 3',
+    ),
+    ({'bn1.weight': np.ones(0, np.float32)}, r'bn1\.weight is empty, of shape \(0,\)'),
+    ({'conv1.weight': np.ones((6, 0, 3, 3))}, r'conv1\.weight is empty'),
     ({'conv1.weight': np.ones((6, 3), np.float32)}, 'a convolution has four axes'),
     ({'bn1.weight': np.ones((2, 3), np.float32)}, 'one value a channel is needed'),
     ({'cls.0.weight': np.ones((5, 5, 3, 3))}, r'cls\.0\.weight takes 5 channels, too few'),
@@ -85,6 +92,27 @@ def test_counters_of_batch_normalisation_are_left_out():
 def test_arrays_that_do_not_fit_are_named(change, message):
   with pytest.raises(UserError, match=message):
     TABLE.to_ours(theirs() | change, 'file')
+
+
+def test_zero_of_either_sign_and_tiny_variances_are_sound():
+  array = np.array([-0.0, 0.0, 1e-45], np.float32)
+  found = TABLE.to_ours(theirs() | {'bn1.running_var': array}, '')[f'{STEM}/bn/var']
+  assert found.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+  ('key', 'foreign'),
+  [
+    *(('fc.weight', True), ('queue', True), ('head.res2.0.conv.weight', True)),
+    *(('res2.0.se.weight', False), ('res9.0.conv.weight', False), ('conv1.bias', False)),
+  ],
+)
+def test_what_stands_beside_the_network_is_foreign_and_what_stands_in_it_is_not(key, foreign):
+  assert TABLE.is_foreign(key) is foreign
+
+
+def test_names_are_shown_in_one_line():
+  assert shown('a\n\x1b[2J') == 'a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[2J'
 
 
 def test_long_lists_are_counted():

@@ -7,6 +7,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.weights import importing
 from tests.conftest import TINY
 from tests.weights import state_dicts
+from tests.weights.state_dicts import NARROW
 from tests.weights.test_importing import save, semseg_file
 
 
@@ -25,7 +26,7 @@ def changed(tmp_path, change):
     (lambda s: s.pop('layer0.3.weight'), r'lacks layer0\.3\.weight'),
     (lambda s: s.pop('ppm.features.2.1.weight'), r'lacks ppm\.features\.2\.1\.weight: it is not'),
     (lambda s: s.pop('aux.0.weight'), r'lacks aux\.0\.weight'),
-    (lambda s: s.update({'layer1.0.se.weight': torch.ones(2)}), r'layer1\.0\.se\.weight belong'),
+    (lambda s: s.update({'layer1.0.se.weight': torch.ones(2)}), 'squeeze-and-excitation'),
     (lambda s: s.update({'layer1.0.conv2.bias': torch.ones(4)}), r'no layer1\.0\.conv2\.bias'),
     (lambda s: s.update({'layer1.0.bn1.bias': torch.ones(7)}), r'layer1\.0\.bn1\.bias.* \(7,\)'),
     (lambda s: s.update({'layer1.0.bn1.bias': torch.ones(2, 2)}), r'bn1\.bias has shape \(2, 2\)'),
@@ -38,6 +39,10 @@ def changed(tmp_path, change):
     (lambda s: s.update({'cls.4.bias': torch.ones(5, dtype=torch.int8)}), r'cls\.4\.bias .*int8'),
     (lambda s: [s.pop(k) for k in list(s) if 'ppm.features.3' in k], '3 pyramid levels'),
     (lambda s: [s.pop(k) for k in list(s) if 'layer4' in k], '1, 1, 1, 0 basic blocks'),
+    (
+      lambda s: s['layer2.0.bn1.running_var'].neg_(),
+      r'layer2\.0\.bn1\.running_var, a variance, is below',
+    ),
     (lambda s: [s.pop(k) for k in list(s) if 'layer0' in k], 'none of the sources known'),
   ],
 )
@@ -51,7 +56,7 @@ def test_sources_that_do_not_fit(tmp_path):
   path = semseg_file(tmp_path)
   with pytest.raises(UserError, match='--source=caffee is none of semseg, mmseg, mit'):
     importing.convert([path], source='caffee')
-  with pytest.raises(UserError, match=r'aux\.0\.weight.* belong'):
+  with pytest.raises(UserError, match=r'no array that mmseg would name so: leave out --source'):
     importing.convert([path], source='mmseg')
   with pytest.raises(UserError, match=r'both hold aux\.0\.weight'):
     importing.convert([path, path])
@@ -63,5 +68,72 @@ def test_mit_needs_both_files(tmp_path):
     torch.save(state, tmp_path / name)
   with pytest.raises(UserError, match='ENCODER,DECODER'):
     importing.convert([tmp_path / 'd.pth'])
-  with pytest.raises(UserError, match='ImageNet backbone without a head'):
+  with pytest.raises(UserError, match='backbone without the head of a PSPNet'):
     importing.convert([tmp_path / 'e.pth'])
+
+
+def backbone(depth=50):
+  state = state_dicts.model(**dict(NARROW, depth=depth, stem_channels=(8,))).state_dict()
+  return state_dicts.imagenet(state, 'torchvision')
+
+
+def grouped(state):
+  for name in state:
+    if name.endswith('.conv2.weight'):
+      state[name] = state[name][:, : state[name].shape[1] // 2]
+
+
+def wide(state):
+  for name in list(state):
+    for part, axis in (('.conv1.', 0), ('.bn1.', 0), ('.conv2.', 0), ('.conv2.', 1), ('.bn2.', 0)):
+      if name.startswith('layer') and part in name and state[name].ndim > axis:
+        state[name] = torch.cat([state[name]] * 2, axis)
+    if name.startswith('layer') and '.conv3.' in name:
+      state[name] = torch.cat([state[name]] * 2, 1)
+
+
+def pooled_shortcuts(state):
+  for name in list(state):
+    if '.downsample.1.' in name:
+      state[name.replace('.1.', '.2.')] = state.pop(name)
+  for name in list(state):
+    if '.downsample.0.' in name:
+      state[name.replace('.downsample.0.', '.downsample.1.')] = state.pop(name)
+
+
+def shorter(state):
+  for name in list(state):
+    if name.startswith('layer') and int(name.split('.')[1]) > 1:
+      del state[name]
+
+
+FAMILIES = {
+  'resnext': (grouped, 'ResNeXt, whose 3×3 convolutions have 2 groups'),
+  'wide': (wide, 'Wide ResNet, whose blocks make 16 channels of 8'),
+  '-d': (pooled_shortcuts, r'ResNet-d, whose shortcuts pool .*downsample\.1'),
+  'se': (lambda s: s.update({'layer1.0.se.fc1.weight': torch.ones(2)}), 'squeeze-and-excitation'),
+  '26': (shorter, '2, 2, 2, 2 bottleneck blocks in its stages, which is no ResNet-10, -18'),
+  'a stem of 3×3': (lambda s: s.update({'conv1.weight': torch.ones(8, 3, 3, 3)}), 'conv1'),
+  'one layer less': (lambda s: s.pop('layer3.1.bn2.bias'), r'lacks layer3\.1\.bn2\.bias'),
+  'one layer more': (
+    lambda s: s.update({'layer1.0.conv4.weight': torch.ones(4, 4, 1, 1)}),
+    'conv4',
+  ),
+}
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_backbones_of_other_families_are_refused_by_what_they_are(name, tmp_path):
+  change, message = FAMILIES[name]
+  state = backbone()
+  change(state)
+  with pytest.raises(UserError, match=message) as caught:
+    importing.read_weights([save(tmp_path / 'b.pth', state)])
+  assert 'config.model' not in str(caught.value) and '--source' not in str(caught.value)
+
+
+def test_whole_networks_of_other_families_are_refused_likewise(tmp_path):
+  state = state_dicts.model(**NARROW).state_dict()
+  grouped(state)
+  with pytest.raises(UserError, match='ResNeXt'):
+    importing.convert([save(tmp_path / 'n.pth', state_dicts.mmseg(state))])
