@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.inference.card import PSPNET, Card, with_tuples
-from pspnet_jax.models.pspnet import PSPNet
+from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.resnet import DEPTHS
 from pspnet_jax.runtime.files import whole_file
 from pspnet_jax.weights import written_card
@@ -42,7 +40,7 @@ def check_fits(card: Card, format_name: str) -> None:
   check_is_pspnet(card)
   if format_name not in FORMATS:
     raise UserError(f'--format={format_name} is none of {", ".join(FORMATS)}: change it.')
-  option = _options(card)
+  option = written_card.options_of(card)
   bottleneck, _ = DEPTHS[option['depth']]
   nowhere = {
     'pooling': option['pooling'] != 'avg',
@@ -58,6 +56,7 @@ def check_fits(card: Card, format_name: str) -> None:
       )
   if format_name == 'semseg':
     others = {
+      'stem_channels': len(option['stem_channels']) == 1,  # 7×7
       'align_corners': not option['align_corners'],
       'output_stride': option['output_stride'] != 8,
       'dilations': option['dilations'] not in (None, (1, 1, 2, 4)),
@@ -119,17 +118,10 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
 
 def conventions(card: Card) -> str:
   """Says what must be set where the file is loaded: names and shapes do not tell it."""
-  option = _options(card)
+  option = written_card.options_of(card)
   names = (*CONVENTIONS, 'bins', 'dropout_rate', 'dropout_kind')
   known = [f'{name}={option[name]}' for name in names if option[name] is not None]
   return (
     f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}; classes, crop {card.crop_size} and '
     'how to resize (pspnet convert finds all of it beside the arrays).'
   )
-
-
-def _options(card: Card) -> dict[str, Any]:
-  """The arguments of the network, its defaults where the card has none."""
-  parameters = inspect.signature(PSPNet.__init__).parameters.values()
-  defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-  return {**defaults, **with_tuples(card.network)}

@@ -201,9 +201,8 @@ def classes_of(weights: ForeignWeights, num_classes: int) -> tuple[DatasetSpec, 
   if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
     return instead, ('The class names in its meta are no list of names: they are not taken.',)
   if len(names) != num_classes:
-    return instead, (
-      f'Its meta has {len(names)} class names for {num_classes}: they are not taken.',
-    )
+    note = f'Its meta names {len(names)} classes of {num_classes}: the names are not taken.'
+    return instead, (note,)
   return DatasetSpec(tuple(names), _colours(palette, num_classes)), ()
 
 

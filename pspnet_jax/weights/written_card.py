@@ -7,6 +7,7 @@ has the file from somewhere: nothing is taken that was not looked at.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card, with_tuples
 from pspnet_jax.inference.protocol import Protocol
+from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.runtime.limits import PIXELS
 from pspnet_jax.weights.foreign.origin import CONVENTIONS, Conventions
 
@@ -31,9 +33,17 @@ class WrittenCard:
   spec: DatasetSpec
 
 
+def options_of(card: Card) -> dict[str, Any]:
+  """All arguments of the PSPNet, its defaults where the card has none."""
+  parameters = inspect.signature(PSPNet.__init__).parameters.values()
+  defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+  return {**defaults, **with_tuples(card.network)}
+
+
 def text_of(card: Card) -> str:
   """The line for a network."""
-  network = {name: card.network[name] for name in _NETWORK if name in card.network}
+  options = options_of(card)  # another source has other defaults
+  network = {name: options[name] for name in _NETWORK}
   values = dataclasses.asdict(card) | {'network': network}
   for name in ('source', 'published'):
     del values[name]

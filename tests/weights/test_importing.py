@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
@@ -150,18 +150,18 @@ def test_imagenet_backbones(kind, depth, tmp_path):
   }
   for name, x in from_torch(backbone, weights.arrays).items():
     np.testing.assert_array_equal(weights.arrays[name], x)
-  with pytest.raises(UserError, match=r'b\.safetensors is an ImageNet backbone .*init_from'):
+  with pytest.raises(UserError, match=r'b\.safetensors is a backbone .*init_from'):
     importing.convert([path])
 
 
 def test_bfloat16_is_read(tmp_path):
-  state = {
-    'layer1.0.conv1.weight': torch.tensor([[[[1.5]], [[-2.0]]]]),
-    'conv1.weight': torch.ones(4, 3, 7, 7),
-  }
+  state = state_dicts.model(**dict(NARROW, stem_channels=(8,))).state_dict()
+  state = state_dicts.imagenet(state, 'torchvision')
   path = state_dicts.safetensors(tmp_path / 'b.safetensors', state, 'BF16')
   kernel = importing.read_weights([path]).arrays['backbone/stage1/0/conv1/conv/kernel']
-  assert kernel.dtype == np.float32 and kernel.ravel().tolist() == [1.5, -2.0]
+  assert kernel.dtype == np.float32
+  rounded = state['layer1.0.conv1.weight'].bfloat16().float().numpy().transpose(2, 3, 1, 0)
+  np.testing.assert_array_equal(kernel, rounded)
 
 
 def test_the_card_holds_the_conventions_of_the_source(tmp_path):
@@ -196,3 +196,34 @@ def test_classes_of_the_file_go_before_known_ones(tmp_path):
   assert importing.convert([new]).card.spec.class_names == names
   with pytest.raises(UserError, match='5 classes, and 2 names'):
     importing.convert([old], classes=DatasetSpec(('x', 'y'), ((0, 0, 0), (1, 1, 1))))
+
+
+NAMES = ['a', 'b', 'c', 'd', 'e']
+NUMBERED = tuple(f'class_{i}' for i in range(5))
+
+
+@pytest.mark.parametrize(
+  ('meta', 'names', 'colour', 'note'),
+  [
+    ({'CLASSES': NAMES, 'PALETTE': np.full((5, 3), 7)}, tuple(NAMES), (7, 7, 7), ''),
+    ({'CLASSES': NAMES, 'PALETTE': [[7, 7]] * 5}, tuple(NAMES), None, ''),
+    ({'CLASSES': NAMES, 'PALETTE': [[7, 7, 777]] * 5}, tuple(NAMES), None, ''),
+    ({'CLASSES': NAMES, 'PALETTE': [['x', {}, None]] * 5}, tuple(NAMES), None, ''),
+    ({'CLASSES': NAMES, 'PALETTE': 3.5}, tuple(NAMES), None, ''),
+    ({'CLASSES': NAMES[:3]}, NUMBERED, None, 'Its meta names 3 classes of 5'),
+    ({'CLASSES': 3}, NUMBERED, None, 'no list of names'),
+    ({'CLASSES': 'abcde'}, NUMBERED, None, 'no list of names'),
+    ({'CLASSES': [1, 2, 3, 4, 5]}, NUMBERED, None, 'no list of names'),
+    ({'dataset_meta': [1]}, NUMBERED, None, ''),
+    ({'dataset_meta': {'classes': {'a': 1}}}, NUMBERED, None, 'no list of names'),
+    ([1, 2], NUMBERED, None, ''),
+  ],
+  ids=range(12),
+)
+def test_meta_of_any_kind(meta, names, colour, note, tmp_path):
+  state = state_dicts.mmseg(state_dicts.model(**dict(MMSEG, **TINY)).state_dict())
+  converted = importing.convert([save(tmp_path / 'm.pth', state, meta=meta)])
+  assert converted.card.spec.class_names == names
+  assert converted.card.spec.palette[0] == (colour or default_palette(5)[0])
+  assert note in ''.join(converted.notes)
+  assert converted.describe().endswith(note and converted.notes[0])

@@ -37,7 +37,13 @@ def test_what_is_written_is_read(protocol):
   told = written.conventions
   assert written.spec == card.spec and told.protocol == protocol and told.crop_size == (33, 65)
   assert (told.mean, told.std) == (card.mean, card.std)
-  assert told.network == {k: v for k, v in NETWORK.items() if k not in ('num_classes', 'depth')}
+  assert told.network == {
+    **{k: v for k, v in NETWORK.items() if k not in ('num_classes', 'depth')},
+    'contract_dilation': False,
+    'dilate_conv2': False,
+    'stride_in_1x1': False,
+    'dropout_kind': 'channel',
+  }
 
 
 CHANGES = {
