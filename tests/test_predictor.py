@@ -1,5 +1,6 @@
 """The door for Python: what a notebook hands over, and what it gets."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -80,7 +81,7 @@ def test_every_form_of_an_image_gets_the_same_label(model, images, tmp_path):
     np.testing.assert_array_equal(model(form), label)
 
 
-def test_a_photograph_lying_sideways_gets_the_label_of_its_file(model, images, tmp_path):
+def test_a_photograph_lying_sideways_is_held_as_in_training(model, images, tmp_path, monkeypatch):
   exif = Image.Exif()
   exif[0x0112] = 6
   path = tmp_path / 'a.png'
@@ -89,6 +90,11 @@ def test_a_photograph_lying_sideways_gets_the_label_of_its_file(model, images, t
   assert label.shape == (40, 30)
   np.testing.assert_array_equal(label, model(path))
   np.testing.assert_array_equal(label, model(np.rot90(images[0], -1)))
+  monkeypatch.setattr(model, 'card', dataclasses.replace(model.card, exif='stored'))
+  for form in (path, path.read_bytes(), Image.open(path)):
+    np.testing.assert_array_equal(model(form), model(images[0]))
+  [(_, streamed)] = model.stream([('a', path)])
+  np.testing.assert_array_equal(streamed, model(images[0]))
 
 
 @pytest.mark.parametrize('method', ['__call__', 'probabilities', 'overlay', 'areas'])

@@ -100,8 +100,8 @@ def sizes_differ(
   turned = exif_orientation(image_path) if turned is None else turned
   if turned >= 5 and tuple(image[:2]) == tuple(label[::-1]):
     remedy = (
-      f'the label was drawn without the quarter turn of its EXIF orientation ({turned}), or the '
-      "image is read without, so set config.data.exif to the other of 'upright' and 'stored'"
+      f'the image is turned by its EXIF orientation ({turned}), and the label was drawn on the '
+      "other frame, so set config.data.exif to the other of 'upright' and 'stored'"
     )
   else:
     remedy = 'make their sizes equal, scaling labels with nearest neighbour only'

@@ -42,6 +42,11 @@ def test_the_card_of_a_pspnet_holds_every_option(tmp_path):
   assert Card.from_json(json.loads(json.dumps(card.to_json()))) == card
 
 
+def test_the_card_says_how_images_are_held(tmp_path):
+  assert parts.make_card(config(tmp_path), SPEC).exif == 'upright'
+  assert parts.make_card(config(tmp_path), SPEC, exif='stored').exif == 'stored'
+
+
 def test_the_card_of_an_own_network_holds_its_own_arguments_and_what_differs(tmp_path):
   c = config(tmp_path, model={'name': 'tests.own:NarrowNet', 'head_channels': 16})
   card = parts.make_card(c, SPEC)

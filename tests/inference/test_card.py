@@ -25,12 +25,19 @@ CARD = Card(network={'num_classes': 2, **TINY}, spec=SPEC, crop_size=(33, 41))
     {},
     {'protocol': Protocol(window=(33, 41), flip=True)},
     {'protocol': SEMSEG.changed(base_size=(2048,), scales=(0.5, 1.0))},
+    {'exif': 'stored'},
     {'source': {'name': 'mmseg', 'files': {'a.pth': 'sha256:0'}}, 'published': {'mIoU': 78.5}},
   ],
 )
 def test_it_survives_json(changes):
   card = dataclasses.replace(CARD, **changes)
   assert Card.from_json(json.loads(json.dumps(card.to_json()))) == card
+
+
+def test_images_of_a_card_that_does_not_say_are_held_upright():
+  values = CARD.to_json()
+  del values['exif']
+  assert Card.from_json(values).exif == 'upright'
 
 
 def test_lists_are_tuples_again_at_any_depth():
