@@ -116,7 +116,7 @@ def test_a_run_whose_last_evaluation_was_cut_short_catches_up(workdir, tmp_path,
 def test_a_bad_label_met_late_keeps_what_was_learnt(tmp_path, split):
   for part in ('train', 'val'):
     for i in range(8):
-      for kind, array in (('images', np.zeros((40, 40, 3))), ('labels', np.zeros((40, 40)))):
+      for kind, array in (('images', np.zeros((40, 40, 3))), ('labels', np.eye(40))):
         path = tmp_path / kind / part / f'{i}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array.astype(np.uint8)).save(path)
