@@ -22,7 +22,7 @@ from pspnet_jax.runtime.limits import BYTES, PIXELS
 # that they do not know.
 _DAMAGE = (
   *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
-  *(EOFError, OSError, RuntimeError, ValueError, OverflowError, LookupError),
+  *(EOFError, OSError, RuntimeError, ValueError, TypeError, OverflowError, LookupError),
 )
 _BYTES_OF_A_PIXEL = 4  # of an image that is not compressed
 

@@ -38,7 +38,7 @@ def read_coco(path: Path, images: Path) -> Drawn:
     where = f'image {i} of {path}'
     number, file = get(entry, 'id', int, where), get(entry, 'file_name', str, where)
     name = PurePosixPath(file.replace('\\', '/'))
-    if name.is_absolute() or '..' in name.parts or not file.isprintable():
+    if name.is_absolute() or '..' in name.parts or not name.name or not file.isprintable():
       raise UserError(f'{where}, {file!r}, lies outside {images}: correct its file_name.')
     if number in examples:
       raise UserError(f'{path} has two images with the id {number}: make the ids unique.')

@@ -59,6 +59,7 @@ def changed(*keys, to):
     (changed('images', 0, 'width', to='8'), r"'width' of image 0 of .* is not a whole number"),
     (changed('images', 0, 'width', to=True), r"'width' of image 0 of .* is not a whole number"),
     (changed('images', 0, 'file_name', to='../a.png'), r"image 0 of .*, '\.\./a\.png', lies outsi"),
+    (changed('images', 0, 'file_name', to=''), r"image 0 of .*, '', lies outside"),
     (changed('images', 0, 'file_name', to='/etc/a.png'), r"'/etc/a\.png', lies outside"),
     (changed('images', 0, 'file_name', to='a\n.png'), r"'a\\n\.png', lies outside"),
     (changed('categories', 1, 'id', to=7), 'two categories with the id 7'),
