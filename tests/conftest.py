@@ -14,6 +14,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny h
 import jax
 import pytest
 
+from tests import mutations as mutations  # its hypothesis profiles, for --hypothesis-profile=long
+
 # A network of seconds: one block a stage, a few channels. Tests vary it with dict(TINY, ...).
 TINY = {
   'depth': 10,

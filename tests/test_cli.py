@@ -1,11 +1,15 @@
 """What all commands share: help, versions, how they are started, and errors in one sentence."""
 
+import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import pspnet_jax
 from pspnet_jax import cli
@@ -202,3 +206,46 @@ def test_a_defect_keeps_its_traceback():
 
 def test_what_main_does_ends_with_status_0():
   assert run_own('pass').returncode == 0
+
+
+@pytest.mark.slow
+def test_a_run_is_used_from_any_folder_and_under_64_bit_jax(tmp_path):
+  """Starts each command in a folder of its own, with paths as people type them."""
+  rng = np.random.default_rng(0)
+  for kind, split in itertools.product(('images', 'labels'), ('train', 'val')):
+    folder = tmp_path / 'work' / 'data' / kind / split
+    folder.mkdir(parents=True)
+    shape, values = ((33, 49, 3), 255) if kind == 'images' else ((33, 49), 3)
+    for name in 'abcd':
+      Image.fromarray(rng.integers(0, values, shape, np.uint8)).save(folder / f'{name}.png')
+  (folder.parent.parent / 'classes.txt').write_text('sky\nroad\ncar\n')
+  config = re.sub(r'c\.data = \{.*?\}\}', "c.data = {'root': 'data'}", tiny.CONFIG, flags=re.DOTALL)
+  (tmp_path / 'work' / 'base.py').write_text(config)
+  (tmp_path / 'work' / '10:30.py').write_text('from base import get_config\n')
+  env = tiny.environment() | {'HOME': str(tmp_path), 'JAX_ENABLE_X64': '1'}
+  env['PYTHONPATH'] = str(tiny.ROOT)
+
+  def run(folder, *arguments):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    return subprocess.run(
+      [sys.executable, '-m', 'pspnet_jax', *arguments],
+      capture_output=True,
+      text=True,
+      cwd=tmp_path / folder,
+      env=env,
+    )
+
+  for steps in (1, 2):  # trained, and gone on with
+    steps = f'--config.total_steps={steps}'
+    result = run('work', 'train', '--config=10:30.py', '--workdir=~/run', steps)
+    assert result.returncode == 0, result.stderr
+  assert 'Going on from step 1' in result.stdout and not (tmp_path / 'work' / '~').exists()
+  elsewhere = 'evaluate', '--workdir=../run'
+  assert run('elsewhere', *elsewhere).returncode == 0
+  image = tmp_path / 'work' / 'data' / 'images' / 'val' / 'a.png'
+  result = run('elsewhere', 'predict', '--workdir=../run', f'--input={image}', '--output=~/out')
+  assert result.returncode == 0 and (tmp_path / 'out' / 'labels' / 'a.png').is_file()
+  (tmp_path / 'work' / 'data').rename(tmp_path / 'work' / 'moved')
+  result = run('elsewhere', *elsewhere)
+  assert f'{tmp_path}/work/data, the data.root of ../run/config.json, does not' in result.stderr
+  assert result.returncode == 1 and result.stderr.count('\n') == 1

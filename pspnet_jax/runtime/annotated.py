@@ -34,14 +34,15 @@ def fits(value: Any, annotation: Any) -> bool:
   if origin in _SEQUENCES and arguments:
     if not isinstance(value, tuple | list):
       return False
-    if origin is tuple and arguments[-1] is not ...:
-      return len(value) == len(arguments) and all(map(fits, value, arguments))
-    return all(x is not None and fits(x, arguments[0]) for x in value)
+    fixed = origin is tuple and arguments[-1] is not ...
+    kinds = arguments if fixed else arguments[:1] * len(value)
+    pairs = zip(value, kinds, strict=False)
+    return len(value) == len(kinds) and all(x is not None and fits(x, kind) for x, kind in pairs)
   if annotation in (bool, str):
     return isinstance(value, annotation)
   if annotation in (int, float):
-    kinds = (int,) if annotation is int else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    numbers = (int,) if annotation is int else (int, float)
+    return isinstance(value, numbers) and not isinstance(value, bool)
   return True
 
 

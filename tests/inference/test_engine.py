@@ -47,6 +47,14 @@ def images(*sizes):
   return [rng.integers(0, 255, (*size, 3), np.uint8) for size in sizes]
 
 
+def test_labels_are_the_same_under_64_bit_jax(model):
+  predictor = Predictor(*(model[:1] + model[2:]))
+  [image] = images((33, 50))
+  expected = predictor(image)
+  with jax.enable_x64(True):
+    np.testing.assert_array_equal(predictor(image), expected)
+
+
 @functools.cache
 def jitted(network):
   return jax.jit(network.apply)

@@ -17,7 +17,12 @@ from pspnet_jax.runtime.annotated import described, fits
     (bool, [True], [1], 'True or False'),
     (PathText, ['x'], [1], 'a text'),
     (Literal['a', 'b'] | None, ['a'], ['c', 1], "'a' or 'b'"),
-    (tuple[float, float], [(1, 2.0), [1, 2]], [(1,), 'ab', ('a', 1)], 'two numbers with commas'),
+    (
+      tuple[float, float],
+      [(1, 2.0), [1, 2]],
+      [(1,), 'ab', ('a', 1), (1, None)],
+      'two numbers with commas',
+    ),
     (Sequence[int] | None, [(), (1, 2)], ['1', (1.5,), (None,), 3], 'whole numbers with commas'),
     (Sequence[int | Sequence[int]], [(1, (2, 3))], [('a',)], 'values with commas between them'),
     (int | Literal['x'], [1, 'x'], ['y'], "a whole number or 'x'"),
