@@ -1,7 +1,6 @@
 """Starting from weights, in the training loop and by hand."""
 
 import contextlib
-import dataclasses
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.train import train
 from pspnet_jax.training.init_from import start_from
-from pspnet_jax.weights import importing
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.importing import read_weights
 from tests import tiny
@@ -63,14 +61,16 @@ def test_classifiers_of_other_classes_are_fresh_and_named(file):
   assert notes[1] == 'Not taken from there, but fresh: aux_head/classifier/conv, classifier/conv.'
 
 
-def converted(folder, file, names):
-  """A workdir of weights whose classes have names."""
-  weights = importing.convert([file])
-  spec = DatasetSpec(names, ((0, 0, 0),) * len(names))
+def workdir_of(folder, names, average=None):
+  """A workdir of weights whose classes have names; returns its place and parameters."""
+  card, params, batch_stats = fresh(len(names), names)
+  params = {name: x + 1 for name, x in params.items()}
+  items = {'params': params, 'batch_stats': batch_stats}
+  if average is not None:
+    items['ema_params'] = {name: x + average for name, x in params.items()}
   with contextlib.closing(Checkpoints(folder)) as checkpoints:
-    items = {'params': weights.params, 'batch_stats': weights.batch_stats}
-    checkpoints.save(0, items, dataclasses.replace(weights.card, spec=spec))
-  return str(folder), weights.params
+    checkpoints.save(1, items, card)
+  return str(folder), params
 
 
 THEIRS = ('road', 'sky', 'traffic light', 'tree', 'car')
@@ -101,8 +101,8 @@ THEIRS = ('road', 'sky', 'traffic light', 'tree', 'car')
     ),
   ],
 )
-def test_classifiers_go_by_the_names_of_their_classes(tmp_path, file, names, order, said):
-  location, theirs = converted(tmp_path / 'w', file, THEIRS)
+def test_classifiers_go_by_the_names_of_their_classes(tmp_path, names, order, said):
+  location, theirs = workdir_of(tmp_path / 'w', THEIRS)
   card, params, stats = fresh(5, names)
   new, _, notes = start_from(location, card, params, stats)
   for name, x in new.items():
@@ -125,17 +125,11 @@ def test_files_are_known_by_the_number_of_their_classes(tmp_path):
   assert ', ... (21 in all), and here they are 0, 1, ' in about
 
 
-def test_the_average_is_what_a_run_starts_from_and_it_says_so(tmp_path, file):
-  location, params = converted(tmp_path / 'w', file, THEIRS)
-  card = Checkpoints(location, read_only=True).card()
-  average = {name: x + 1 for name, x in params.items()}
-  with contextlib.closing(Checkpoints(tmp_path / 'ema')) as checkpoints:
-    _, batch_stats = Checkpoints(location, read_only=True).weights(None)
-    items = {'params': params, 'batch_stats': batch_stats, 'ema_params': average}
-    checkpoints.save(1, items, card)
-  new, _, notes = start_from(str(tmp_path / 'ema'), *fresh(5, THEIRS))
-  np.testing.assert_array_equal(new['bottleneck/kernel'], average['bottleneck/kernel'])
-  assert notes == [f'Starting from {tmp_path / "ema"} (the moving average of the parameters).']
+def test_the_average_is_what_a_run_starts_from_and_it_says_so(tmp_path):
+  location, params = workdir_of(tmp_path / 'w', THEIRS, average=3)
+  new, _, notes = start_from(location, *fresh(5, THEIRS))
+  np.testing.assert_array_equal(new['bottleneck/kernel'], params['bottleneck/kernel'] + 3)
+  assert notes == [f'Starting from {location} (the moving average of the parameters).']
 
 
 def test_a_backbone_fills_the_backbone(tmp_path):
