@@ -155,6 +155,9 @@ def test_sigterm_saves_and_says_what_to_do(finished, tmp_path):
   for line in process.stdout:
     if line.startswith('step'):
       break
+  # A second run in the same workdir is refused, and does not disturb the first.
+  with pytest.raises(UserError, match=f'is in use by process {process.pid} on '):
+    Checkpoints(tmp_path / 'run')
   process.send_signal(signal.SIGTERM)
   _, error = process.communicate(timeout=120)
   assert process.returncode == 143

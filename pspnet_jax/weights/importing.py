@@ -215,10 +215,9 @@ def check_is_new(output: Path) -> None:
 def write(converted: Converted, output: Path) -> None:
   """Says what the network is and makes it checkpoint 0 of the new folder `output`."""
   streams.show(converted.describe())
-  checkpoints = Checkpoints(output)
   items = {'params': converted.params, 'batch_stats': converted.batch_stats}
-  checkpoints.save(0, items, converted.card)
-  checkpoints.close()
+  with Checkpoints(output) as checkpoints:
+    checkpoints.save(0, items, converted.card)
   streams.show(f'Written to {output}: predict with --workdir={output}, or train from it with')
   streams.show(f'--config.init_from={output}.')
 
