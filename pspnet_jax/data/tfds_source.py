@@ -46,6 +46,9 @@ class TfdsSource:
     data_dir: where TFDS keeps its data sets.
     exif: whether images are turned as their EXIF data say; see `decode.read_image`.
 
+  Attributes:
+    made_from: files that change when the data are prepared anew.
+
   Raises:
     UserError: for a data set, split or feature that is not there, or without tensorflow-datasets;
       on indexing, if an example cannot be decoded or its ids are no classes.
@@ -81,6 +84,7 @@ class TfdsSource:
     self._image, self._label, self._key = image, label, key
     self._where = Path(dataset) / split  # for messages
     self._examples = _open(dataset, split, data_dir, (image, label, *([key] if key else [])))
+    self.made_from = [Path(self._examples.dataset_info.data_dir) / 'dataset_info.json']
 
   def __len__(self) -> int:
     return len(self._examples)

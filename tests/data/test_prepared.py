@@ -38,6 +38,7 @@ def same(a, b):
 def test_threads_and_copies_read_the_same(data_dir):
   source = open_source('ade20k', 'train', data_dir=str(data_dir))
   assert len(source) == 40 and source.spec == SPECS['ade20k']
+  assert [path.is_file() for path in source.made_from] == [True]
   copy = pickle.loads(pickle.dumps(source))
   order = np.random.default_rng(0).permutation(np.repeat(np.arange(40), 5)).tolist()
   with concurrent.futures.ThreadPoolExecutor(8) as pool:

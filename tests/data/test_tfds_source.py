@@ -81,6 +81,7 @@ def data_dir(tmp_path_factory):
 
 def test_examples_are_those_that_were_written(data_dir):
   source = open_source('tfds', 'train', data_dir=str(data_dir), **PETS)
+  assert [path.is_file() for path in source.made_from] == [True]
   assert len(source) == 4 and source.spec.class_names == ('pet', 'background', 'border')
   for i in range(4):
     example = source[i]
