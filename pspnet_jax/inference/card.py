@@ -32,7 +32,8 @@ class Card:
     crop_size: height and width the network was trained at.
     protocol: how it is evaluated.
     mean, std: of the pixels, RGB, 0-255.
-    source: where converted weights come from: 'name' of the implementation, 'files' with checksums.
+    source: where converted weights come from: 'name' of the implementation, 'files' with checksums,
+      'notes' on what was chosen and left out.
     published: scores that their authors published, and where.
     exif: how images were held in training, 'upright' or 'stored'; see `decode.read_image`.
   """

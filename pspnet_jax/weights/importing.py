@@ -20,7 +20,7 @@ from pspnet_jax.runtime import streams
 from pspnet_jax.weights import written_card
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign import choosing, reading, recognise
-from pspnet_jax.weights.foreign.name_table import NamedArrays, listed
+from pspnet_jax.weights.foreign.name_table import NamedArrays, listed, shown
 from pspnet_jax.weights.foreign.origin import CONVENTIONS, Origin
 from pspnet_jax.weights.foreign.stored import StoredArray
 from pspnet_jax.weights.written_card import WrittenCard
@@ -99,7 +99,8 @@ def read_weights(
       found = choosing.find(content, str(path), source_name, key)
       twice = tensors.keys() & found.arrays.keys()
       if twice:
-        raise UserError(f'{path} and the files before it both hold {min(twice)}: give one of them.')
+        first = shown(min(twice))
+        raise UserError(f'{path} and the files before it both hold {first}: give one of them.')
       tensors |= found.arrays
       origins.append(found.origin)
       notes += found.notes()
@@ -152,7 +153,7 @@ def convert(
   bins = tuple(told.get('bins', recognise.BINS))
   network = recognise.network_of(weights.arrays, weights.origin, weights.where, bins)
   num_classes = network['num_classes']
-  stride = output_stride or told.get('output_stride', 8)
+  stride = told.get('output_stride', 8) if output_stride is None else output_stride
   known = conventions(network['depth'], num_classes, align_corners, stride)
   if written is not None:
     asked = {} if align_corners is None else {'align_corners': align_corners}
@@ -164,6 +165,7 @@ def convert(
       f'{weights.where} has {num_classes} classes, and {spec.num_classes} names were given: give '
       'one name a class.'
     )
+  notes = (*weights.notes, *spec_notes)
   card = Card(
     network={**network, **known.network, 'output_stride': stride},
     spec=spec,
@@ -174,6 +176,7 @@ def convert(
     source={
       'name': weights.origin.name,
       'files': {path.name: f'sha256:{_sha256(path)}' for path in paths},
+      **({'notes': notes} if notes else {}),
     },
   )
   built = card.build_network()
@@ -183,7 +186,7 @@ def convert(
     card,
     {name: jnp.asarray(weights.arrays[name]) for name in built.param_shapes},
     {name: jnp.asarray(weights.arrays[name]) for name in built.batch_stat_shapes},
-    (*weights.notes, *spec_notes),
+    notes,
   )
 
 

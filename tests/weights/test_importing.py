@@ -227,3 +227,18 @@ def test_meta_of_any_kind(meta, names, colour, note, tmp_path):
   assert converted.card.spec.palette[0] == (colour or default_palette(5)[0])
   assert note in ''.join(converted.notes)
   assert converted.describe().endswith(note and converted.notes[0])
+
+
+def test_what_was_chosen_and_what_was_left_out_is_said_and_kept(tmp_path):
+  state = dict(state_dicts.model(**TINY).state_dict())
+  follower = {name: 2 * x for name, x in state.items()}
+  path = save(tmp_path / 's.pth', state | {'queue': torch.ones(2)}, state_dict_ema=follower)
+  converted = importing.convert([path])
+  assert converted.card.source['notes'] == converted.notes
+  assert converted.describe().splitlines()[-2:] == [
+    'Taken: state_dict. The file has state_dict_ema as well; --key=NAME takes another.',
+    'Left out, being no part of the network: queue.',
+  ]
+  other = importing.convert([path], key='state_dict_ema')
+  for name, x in converted.params.items():
+    np.testing.assert_array_equal(other.params[name], 2 * x)

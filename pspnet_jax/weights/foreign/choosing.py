@@ -17,6 +17,7 @@ from pspnet_jax.weights.foreign.stored import Inert, StoredArray
 _BACKBONE = 'layer1.0.conv1.weight'
 _Place = tuple[tuple[str, ...], Mapping[Any, Any]]  # names that lead to a dictionary, and it
 _DEEPEST, _MOST_PLACES = 4, 1000  # dictionaries in dictionaries
+_MOST_NETWORKS = 100  # in one of them
 # Copies of a network that are not the one that was trained, but follow it.
 _FOLLOWER = re.compile(
   r'(^|[._])(ema|swa|avg|averaged?|teacher|target|momentum|shadow|\w+_k)([._]|$)'
@@ -130,6 +131,8 @@ def _candidates(
       prefix = name.removesuffix(first) if name in names and name.endswith(first) else None
       if prefix is None or (prefix and not prefix.endswith('.')):
         continue
+      if len(found) >= _MOST_NETWORKS:
+        return found
       within = any(prefix.startswith(other.prefix) for other in found if _is_whole(other))
       same = any(prefix == other.prefix for other in found)
       if not within and not same and all(prefix + mark in names for mark in others):

@@ -10,6 +10,7 @@ import torch
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights.foreign import choosing, reading
+from pspnet_jax.weights.foreign.stored import Inert
 from pspnet_jax.weights.importing import read_weights
 from tests.conftest import TINY
 from tests.weights import state_dicts
@@ -217,6 +218,12 @@ def test_dictionaries_that_hold_each_other_end(state, found):
   assert found(content).label == 'state_dict'
   with pytest.raises(UserError, match='no arrays'):
     found(state_of_none)
+
+
+def test_the_networks_of_one_dictionary_are_bounded():
+  content = {f'{i}.layer0.0.weight': Inert('x.Y') for i in range(1000)}
+  with pytest.raises(UserError, match=r'no network at --key=x, but at 0, 1, 10, 11 and 96 more'):
+    choosing.find(content, 'a.pth', key='x')
 
 
 def test_arrays_of_stride_0_count_in_full(state, found, monkeypatch):
