@@ -14,7 +14,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny h
 import jax
 import pytest
 
-from tests import mutations as mutations  # its hypothesis profiles, for --hypothesis-profile=long
+from tests import mutations  # noqa: F401  (the profiles of --hypothesis-profile)
 
 # A network of seconds: one block a stage, a few channels. Tests vary it with dict(TINY, ...).
 TINY = {

@@ -226,7 +226,7 @@ def stack(victims):
 
 def smoothed_mask(victims):
   _, label = victims.paths()
-  ids = cv2.GaussianBlur(np.where(_ids(label) < 2, 0, 255).astype(np.uint8), (0, 0), 2)
+  ids = cv2.GaussianBlur(np.where(_ids(label) < 2, 0, 255).astype(np.uint8), (0, 0), 1)
   Image.fromarray(ids).save(label)
   return label.stem
 
@@ -270,7 +270,10 @@ PLANTED = {  # plant: kind of finding
   turned_label: 'label on the other frame',
   turned_image: 'turned image',
   sorted_palette: 'palettes differ',
+  jpeg_in_tiff: 'lossy label',
   lossy_webp: 'lossy label',
+  stack: 'several pages',
+  damaged_scan: 'damaged file',
   smoothed_mask: 'smoothed label',
   deep_bands: 'deep image',
 }
