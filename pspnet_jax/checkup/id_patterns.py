@@ -60,6 +60,8 @@ def _smoothed(files: IdCounts, table: np.ndarray) -> Pattern | None:
   if not was_smoothed(together, table):
     return None
   holders = [file for file, ids in files.items() if _illegal(ids, table)]
+  if all(was_smoothed(files[file], table) for file in holders):
+    return None  # each says so itself
   what = 'colours' if holds_colours(table) else 'ids'
   return Pattern(
     'smoothed labels',
