@@ -38,13 +38,13 @@ def save_jpeg(path, image, **options):
 # Each makes something of the files of a sound example: returns the image and label now meant.
 
 
-def exif_orientation(image_path, label_path, image, label):
+def exif_orientation(image_path, label_path, image, label, orientation=3):
   exif = Image.Exif()
-  exif[0x0112] = 6
+  exif[0x0112] = orientation
   save_jpeg(image_path, image, exif=exif)
-  upright = np.rot90(label, -1)  # the label belongs to the image as viewers show it
+  upright = np.rot90(label, 2)  # the label belongs to the image as viewers show it
   Image.fromarray(upright).save(label_path)
-  return np.rot90(image, -1), upright
+  return np.rot90(image, 2), upright
 
 
 def grey_image(image_path, label_path, image, label):
@@ -151,7 +151,7 @@ def other_size(image_path, label_path, image, label):
 
 
 def turned_label(image_path, label_path, image, label):
-  exif_orientation(image_path, label_path, image, label)
+  exif_orientation(image_path, label_path, image, label, orientation=6)
   Image.fromarray(label).save(label_path)  # drawn on the pixels as they are stored
 
 
