@@ -23,8 +23,7 @@ _COMMON = {
 }
 settings.register_profile('short', max_examples=40, **_COMMON)
 settings.register_profile('long', max_examples=20_000, **_COMMON)
-if settings._current_profile not in ('short', 'long'):
-  settings.load_profile('short')
+settings.load_profile('short')  # --hypothesis-profile, read later, goes before
 
 # A place, as a fraction of the file, what is done there, and the bytes it is done with.
 _EDITS = st.lists(
