@@ -133,6 +133,8 @@ def prepare_shapes(
   Raises:
     UserError: for annotations or images that cannot be understood, or folders that are there.
   """
+  annotations, output = given(annotations), given(output)
+  images = None if images is None else given(images)
   if background not in ('class', 'ignored'):
     raise UserError(f"--background={background}: give 'class' or 'ignored'.")
   if split != Path(split).name or split.startswith('.'):
@@ -140,7 +142,10 @@ def prepare_shapes(
   if form == 'coco' and images is None:
     raise UserError('--dataset=coco needs the folder of the images: give --images=DIR.')
   drawn = read_labelme(annotations) if images is None else read_coco(annotations, images)
-  with Reporter(None, total_steps=len(drawn.examples)) as report:
+  with (
+    FolderLock(output, _BUSY),
+    Reporter(None, total_steps=len(drawn.examples)) as report,
+  ):
     write_folder(
       drawn, output, split=split, background=background, say=report.say, advance=report.advance
     )

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,9 +37,7 @@ class Shape:
 
   name: str | None  # of its class; None: to be ignored
   where: str  # for messages
-  rings: tuple[
-    np.ndarray, ...
-  ] = ()  # of points, float [n, 2], x and y; it is what any of them covers
+  rings: tuple[np.ndarray, ...] = ()  # points [n, 2], x and y; it is what any of them covers
   runs: tuple[int, ...] = ()
   runs_of: tuple[int, ...] = ()  # the height and width that the runs are for
 
@@ -169,7 +167,7 @@ def write_folder(
   say: Callable[[str], None] = print,
   advance: Callable[[int], None] = lambda done: None,
 ) -> Tally:
-  """Writes OUTPUT/images, OUTPUT/labels and OUTPUT/classes.txt; the folders once they are complete.
+  """Writes OUTPUT/images, OUTPUT/labels and OUTPUT/classes.txt, once all is complete.
 
   Args:
     drawn: what to draw.
@@ -196,10 +194,34 @@ def write_folder(
     named.add(name)
   if not drawn.examples:
     raise UserError('the annotations name no image: export them again.')
-  ids = _classes(drawn, output, background)
   part = output / f'.incomplete{"-" + split if split else ""}'
-  shutil.rmtree(part, ignore_errors=True)
-  total = Tally()
+  shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+  try:
+    ids, total = _write(drawn, output / 'classes.txt', part, background, advance)
+    for target in (output / 'classes.txt', *reversed(targets)):
+      made = part / target.relative_to(output).parts[0]
+      if made.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(target)
+  finally:
+    shutil.rmtree(part, ignore_errors=True)
+  count = f'{len(drawn.examples):,} image(s) with {total.shapes:,} shape(s)'
+  say(f'{count} of {len(ids)} classes are in {output}.')
+  for note in total.said('background' if background == 'class' else 'ignored'):
+    say(note)
+  return total
+
+
+def _write(
+  drawn: Drawn, classes: Path, part: Path, background: Background, advance: Callable[[int], None]
+) -> tuple[dict[str, int], Tally]:
+  """Writes images, labels and, if `classes` does not exist, classes.txt into the folder `part`."""
+  names = [*dict.fromkeys([*([BACKGROUND] if background == 'class' else []), *drawn.names])]
+  if classes.exists():
+    names = _as_before(names, classes)
+  else:
+    _write_classes(names, part / 'classes.txt')
+  ids, total = {name: i for i, name in enumerate(names)}, Tally()
   unlabelled = ids[BACKGROUND] if background == 'class' else IGNORE_LABEL
   work = functools.partial(draw, ids=ids, unlabelled=unlabelled)
   results = in_order(work, drawn.examples)
@@ -209,43 +231,35 @@ def write_folder(
     write_whole(part / 'labels' / f'{example.name}.png', png)
     total.add(tally)
     advance(done)
-  for target in reversed(targets):
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (part / target.relative_to(output).parts[0]).rename(target)
-  shutil.rmtree(part, ignore_errors=True)
-  count = f'{len(drawn.examples):,} image(s) with {total.shapes:,} shape(s)'
-  say(f'{count} of {len(ids)} classes are in {output}.')
-  for note in total.said('background' if background == 'class' else 'ignored'):
-    say(note)
-  return total
+  return ids, total
 
 
-def _classes(drawn: Drawn, output: Path, background: Background) -> dict[str, int]:
-  """The ids of the classes by name; writes classes.txt, or takes the one of another split."""
-  path = output / 'classes.txt'
-  first = [BACKGROUND] if background == 'class' else []
-  names = [*dict.fromkeys([*first, *drawn.names])]
-  if not path.exists():
-    DatasetSpec(tuple(names), default_palette(len(names)))  # refuses too many
-    write_whole(path, ''.join(f'{name}\n' for name in names))
-    try:
-      read = read_classes(path).names
-    except UserError as error:
-      path.unlink()
-      fault = str(error).rstrip('.')
-      raise UserError(f'the classes make no class file ({fault}): rename them.') from error
-    if read != tuple(names):
-      path.unlink()
-      odd = next((name for name in names if name not in read), names[0])
-      raise UserError(f'the class name {odd!r} cannot stand in a class file: rename the class.')
-    return {name: i for i, name in enumerate(names)}
-  known = read_classes(path).names
+def _as_before(names: Sequence[str], classes: Path) -> list[str]:
+  """The classes of the class file, which another split has written; refuses any others."""
+  known = list(read_classes(classes).names)
   strange = [name for name in names if name not in known]
   if not strange and BACKGROUND in known and BACKGROUND not in names:
     strange = ['ignored background']
   if strange:
-    raise UserError(f'{path} has no class {strange[0]!r}: prepare all splits in the same way.')
-  return {name: i for i, name in enumerate(known)}
+    raise UserError(
+      f'{classes} has no class {strange[0]!r}: prepare all splits in the same way, or remove it if '
+      'there is no other split.'
+    )
+  return known
+
+
+def _write_classes(names: Sequence[str], path: Path) -> None:
+  """Writes a class file; refuses names that would not be read from it as they are."""
+  DatasetSpec(tuple(names), default_palette(len(names)))  # refuses too many
+  write_whole(path, ''.join(f'{name}\n' for name in names))
+  try:
+    read = read_classes(path).names
+  except UserError as error:
+    fault = str(error).rstrip('.')
+    raise UserError(f'the classes make no class file ({fault}): rename them.') from error
+  if read != tuple(names):
+    odd = next((name for name in names if name not in read), names[0])
+    raise UserError(f'the class name {odd!r} cannot stand in a class file: rename the class.')
 
 
 def _of_another_size(example: Annotated, size: tuple[int, ...]) -> UserError:
