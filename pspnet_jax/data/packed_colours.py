@@ -27,15 +27,16 @@ def of_pillow(path: str | Path, image: Image.Image) -> np.ndarray:
     )
   pixels = np.asarray(image)
   if image.mode == 'P':
-    colours = image.getpalette() or []
-    table = np.array(colours, np.int32).reshape(-1, 3) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-    if pixels.max() >= len(table):
+    colours = np.array(image.getpalette() or [], np.int32).reshape(-1, 3)
+    if pixels.max() >= len(colours):
       raise BadData(
         'damaged file',
-        f'{path} has pixels of index {pixels.max()}, and its palette {len(table)} colours: save '
+        f'{path} has pixels of index {pixels.max()}, and its palette {len(colours)} colours: save '
         'it again.',
       )
-    return table[pixels]
+    table = np.zeros(256, np.int32)
+    table[: len(colours)] = colours @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    return cv2.LUT(pixels, table)  # several times faster than table[pixels]
   if image.mode in ('1', 'L'):
     return pixels.astype(np.int32) * (255 if image.mode == '1' else 1) * 0x010101
   backwards = [0, 0, 0, 1] if image.mode == 'LA' else [2, 1, 0, 3][: pixels.shape[2]]
