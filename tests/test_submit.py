@@ -59,7 +59,9 @@ def answer(image, num_classes):
 @pytest.fixture
 def model(monkeypatch):
   """Stands in for a network: its labels follow from the image. Returns its spec's holder."""
-  network = SimpleNamespace(spec=None, fail_after=None, card=SimpleNamespace(exif='upright'))
+  network = SimpleNamespace(
+    spec=None, fail_after=None, card=SimpleNamespace(exif='upright'), origin='step 6 of a run'
+  )
 
   def stream(images):
     for i, (tag, image) in enumerate(images):

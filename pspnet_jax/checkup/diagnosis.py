@@ -129,7 +129,7 @@ def _turned(survey: Surveyed) -> list[Finding]:
     if record.orientation == 1 or record.frame == 'right':
       continue
     what = f'the image {record.name} is turned by its EXIF orientation ({record.orientation})'
-    remedy = "set data.exif to the other of 'upright' and 'stored', or turn the label"
+    remedy = "set config.data.exif to the other of 'upright' and 'stored', or turn the label"
     finding = (
       Finding(
         'error',

@@ -158,8 +158,8 @@ def sides_of_split(
       of_other = other.get(path) is not None
       if name is not None and of_other and narrow[0] == narrow[1]:
         raise UserError(
-          f'{path} would be an image and a label: give another label_folder, or, if the names of '
-          "the labels end so, label_suffix='_mask'."
+          f'{path} would be an image and a label: give another --config.data.label_folder, or, if '
+          'the names of the labels end so, --config.data.label_suffix=_mask.'
         )
       if name is not None and (first or not of_other):
         if side.files.setdefault(name, path) is not path:
@@ -192,14 +192,14 @@ def _folders(root: Path, split: str, layout: Layout, listed: bool) -> tuple[Path
     folders = whole if exist(whole) else folders
   elif split and not by_split and not layout.val_share and not listed:
     raise UserError(
-      f'{folders[0]} would be the split {split} and every other one: give val_share=0.1 to set a '
-      'tenth of its images apart, or a list_file for each split.'
+      f'{folders[0]} would be the split {split} and every other one: give '
+      '--config.data.val_share=0.1 to set a tenth of its images apart, or a list for each split.'
     )
   for folder in folders:
     if not folder.is_dir():
       above = next((p for p in folder.parents if p.is_dir()), root)
       there = sorted(p.name for p in above.iterdir() if p.is_dir() and not p.name.startswith('.'))
-      share = ', or, if there is no validation split, val_share=0.1 to set a tenth apart'
+      share = ', or give --config.data.val_share=0.1 to set a tenth apart for validation'
       raise UserError(
         f'{folder} does not exist (in {above}: {", ".join(there) or "no folder"}): '
         f'{layout.expected}{share if by_split and exist(whole) else ""}.'

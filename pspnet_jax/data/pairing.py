@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import collections
 import itertools
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -124,7 +125,7 @@ def proposed_suffixes(alone: Iterable[str], there: Mapping[str, str]) -> str | N
     there: the extension of each file among the labels, by its name without.
 
   Returns:
-    such as "label_suffix='_mask'"; None if there are none.
+    such as '--config.data.label_suffix=_mask'; None if there are none.
   """
   names, others = sorted(alone), sorted(there)
   scores = collections.Counter[tuple[str, str]]()
@@ -147,7 +148,9 @@ def proposed_suffixes(alone: Iterable[str], there: Mapping[str, str]) -> str | N
   if label.lower().endswith(IMAGE_SUFFIXES):  # of NAME.jpg.png
     label += collections.Counter(there.values()).most_common(1)[0][0]
   settings = {'image_suffix': image, 'label_suffix': label}
-  return ' and '.join(f'{key}={value!r}' for key, value in settings.items() if value)
+  return ' '.join(
+    f'--config.data.{key}={shlex.quote(value)}' for key, value in settings.items() if value
+  )
 
 
 def _common_start(one: str, other: str) -> str:

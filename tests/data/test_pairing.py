@@ -1,5 +1,6 @@
 """Which image belongs to which label, and what is said of files that belong to nothing."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,11 @@ def test_a_label_in_a_format_that_is_not_read_is_found(tmp_path, extension):
 @pytest.mark.parametrize(
   'image, label, settings',
   [
-    ('f{}.jpg', 'f{}_mask.png', "label_suffix='_mask'"),
-    ('f{}.jpg', 'f{}.jpg.png', "label_suffix='.jpg.png'"),
+    ('f{}.jpg', 'f{}_mask.png', "--config.data.label_suffix=_mask"),
+    ('f{}.jpg', 'f{}.jpg.png', "--config.data.label_suffix=.jpg.png"),
     ('f{}_leftImg8bit.png', 'f{}_gtFine_labelIds.png',
-     "image_suffix='_leftImg8bit' and label_suffix='_gtFine_labelIds'"),
-    ('f{}_img.png', 'f{}.png', "image_suffix='_img'"),
+     "--config.data.image_suffix=_leftImg8bit --config.data.label_suffix=_gtFine_labelIds"),
+    ('f{}_img.png', 'f{}.png', "--config.data.image_suffix=_img"),
   ],
 )  # fmt: skip
 def test_endings_that_would_make_pairs_are_proposed_and_make_them(tmp_path, image, label, settings):
@@ -73,8 +74,8 @@ def test_endings_that_would_make_pairs_are_proposed_and_make_them(tmp_path, imag
   with pytest.raises(UserError) as error:
     refuse(unpaired)
   assert str(error.value).endswith(f'there are pairs: give {settings}.')
-  given = eval(f'dict({settings.replace(" and ", ", ")})')
-  pairs, unpaired, _ = pairs_of_split(str(tmp_path), 'train', Layout(**given))
+  flags = [flag.removeprefix('--config.data.').split('=') for flag in shlex.split(settings)]
+  pairs, unpaired, _ = pairs_of_split(str(tmp_path), 'train', Layout(**dict(flags)))
   assert len(pairs) == 10 and unpaired == []
 
 
