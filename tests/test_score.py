@@ -167,7 +167,7 @@ def test_what_is_wrong_with_voc_and_lists_is_said(voc, tmp_path):
   listed = tmp_path / 'val.txt'
   for text, message in {
     '': 'val.txt is empty',
-    '2007_000033\n2007_000033\n': 'val.txt:2 names '2007_000033' for the second time',
+    '2007_000033\n2007_000033\n': "val.txt:2 names '2007_000033' for the second time",
     '2007_000033\n2009_009999\n': '2009_009999 of the list has no label in',
   }.items():
     listed.write_text(text)

@@ -48,7 +48,7 @@ def pairs_of_list(root: str, list_file: str, split: str = '', layout: Layout = B
   pairs: list[tuple[Path, Path]] = []
   unpaired: list[Unpaired] = []
   listed: dict[str, tuple[int, Path]] = {}  # line and label by image
-  for number, line in _lines(path):
+  for number, line in lines(path):
     image, label, faults = reader.read(number, line)
     unpaired += faults
     if image is None or label is None:
@@ -71,11 +71,15 @@ def pairs_of_list(root: str, list_file: str, split: str = '', layout: Layout = B
   return Pairing(pairs, unpaired, layout.share_said(split, len(pairs), path))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-  """Numbers, from 1, and texts of the lines that are not empty."""
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+  """Gives the lines of a list that are not empty, each with its number, from 1.
+
+  Raises:
+    UserError: if the file cannot be read, is too large, or is no text.
+  """
   try:
     if path.exists() and not path.is_file():
-      raise UserError(f'list file {path} is no file: give one with lines of an image and a label.')
+      raise UserError(f'list file {path} is no file: give a text file with a line for each image.')
     if too_large := BYTES.exceeded_by(path.stat().st_size):
       raise UserError(f'list file {path} has {too_large}.')
     data = path.read_bytes()

@@ -11,17 +11,15 @@ from typing import Any, ClassVar, NamedTuple
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 from tensorflow_datasets.core.dataset_builder import ShardBasedBuilder
 
-from pspnet_jax.data import prepared
+from pspnet_jax.data import pillow, prepared
 from pspnet_jax.data.builders.archives import Download, Member
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.label_ids import read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
-from pspnet_jax.errors import UserError
-from pspnet_jax.runtime.limits import PIXELS
+from pspnet_jax.errors import BadData, UserError
 
 
 class Pair(NamedTuple):
@@ -169,14 +167,12 @@ def _label(member: Member, table: np.ndarray) -> np.ndarray:
 def _encode(pair: Pair) -> dict[str, Any]:
   data = pair.image.read()
   try:
-    with Image.open(io.BytesIO(data), formats=('JPEG', 'PNG')) as image:
+    with pillow.open_image(str(pair.image), data) as image:
       size = image.height, image.width
-  except Image.DecompressionBombError as e:
-    raise UserError(f'{pair.image} claims far too many pixels: download the archive again.') from e
-  except Exception as e:  # whatever damaged bytes make of Pillow's readers
+  except BadData as e:
+    if e.kind == 'huge image':
+      raise
     raise UserError(f'{pair.image} is no image: download the archive again.') from e
-  if too_large := PIXELS.exceeded_by(size[0] * size[1]):
-    raise UserError(f'{pair.image} has {too_large}.')
   label = pair.label()
   if label is None:
     label = np.full(size, IGNORE_LABEL, np.uint8)

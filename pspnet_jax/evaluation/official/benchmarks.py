@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pspnet_jax.data.known_classes import ADE20K, CITYSCAPES, CITYSCAPES_LABELS, VOC2012
+from pspnet_jax.data.list_files import lines
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 
@@ -91,22 +92,16 @@ BENCHMARKS = {
 def read_names(path: Path, benchmark: Benchmark) -> list[str]:
   """Reads the images that a list file names: one a line, with or without folder and extension.
 
-  What follows after white space (the label in a list of pairs) is not looked at.
+  What follows after a space or tab (the label in a list of pairs) is not looked at.
 
   Raises:
     UserError: if it cannot be read or is empty, or if a line names no image or one twice.
   """
-  try:
-    lines = path.read_text(encoding='utf-8-sig').splitlines()
-  except (OSError, UnicodeDecodeError) as e:
-    raise UserError(f'list file {path} cannot be read: check the path ({e}).') from e
   names: dict[str, None] = {}
-  for number, line in enumerate(lines, 1):
-    if not line.strip():
-      continue
-    name = benchmark.image(Path(line.split()[0]))
+  for number, line in lines(path):
+    name = benchmark.image(Path(line.replace('\t', ' ').split(' ')[0]))
     if name is None:
-      shown = repr(line.strip()[:80])
+      shown = repr(line[:80])
       raise UserError(f'{path}:{number} names no image of {benchmark.title}: {shown}.')
     if name in names:
       raise UserError(f'{path}:{number} names {name!r:.99} for the second time: remove the line.')
