@@ -15,6 +15,7 @@ from pspnet_jax.checkup.survey import Fault, Record
 from pspnet_jax.data.spec import DatasetSpec
 
 Level = Literal['error', 'warning']
+_MISREAD = ('ids count from 1', 'masks of 0 and 255')  # patterns that make classes seem absent
 ALMOST_ALL = 0.99  # a label with this share of its pixels ignored teaches next to nothing
 
 
@@ -81,10 +82,10 @@ def diagnose(
     ]
     found += _empty(survey) + _turned(survey) + _small(survey, crop_size)
   patterns = _patterns(splits)
-  found += patterns + _palettes(splits) + _background_alone(splits) + _duplicates(splits)
+  found += patterns + _palettes(splits) + _duplicates(splits)
   found += _alike(splits[0].spec) if splits else []
-  if not any(finding.kind == 'ids count from 1' and not finding.where for finding in patterns):
-    found += _absent({survey.split: survey for survey in splits})
+  if not any(finding.kind in _MISREAD and not finding.where for finding in patterns):
+    found += _background_alone(splits) + _absent({survey.split: survey for survey in splits})
   return sorted(found, key=lambda finding: finding.level == 'warning')
 
 
@@ -267,7 +268,7 @@ def _duplicates(splits: Sequence[Surveyed]) -> list[Finding]:
 
 def _absent(splits: Mapping[str, Surveyed]) -> list[Finding]:
   train = splits.get('train')
-  if train is None or not train.records:
+  if train is None or not train.class_images.any():  # which has causes of its own
     return []
   in_train = train.class_images
   in_val = splits['val'].class_images if 'val' in splits else np.zeros_like(in_train)

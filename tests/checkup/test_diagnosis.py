@@ -1,7 +1,8 @@
 import numpy as np
 
 from pspnet_jax.checkup.diagnosis import Surveyed, diagnose, median_frequency_weights
-from pspnet_jax.checkup.survey import Record
+from pspnet_jax.checkup.survey import Fault, Record
+from pspnet_jax.data.label_ids import label_table
 from pspnet_jax.data.spec import DatasetSpec
 
 SPEC = DatasetSpec(('a', 'b', 'c'), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -73,6 +74,15 @@ def test_labels_of_class_0_alone_or_of_no_class_are_errors():
     survey = Surveyed('train', SPEC, [record(0, pixels, ignored=ignored)])
     messages = [f.message for f in diagnose([survey], (5, 5)) if f.kind == 'one class at most']
     assert len(messages) == 1 and named in messages[0]
+
+
+def test_classes_are_not_called_absent_where_labels_were_misread():
+  masks = record(0, [60, 0, 0], ignored=40)
+  masks.ids = {0: 60, 255: 40}
+  survey = Surveyed('train', SPEC, [masks], table=label_table(range(3)))
+  assert kinds(survey) == [('error', 'masks of 0 and 255', 'train')]
+  refused = Record(0, 'image 0', 'label 0', faults=[Fault('colour label', 'label 0', 'No ids.')])
+  assert kinds(Surveyed('train', SPEC, [refused])) == [('error', 'colour label', 'train')]
 
 
 def test_classes_that_no_picture_tells_apart_are_named():
