@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +37,8 @@ def reading(checkpoint: Path) -> Iterator[None]:
   except (UserError, MemoryError, jax.errors.JaxRuntimeError):
     raise
   except Exception as e:
+    if (number := _error_number(e)) in _TOO_MANY_FILES:
+      raise OSError(number, os.strerror(number)) from e
     reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
     raise Damaged(checkpoint, reason) from e
 
@@ -45,21 +49,30 @@ def writing(directory: Path) -> Iterator[None]:
   try:
     yield
   except (OSError, ValueError) as e:
-    # tensorstore reports the operating system's errors as ValueError with the text in it.
-    from_system = re.search(r'([^:]*) \[os_error_code', str(e))
-    if isinstance(e, OSError):
-      reason = e.strerror or str(e)
-    elif from_system:
-      reason = from_system[1].strip()
-    else:
+    number = _error_number(e)
+    if number is None and not isinstance(e, OSError):
       raise
-    reason = 'the disk is full' if 'No space left' in reason else reason
+    reason = os.strerror(number) if number else str(e)
     whole = sorted(int(path.name) for path in directory.glob('*') if path.name.isdigit())
     safe = f'step {whole[-1]} is safe' if whole else 'no earlier one exists'
     raise UserError(
-      f'cannot write a checkpoint to {directory}: {reason}; {safe}: make room and run the same '
-      'command to go on from there.'
+      f'cannot write a checkpoint to {directory}: {_REASONS.get(number, reason)}; {safe}: '
+      f'{_REMEDIES.get(number, "mend that")} and run the same command to go on from there.'
     ) from e
+
+
+def _error_number(error: Exception) -> int | None:
+  """The operating system's number; TensorStore has it in the text of a ValueError."""
+  found = re.search(r"\[os_error_code='(\d+)'", str(error))
+  return int(found[1]) if found else getattr(error, 'errno', None)
+
+
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+_REASONS = {errno.ENOSPC: 'the disk is full'}
+_REMEDIES = {
+  **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'make room'),
+  **dict.fromkeys(_TOO_MANY_FILES, 'raise ulimit -n'),
+}
 
 
 def hush_tensorstore() -> None:
@@ -72,12 +85,12 @@ def hush_tensorstore() -> None:
 
 
 class _AllButTensorStore:
+  # Here, since the names of a module are gone when the interpreter ends.
+  _after_a_failure = ('Event loop is closed', 'Encountered error while reading array index')
+
   def __init__(self, hook: Callable[[Any], Any]):
     self._hook = hook
 
   def __call__(self, args: Any) -> None:
-    if not str(args.exc_value).startswith(_AFTER_A_FAILURE):
+    if not str(args.exc_value).startswith(self._after_a_failure):
       self._hook(args)
-
-
-_AFTER_A_FAILURE = ('Event loop is closed', 'Encountered error while reading array index')
