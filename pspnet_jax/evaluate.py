@@ -76,13 +76,13 @@ def evaluate(
     UserError: for whatever the user can mend.
   """
   workdir = given(workdir)
+  checkpoints = Checkpoints(workdir, read_only=True)
   source = parts.open_split(config, 'val')
 
   def build(card: Card) -> Network:
     _check_classes(card, source)
     return card.build_network(model)
 
-  checkpoints = Checkpoints(workdir, read_only=True)
   found = checkpoints.load(which, build, ema=ema)
   checkpoints.close()
   card = dataclasses.replace(found.card, protocol=found.card.protocol.changed(**(changes or {})))

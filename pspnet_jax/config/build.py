@@ -135,7 +135,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
     notes += idle.notes(c)
     if start_step := int(state.step):
-      notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
+      notes += [f'Going on from step {start_step}.', *(f'  {change}' for change in changes)]
     batches: Generator[dict[str, np.ndarray]] = train_batches(
       source if tolerant is None else tolerant,
       transform=transform,

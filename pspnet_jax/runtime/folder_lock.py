@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import logging
 import os
 import re
 import socket
+import sys
 from pathlib import Path
 
 from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.runtime import streams
 
-_log = logging.getLogger(__name__)
 _NOT_OFFERED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -83,8 +83,8 @@ class FolderLock:
         holder = _holder(fd)
         os.close(fd)
         raise UserError(f'{self._folder} {self._busy.format(holder=holder)}') from e
-      reason = e.strerror
-      _log.warning('%s cannot be locked (%s): start no second run there.', self._folder, reason)
+      what = f'{self._folder} cannot be locked ({e.strerror})'
+      streams.show(f'Warning: {what}: start no second run there.', sys.stderr)
     self._fd = fd
     with contextlib.suppress(OSError):  # a full disk: who has it is left unsaid
       os.ftruncate(fd, 0)

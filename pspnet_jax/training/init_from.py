@@ -100,7 +100,7 @@ class _Found:
   made_with: Mapping[str, Any]
   class_names: tuple[str, ...] | None = None
   notes: tuple[str, ...] = ()  # of the reading, a sentence each
-  which: str = ''  # of the parameters there are; see `checkpoints.Loaded.kind`
+  which: str = ''  # of the parameters there are; see `stored_step.Loaded.kind`
 
 
 def _read(location: str) -> _Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
@@ -23,35 +22,13 @@ from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.weights.checkpoint_faults import Damaged, writing
 from pspnet_jax.weights.checkpoint_manager import PAUSES, SCORES, open_manager, retried
-from pspnet_jax.weights.stored_step import NOTHING, StoredStep, custom_metadata
+from pspnet_jax.weights.stored_step import NOTHING, Loaded, StoredStep, custom_metadata
 
 Which = Literal['best', 'latest'] | int
 _T = TypeVar('_T')
 
 _FILES = ('config.json', 'class_pixels.npz')  # that a run writes beside them
 _BUSY = 'is in use by {holder}: wait for its end, or give another workdir.'
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-  """The network of a checkpoint.
-
-  Attributes:
-    step: the checkpoint's number.
-    card: what it is.
-    network: as asked for.
-    params, batch_stats: arrays by name.
-    digest: differs where any of the arrays does.
-    kind: which of the two the parameters are, ' (...)', where their moving average was kept.
-  """
-
-  step: int
-  card: Card
-  network: Network | None
-  params: Arrays
-  batch_stats: Arrays
-  digest: str
-  kind: str
 
 
 class Checkpoints:
@@ -214,17 +191,7 @@ class Checkpoints:
       UserError: if there is no such checkpoint, it is of another network (the first difference is
         named), damaged, or was replaced each time it was read.
     """
-
-    def read(step: int) -> Loaded:
-      stored = self._stored(step)
-      card = stored.card()
-      network = None if build is None else build(card)
-      kind = ''
-      if stored.has_average:
-        kind = ' (the moving average of the parameters)' if ema else ' (not their moving average)'
-      return Loaded(step, card, network, *stored.weights(network, ema=ema), kind)
-
-    return self._read_one(which, read)
+    return self._read_one(which, lambda step: self._stored(step).load(build, ema=ema))
 
   def has_average(self, which: Which = 'best') -> bool:
     """Whether a moving average of the parameters was kept beside them."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,28 @@ def custom_metadata(items: Mapping[str, Any], card: Card) -> dict[str, Any]:
   return {_DIGESTS: digests | {'card': _json_digest(card.to_json())}}
 
 
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """The network of a checkpoint.
+
+  Attributes:
+    step: the checkpoint's number.
+    card: what it is.
+    network: as asked for.
+    params, batch_stats: arrays by name.
+    digest: differs where any of the arrays does.
+    kind: which of the two the parameters are, ' (...)', where their moving average was kept.
+  """
+
+  step: int
+  card: Card
+  network: Network | None
+  params: Arrays
+  batch_stats: Arrays
+  digest: str
+  kind: str
+
+
 class StoredStep:
   """A checkpoint.
 
@@ -55,6 +78,14 @@ class StoredStep:
     if expected not in (None, _json_digest(values)):
       raise Damaged(self._path, 'its card is not what was written')
     return card
+
+  def load(self, build: Callable[[Card], Network] | None = None, *, ema: bool = True) -> Loaded:
+    """The card and the arrays; arguments are those of `Checkpoints.load`."""
+    card, kind = self.card(), ''
+    network = None if build is None else build(card)
+    if self.has_average:
+      kind = ' (the moving average of the parameters)' if ema else ' (not their moving average)'
+    return Loaded(self._step, card, network, *self.weights(network, ema=ema), kind)
 
   @property
   def has_average(self) -> bool:

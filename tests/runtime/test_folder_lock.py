@@ -74,16 +74,16 @@ def test_a_removed_file_is_no_way_in(tmp_path):
       lock.renew()
 
 
-def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, caplog):
+def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, capsys):
   def refuse(*_):
     raise OSError(errno.ENOLCK, 'No locks available')
 
   monkeypatch.setattr(fcntl, 'flock', refuse)
   with FolderLock(tmp_path, BUSY), FolderLock(tmp_path, BUSY):
-    assert (
-      caplog.messages
-      == [f'{tmp_path} cannot be locked (No locks available): start no second run there.'] * 2
+    warning = (
+      f'Warning: {tmp_path} cannot be locked (No locks available): start no second run there.'
     )
+    assert capsys.readouterr().err.splitlines() == [warning] * 2
 
 
 def test_what_cannot_be_locked_is_named(tmp_path):

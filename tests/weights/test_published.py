@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pspnet_jax
-from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.known_classes import numbered_classes
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import MMSEG, MMSEG_SLIDE
@@ -74,7 +74,7 @@ def test_protocols_are_those_of_the_configs():
 def fresh(num_classes, **changes):
   """Card and initial values of a new network that the files fit."""
   options = {**OPTIONS, **changes}
-  spec = DatasetSpec(tuple(map(str, range(num_classes))), ((0, 0, 0),) * num_classes)
+  spec = numbered_classes(num_classes)
   card = Card(network={'num_classes': num_classes, **options}, spec=spec, crop_size=(33, 33))
   return card, *Network(num_classes, **options).init(0)
 
