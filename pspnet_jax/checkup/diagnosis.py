@@ -12,6 +12,7 @@ import numpy as np
 from pspnet_jax.checkup.id_patterns import recognise
 from pspnet_jax.checkup.palettes import contradictions
 from pspnet_jax.checkup.survey import Fault, Record
+from pspnet_jax.data.orientation import OTHER_FRAME
 from pspnet_jax.data.spec import DatasetSpec
 
 Level = Literal['error', 'warning']
@@ -130,7 +131,7 @@ def _turned(survey: Surveyed) -> list[Finding]:
     if record.orientation == 1 or record.frame == 'right':
       continue
     what = f'the image {record.name} is turned by its EXIF orientation ({record.orientation})'
-    remedy = "set config.data.exif to the other of 'upright' and 'stored', or turn the label"
+    remedy = f'{OTHER_FRAME}, or turn the label'
     finding = (
       Finding(
         'error',

@@ -33,8 +33,10 @@ def frame_of(image: np.ndarray, label: np.ndarray, orientation: int, exif: str) 
   """
   # What was drawn on the stored frame lies right on the upright one once it is turned like it.
   other = turned(label, orientation, back=exif == 'stored')
-  if other.shape != image.shape[:2] or label.shape != image.shape[:2]:
+  if label.shape != image.shape[:2]:
     return 'unknown'
+  if other.shape != label.shape:  # a quarter turn, which would have changed the size
+    return 'right'
   edges = _edges(image)
   as_read, otherwise = _agreement(edges, label), _agreement(edges, other)
   if as_read > otherwise * _CLEARLY:

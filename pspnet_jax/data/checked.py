@@ -11,7 +11,10 @@ import numpy as np
 from pspnet_jax.data.spec import IGNORE_LABEL, Example, Source
 from pspnet_jax.errors import BadData
 
-_OPTIONAL = ('exif', 'table', 'name', 'files', 'image', 'stored_label', 'label', 'unpaired')
+_OPTIONAL = (
+  *('exif', 'table', 'name', 'files', 'image', 'stored_label', 'label'),
+  *('unpaired', 'notes'),
+)
 
 
 class Checked:

@@ -88,7 +88,10 @@ def spec_and_table(
   labels = labels or classes.labels
   if labels == 'colours':
     if colours is None:
-      raise UserError('labels: colours needs a colour for each class: add them to the class file.')
+      raise UserError(
+        'labels: colours needs a colour for each class: add them to the class file, or give a '
+        'palette with class_names.'
+      )
     if offset or label_ids:
       raise UserError('labels: colours leaves no ids: drop label_offset and label_ids.')
     return spec, colour_table(colours, list(_colours_in(ignored)), names)
@@ -153,6 +156,10 @@ def read_classes(path: str | Path) -> Classes:
   if labels not in ('ids', 'colours'):
     raise UserError(
       f'{where}: `labels: {labels}` is unknown: write `labels: ids` or `labels: colours`.'
+    )
+  if labels == 'colours' and options.keys() & {'label_offset', 'label_ids'}:
+    raise UserError(
+      f'{where}: `labels: colours` leaves no ids: drop `label_offset:` and `label_ids:`.'
     )
   return Classes(
     names=tuple(row.name for row in rows),

@@ -46,7 +46,7 @@ def label_table(
     if not 0 <= value < _ID_LIMIT:
       raise UserError(f'label id {value} is outside 0-{_ID_LIMIT - 1}: no label file can hold it.')
     if of_classes[value] > 1:
-      raise UserError(f'label id {value} is given to two classes: make the ids unique.')
+      raise UserError(f'label id {value} is given twice: give it to one class, once.')
     if of_classes[value] and value in ignored:
       free = (i for i in range(_ID_LIMIT) if i not in ignored)
       example = ' '.join(map(str, itertools.islice(free, min(len(groups), 4))))

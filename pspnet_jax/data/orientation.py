@@ -7,6 +7,8 @@ import numpy as np
 from PIL import ExifTags, Image
 
 UPRIGHT = 1
+# The remedy where a label was drawn on the frame that its image is not held on.
+OTHER_FRAME = 'give --config.data.exif=stored, or upright where stored is set'
 _BACK = {6: 8, 8: 6}  # the others undo themselves
 
 

@@ -11,6 +11,7 @@ from pspnet_jax.data.decode import Exif, exif_orientation, read_ids
 from pspnet_jax.data.illegal_ids import holds_colours
 from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.label_ids import colour_label, map_ids
+from pspnet_jax.data.orientation import OTHER_FRAME
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example
 from pspnet_jax.errors import BadData, UserError
 
@@ -101,7 +102,7 @@ def sizes_differ(
   if turned >= 5 and tuple(image[:2]) == tuple(label[::-1]):
     remedy = (
       f'the image is turned by its EXIF orientation ({turned}), and the label was drawn on the '
-      "other frame, so set config.data.exif to the other of 'upright' and 'stored'"
+      f'other frame, so {OTHER_FRAME}'
     )
   else:
     remedy = 'make their sizes equal, scaling labels with nearest neighbour only'

@@ -20,15 +20,22 @@ from pspnet_jax.runtime.limits import PIXELS
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'JPEG2000', 'AVIF', 'PPM')
 
 
-def open_image(path: str | Path, data: bytes, tags: tiff.Tiff | None = None) -> ImageFile.ImageFile:
-  """Opens a file that Pillow is to decode; `path` is for messages, and so are a TIFF's `tags`.
+def open_image(
+  path: str | Path, data: bytes | None = None, tags: tiff.Tiff | None = None
+) -> ImageFile.ImageFile:
+  """Opens a file that Pillow is to decode, and reads its header.
+
+  Args:
+    path: of the file.
+    data: what it holds, if it has been read; `path` is for messages then.
+    tags: of a TIFF, for messages.
 
   Raises:
     BadData: if it is no image, has more pixels than the limit, or several pages or frames.
   """
   with without_its_limit():
     try:
-      image = Image.open(io.BytesIO(data), formats=_formats())
+      image = Image.open(path if data is None else io.BytesIO(data), formats=_formats())
     except Exception as error:  # a hostile file makes it raise anything, MemoryError too
       message = f'{path} is not an image that can be decoded: replace or remove it.'
       if tags:

@@ -40,7 +40,13 @@ def test_what_shows_nothing_stays_unknown():
   image, label = scene()
   assert frame_of(np.zeros_like(image), label, 3, 'upright') == 'unknown'
   assert frame_of(image, np.zeros_like(label), 3, 'upright') == 'unknown'
-  assert frame_of(image[:30], label[:30], 6, 'upright') == 'unknown'  # its size tells already
+
+
+def test_a_quarter_turn_shows_in_the_size():
+  image, label = scene()
+  for exif in ('upright', 'stored'):
+    assert frame_of(image[:30], np.zeros_like(label)[:30], 6, exif) == 'right'
+    assert frame_of(image[:30], label[:, :30], 6, exif) == 'unknown'  # sizes that differ are said
 
 
 @pytest.mark.skipif(not SCENES.is_dir(), reason='CamVid is not at ../shared/camvid')

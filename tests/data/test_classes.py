@@ -70,6 +70,7 @@ def test_ids_beside_the_names_are_the_ids_of_label_files(tmp_path):
     ('sky\nlabel_ids: 1\nlabel_ids: 2', 'given twice'),
     ('sky\nlabel_offset: 1 2', 'takes one number'),
     ('sky\nlabels: coloured', 'write `labels: ids` or'),
+    ('sky 1 2 3\nlabels: colours\nlabel_ids: 3', 'leaves no ids'),
     ('# nothing\n', 'lists no class'),
   ],
 )
@@ -132,7 +133,7 @@ IDS = Classes(('sky', 'road'))
     (IDS, {'palette': ((1, 2, 3), ((1, 2, 3), (1, 2)))}, 'palette'),
     (IDS, {'label_ids': (1, 2, 3)}, '3 label_ids for 2 classes'),
     (IDS, {'label_ids': (1, 2), 'label_offset': 1}, 'contradict'),
-    (IDS, {'label_ids': (1, (2, 1))}, 'id 1 is given to two classes'),
+    (IDS, {'label_ids': (1, (2, 1))}, 'id 1 is given twice'),
     (IDS, {'ignore_ids': (1,)}, '`label_ids: 0 2`'),
     (Classes(('road',)), {}, 'the only class'),
   ],

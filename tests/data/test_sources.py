@@ -47,6 +47,13 @@ def test_a_source_of_ones_own_is_opened_with_its_options():
   assert source.spec == own.Scenes('train').spec
 
 
+def test_what_a_source_of_ones_own_left_out_is_known():
+  class Noted(own.Scenes):
+    notes = ('two files are set aside.',)
+
+  assert open_own('train', own=Noted).notes == Noted.notes
+
+
 def test_whatever_a_source_takes_is_handed_on():
   source = open_own('val', own=own.Keyed, anything=1)
   assert source._source.options == {'anything': 1}

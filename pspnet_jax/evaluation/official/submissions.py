@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 from PIL import Image
 
+from pspnet_jax.data import pillow
 from pspnet_jax.data.image_files import list_images
 from pspnet_jax.data.spec import default_palette
 from pspnet_jax.errors import UserError, cannot_write
@@ -134,11 +135,8 @@ class Submission:
 
 
 def _check_image(path: Path, benchmark: Benchmark) -> None:
-  try:
-    with Image.open(path) as image:
-      width, height = image.size
-  except Exception as e:  # whatever Pillow makes of a damaged header
-    raise UserError(f'{path} is not an image that can be opened: copy it again.') from e
+  with pillow.open_image(path) as image:
+    width, height = image.size
   if benchmark.image_size is not None and benchmark.image_size != (height, width):
     h, w = benchmark.image_size
     raise UserError(
