@@ -14,7 +14,7 @@ from ml_collections import config_dict
 from pspnet_jax.config import kept_paths, named, overrides, python_file
 from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.config.plain import plain, shown
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import with_tuples
 from pspnet_jax.runtime.files import write_whole
 
@@ -232,14 +232,6 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
       changes = _differences(before, config)
   save(config, path)
   return changes
-
-
-def make_workdir(workdir: Path) -> None:
-  """Makes the folder; UserError if that cannot be done."""
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise cannot_write(workdir, e) from e
 
 
 def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:

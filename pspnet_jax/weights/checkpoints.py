@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding
 
@@ -39,7 +39,7 @@ class Loaded:
   Attributes:
     step: the checkpoint's number.
     card: what it is.
-    network: as asked for.
+    network: what was built; see `Checkpoints.load`.
     params, batch_stats: arrays by name.
     digest: differs where any of the arrays does.
     kind: which of the two the parameters are, ' (...)', where their moving average was kept.
@@ -69,15 +69,15 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: Path | str, *, read_only: bool = False):
-    self.directory = paths.given(workdir).absolute() / 'checkpoints'
+    workdir = paths.given(workdir).absolute()
+    self.directory = workdir / 'checkpoints'
     self._lock: FolderLock | None = None
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
-    if not read_only and jax.process_index() == 0:
-      self._lock = FolderLock(Path(workdir), _BUSY)
-      remove_leftovers(Path(workdir))
     try:
-      refuse_links(Path(workdir), _FILES if self._lock else ())
+      if not read_only:
+        with parallel.together():
+          self._take(workdir)
       self._manager = open_manager(self.directory, read_only=read_only)
     except UserError:
       self._release()
@@ -85,9 +85,14 @@ class Checkpoints:
     except OSError as e:
       self._release()
       doing = 'read' if read_only else 'write to'
-      reason = e.strerror or e
-      raise UserError(f'cannot {doing} {self.directory}: {reason}.') from e
+      raise UserError(f'cannot {doing} {self.directory}: {e.strerror or e}.') from e
     self._folders = self._folders_now()
+
+  def _take(self, workdir: Path) -> None:
+    if jax.process_index() == 0:
+      self._lock = FolderLock(workdir, _BUSY)
+      remove_leftovers(workdir)
+      refuse_links(workdir, _FILES)
 
   @property
   def latest_step(self) -> int | None:
@@ -159,9 +164,9 @@ class Checkpoints:
       UserError: if it cannot be written.
     """
     self.wait()
-    if jax.process_index() == 0:
-      write_whole(self.directory / str(step) / SCORES, json.dumps({'mIoU': miou, 'step': step}))
-    parallel.sum_over_processes(np.zeros(1, np.int64))  # the others read what the first has written
+    with parallel.together():  # the others read what the first has written
+      if jax.process_index() == 0:
+        write_whole(self.directory / str(step) / SCORES, json.dumps({'mIoU': miou, 'step': step}))
     self._manager.reload()
 
   def wait(self) -> None:
@@ -199,7 +204,7 @@ class Checkpoints:
   def load(
     self,
     which: Which = 'best',
-    build: Callable[[Card], Network] | None = None,
+    build: Callable[[Card], Network | None] = lambda card: None,
     *,
     ema: bool = True,
   ) -> Loaded:
@@ -207,7 +212,7 @@ class Checkpoints:
 
     Args:
       which: the checkpoint.
-      build: makes the network of a card; None takes the arrays as they are stored, by their names.
+      build: makes the network of a card; where it gives None, the arrays are those that are stored.
       ema: whether to take the parameters' moving average, where one was kept.
 
     Raises:
@@ -218,7 +223,7 @@ class Checkpoints:
     def read(step: int) -> Loaded:
       stored = self._stored(step)
       card = stored.card()
-      network = None if build is None else build(card)
+      network = build(card)
       kind = ''
       if stored.has_average:
         kind = ' (the moving average of the parameters)' if ema else ' (not their moving average)'
@@ -233,18 +238,6 @@ class Checkpoints:
   def card(self, which: Which = 'best') -> Card:
     """The card of a checkpoint."""
     return self._read_one(which, lambda step: self._stored(step).card())
-
-  def weights(
-    self, network: Network | None, which: Which = 'best', *, ema: bool = True
-  ) -> tuple[Arrays, Arrays]:
-    """Parameters and batch statistics; see `load`.
-
-    Args:
-      network: what they have to be of; None takes them as they are stored, by their names.
-      which: the checkpoint.
-      ema: whether to take the parameters' moving average, where one was kept.
-    """
-    return self._read_one(which, lambda step: self._stored(step).weights(network, ema=ema)[:2])
 
   def step(self, which: Which) -> int:
     """The step's number; 'best' is the latest where nothing was measured."""
@@ -295,17 +288,13 @@ class Checkpoints:
   def _stored(self, step: int) -> StoredStep:
     return StoredStep(self._manager, self.directory / str(step))
 
-  def _folders_now(self) -> list[tuple[int, int] | None]:
-    return [_identity(folder) for folder in (self.directory.parent, self.directory)]
+  def _folders_now(self) -> list[tuple[int, int]]:
+    """Which folders these are; empty if one is gone."""
+    with contextlib.suppress(OSError):
+      found = map(os.stat, (self.directory.parent, self.directory))
+      return [(folder.st_dev, folder.st_ino) for folder in found]
+    return []
 
   def _release(self) -> None:
     if self._lock is not None:
       self._lock.release()
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-  try:
-    found = os.stat(folder)
-  except OSError:
-    return None
-  return found.st_dev, found.st_ino
