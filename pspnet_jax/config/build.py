@@ -48,7 +48,7 @@ class Run:
     start_step, total_steps: where the run begins, and where it ends.
     devices: how many compute.
     source: the training data.
-    notes: what the user should know of how it begins, a sentence each.
+    notes: what the user should know of how it begins, a line each.
   """
 
   card: Card
@@ -138,7 +138,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
     notes += idle.notes(c)
     if start_step := int(state.step):
-      notes.append(f'Going on from step {start_step}.' + ''.join(f'\n  {x}' for x in changes))
+      notes += [f'Going on from step {start_step}.', *(f'  {change}' for change in changes)]
     batches: Generator[dict[str, np.ndarray]] = train_batches(
       source if tolerant is None else tolerant,
       transform=transform,

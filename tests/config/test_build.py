@@ -137,8 +137,7 @@ def test_it_begins_with_weights_from_elsewhere_or_where_it_was(tmp_path):
   c = tiny.config(tmp_path, init_from=str(tmp_path / 'two'), aux_weight=0.1)
   with build.run(c, tmp_path / 'one') as run:  # its own checkpoint goes first
     assert run.start_step == int(run.state.step) == 1
-    [note] = run.notes
-    assert note.startswith('Going on from step 1.') and 'aux_weight: 0.4 → 0.1' in note
+    assert run.notes[0] == 'Going on from step 1.' and '  aux_weight: 0.4 → 0.1' in run.notes
     jax.tree.map(np.testing.assert_array_equal, run.state.params, params)
     assert np.any(jax.tree.leaves(run.state.opt_state)[0])
 
@@ -161,10 +160,11 @@ def test_two_images_in_a_part_are_enough(tmp_path, parts):
     assert run.start_step == 0
 
 
-def folder_data(root, lines, value=1):
+def folder_data(root, lines, values=(0, 1)):
   """A folder data set of one image a split, whose class file has these lines."""
+  label = np.resize(values, (40, 40))
   for split in ('train', 'val'):
-    for kind, x in (('images', np.zeros((40, 40, 3))), ('labels', np.full((40, 40), value))):
+    for kind, x in (('images', np.zeros((40, 40, 3))), ('labels', label)):
       (root / kind / split).mkdir(parents=True, exist_ok=True)
       Image.fromarray(x.astype(np.uint8)).save(root / kind / split / 'a.png')
   (root / 'classes.txt').write_text(''.join(f'{line}\n' for line in lines))
@@ -190,7 +190,7 @@ def test_lines_swapped_in_the_class_file_end_a_run_that_would_go_on(tmp_path):
 
 
 def test_a_validation_split_without_a_labelled_pixel_is_refused(tmp_path):
-  folder_data(tmp_path, ('road', 'sky', 'tree'), value=255)
+  folder_data(tmp_path, ('road', 'sky', 'tree'), values=(255,))
   with pytest.raises(UserError, match='no pixel of the 1 labels to evaluate has a class'):
     build.run(on_folder(tmp_path), tmp_path / 'run')
   assert not (tmp_path / 'run').exists()

@@ -148,7 +148,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
     'from pspnet_jax.weights import exporting\n'
     'resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as if no more fitted\n'
     'from pspnet_jax.inference.card import Card; from pspnet_jax.data.spec import DatasetSpec\n'
-    'card = Card({}, DatasetSpec(("a",), ((0, 0, 0),)), (33, 33))\n'
+    'card = Card({}, DatasetSpec(("a", "b"), ((0, 0, 0), (1, 1, 1))), (33, 33))\n'
     'exporting.write({"a": np.zeros(10_000)}, Path(sys.argv[1]), "semseg", card)\n'
   )
   path = tmp_path / 'net.pth'

@@ -16,7 +16,8 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.weights.checkpoints import Checkpoints
 
-CARD = Card(network={'num_classes': 1}, spec=DatasetSpec(('a',), ((0, 0, 0),)), crop_size=(8, 8))
+SPEC = DatasetSpec(('a', 'b'), ((0, 0, 0), (9, 9, 9)))
+CARD = Card(network={'num_classes': 2}, spec=SPEC, crop_size=(8, 8))
 DAMAGED = (
   r'^checkpoint .*/checkpoints/7 is damaged \(.*\): move that folder elsewhere, so that the others '
   r'count, or choose another one with --checkpoint\.$'
