@@ -83,8 +83,8 @@ def evaluate(
     _check_classes(card, source)
     return card.build_network(model)
 
-  found = checkpoints.load(which, build, ema=ema)
-  checkpoints.close()
+  with checkpoints:
+    found = checkpoints.load(which, build, ema=ema)
   card = dataclasses.replace(found.card, protocol=found.card.protocol.changed(**(changes or {})))
   inference = parts.make_inference(config, cast('Network', found.network), card)
   weights = inference.prepare(found.params, found.batch_stats)

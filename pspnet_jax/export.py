@@ -42,10 +42,8 @@ def export(
     UserError: for whatever the user can mend.
   """
   output = given(output)
-  checkpoints = Checkpoints(workdir, read_only=True)
-  exporting.check_fits(checkpoints.card(which), format_name)
-  found = checkpoints.load(which, ema=ema)
-  checkpoints.close()
+  with Checkpoints(workdir, read_only=True) as checkpoints:
+    found = checkpoints.load(which, lambda card: exporting.check_fits(card, format_name), ema=ema)
   tensors = exporting.state_dict({**found.params, **found.batch_stats}, format_name)
   exporting.write(tensors, output, format_name, found.card)
   streams.show(

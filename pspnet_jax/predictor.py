@@ -219,9 +219,8 @@ def load(
     UserError: if there is no such checkpoint, or it is of another network than `model`.
   """
   network = named.find_network(model, 'model') if isinstance(model, str) else model
-  checkpoints = Checkpoints(workdir, read_only=True)
-  found = checkpoints.load(which, lambda card: card.build_network(network), ema=ema)
-  checkpoints.close()
+  with Checkpoints(workdir, read_only=True) as checkpoints:
+    found = checkpoints.load(which, lambda card: card.build_network(network), ema=ema)
   card = dataclasses.replace(found.card, protocol=found.card.protocol.changed(**changes))
   return Predictor(
     card,

@@ -10,6 +10,7 @@ from pspnet_jax.convert import convert
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluate import evaluate
 from pspnet_jax.export import export
+from pspnet_jax.inference.card import Card
 from pspnet_jax.predict import predict
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
@@ -81,9 +82,9 @@ def test_evaluation_obeys_the_card(file, tmp_path, capsys):
 
 
 def weights(workdir):
-  checkpoints = Checkpoints(workdir, read_only=True)
-  params, stats = checkpoints.weights(checkpoints.card().build_network())
-  return {name: np.asarray(x).tobytes() for name, x in {**params, **stats}.items()}
+  found = Checkpoints(workdir, read_only=True).load(build=Card.build_network)
+  arrays = {**found.params, **found.batch_stats}
+  return {name: np.asarray(x).tobytes() for name, x in arrays.items()}
 
 
 def test_nothing_is_written_over(file, tmp_path):

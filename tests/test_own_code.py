@@ -171,11 +171,11 @@ def test_python_loads_the_network_by_class_and_by_name(folder):
     scores = evaluate(c, folder / 'run', model=own.AsppNet)
   assert scores.confusion.sum() == 3 * 33 * 49
   # What was trained, not what the class does by default: dilation leaves no trace in shapes.
-  with contextlib.closing(Checkpoints(folder / 'run', read_only=True)) as checkpoints:
+  with Checkpoints(folder / 'run', read_only=True) as checkpoints:
     card = checkpoints.card()
     assert card.network['rates'] == (1, 3) and card.network['style'] == 'summed'
     with pytest.raises(UserError, match='is of another network: bottleneck/'):
-      checkpoints.weights(Network(11, **tiny_options()))
+      checkpoints.load(build=lambda _: Network(11, **tiny_options()))
 
 
 def test_images_are_predicted_with_the_network_that_is_named(folder):

@@ -13,6 +13,7 @@ import pytest
 
 import pspnet_jax
 from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import Card
 from pspnet_jax.train import train
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
@@ -21,9 +22,8 @@ pytestmark = pytest.mark.usefixtures('one_device')
 
 
 def weights(workdir):
-  checkpoints = Checkpoints(workdir, read_only=True)
-  network = checkpoints.card('latest').build_network()
-  return checkpoints.latest_step, checkpoints.weights(network, 'latest')
+  found = Checkpoints(workdir, read_only=True).load('latest', Card.build_network)
+  return found.step, (found.params, found.batch_stats)
 
 
 def assert_identical(a, b):
@@ -217,8 +217,7 @@ def test_two_processes_train_one_network(finished, tmp_path):
 def test_ema_is_what_is_evaluated_and_restored(tmp_path):
   train(tiny.config(tmp_path, ema_decay=0.5, total_steps=2), tmp_path / 'run')
   checkpoints = Checkpoints(tmp_path / 'run', read_only=True)
-  network = checkpoints.card().build_network()
-  averaged, _ = checkpoints.weights(network)
+  averaged = checkpoints.load(build=Card.build_network).params
   raw = checkpoints._manager.restore(2)['params']
   assert any((np.asarray(averaged[n]) != np.asarray(raw[n])).any() for n in raw)
 

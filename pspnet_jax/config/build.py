@@ -48,7 +48,7 @@ class Run:
     start_step, total_steps: where the run begins, and where it ends.
     devices: how many compute.
     source: the training data.
-    notes: what the user should know of how it begins, a sentence each.
+    notes: what the user should know of how it begins, a line each.
   """
 
   card: Card
@@ -105,10 +105,13 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   parallel.check_batch_size(c.batch_size, mesh, c.accumulation_steps)
 
   # Data first: most mistakes are there, and they show at once.
-  source, val_source = (parts.open_split(c, split) for split in ('train', 'val'))
-  if source.spec.class_names != val_source.spec.class_names:
-    train, val = (', '.join(s.spec.class_names) for s in (source, val_source))
-    raise UserError(f'the train split has the classes {train}, and val {val}: give both the same.')
+  with parallel.together():
+    source, val_source = (parts.open_split(c, split) for split in ('train', 'val'))
+    if source.spec.class_names != val_source.spec.class_names:
+      train, val = (', '.join(s.spec.class_names) for s in (source, val_source))
+      raise UserError(
+        f'the train split has the classes {train}, and val {val}: give both the same.'
+      )
   _check_processes_agree(c, source, val_source)
   tolerant = SkipBadExamples(source) if c.data_errors == 'skip' else None
   transform = parts.make_transform(c, source.spec.num_classes)
@@ -127,11 +130,11 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   validation.check_labels()
   callbacks = parts.make_callbacks(c)
 
-  files.make_workdir(workdir)
   with contextlib.ExitStack() as stack:  # whatever is wrong from here on, the workdir is given free
-    checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir)))
+    checkpoints = stack.enter_context(Checkpoints(workdir))
     state, notes = _first_state(c, network, tx, card, checkpoints, on_mesh)
-    changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
+    with parallel.together():
+      changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
     notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
     notes += idle.notes(c)
     if start_step := int(state.step):
@@ -206,8 +209,8 @@ def _first_state(
     begins = 'ema_params' in wanted and not checkpoints.has_average('latest')
     if begins:
       del wanted['ema_params']
+    check_same(checkpoints.directory.parent, checkpoints.card('latest'), card)
     step, items = checkpoints.restore(wanted, sharding)
-    check_same(checkpoints.directory.parent, checkpoints.card(step), card)
     state = TrainState.from_items(step, items)
     if begins:
       average = jax.tree.map(jnp.copy, state.params)

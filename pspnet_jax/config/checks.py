@@ -62,9 +62,11 @@ def check_values(config: ml_collections.ConfigDict) -> None:
 
     SegmentationLoss(**{key: value for key, value in c.loss.items() if key != 'name'})
   for key in ('mean', 'std'):
-    need(_numbers(c[key], 3), key, c[key], 'give three numbers, for red, green and blue')
+    three = annotated.fits(c[key], tuple[float, float, float])
+    need(three, key, c[key], 'give three numbers, for red, green and blue')
   need(min(c.std) > 0, 'std', c.std, 'make all three positive')
-  need(_integers(c.crop_size, 2), 'crop_size', c.crop_size, 'give height and width, as 473,473')
+  two = annotated.fits(c.crop_size, tuple[int, int])
+  need(two, 'crop_size', c.crop_size, 'give height and width, as 473,473')
   scales = c.eval.scales
   need(annotated.fits(scales, tuple[float, ...]), 'eval.scales', scales, 'give numbers, as 0.5,1')
   PLAIN.changed(**protocol_changes(c.eval))  # checks their ranges itself
@@ -111,19 +113,3 @@ def _check_types(config: ml_collections.ConfigDict, group: str) -> None:
     if not annotated.fits(value, parameter.annotation):
       what = annotated.described(parameter.annotation)
       raise UserError(f'config.{group}.{key} is {shown(value)}: give {what}.')
-
-
-def _numbers(values: object, length: int) -> bool:
-  return (
-    isinstance(values, tuple)
-    and len(values) == length
-    and all(isinstance(x, int | float) for x in values)
-  )
-
-
-def _integers(values: object, length: int | None = None) -> bool:
-  return (
-    isinstance(values, tuple)
-    and length in (None, len(values))
-    and all(isinstance(x, int) for x in values)
-  )

@@ -14,6 +14,7 @@ from absl import flags
 
 from pspnet_jax.config import overrides
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime.plain_text import printable
 
 
 @dataclasses.dataclass
@@ -52,8 +53,20 @@ def read(
 
   Raises:
     UserError: for a flag or setting that does not exist (with the nearest one), lacks its value,
-      has one of another type or is given twice.
+      has one of another type or is given twice; what was typed is in it as one line.
   """
+  try:
+    return _read(argv, own, known, config)
+  except UserError as e:
+    raise UserError(printable(str(e))) from e
+
+
+def _read(
+  argv: Sequence[str],
+  own: Sequence[str],
+  known: flags.FlagValues,
+  config: ml_collections.ConfigDict | None,
+) -> Given:
   given, seen = Given(), set()
   arguments = collections.deque(argv)
   while arguments:

@@ -14,8 +14,9 @@ from ml_collections import config_dict
 from pspnet_jax.config import kept_paths, named, overrides, python_file
 from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.config.plain import plain, shown
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import with_tuples
+from pspnet_jax.runtime import annotated
 from pspnet_jax.runtime.files import write_whole
 
 SAVED_AS = 'config.json'  # in the workdir
@@ -193,17 +194,8 @@ def _lay_over(
         raise TypeError
       config[key] = value
     except (TypeError, ValueError, OverflowError) as e:
-      name = _KINDS.get(kind, kind.__name__)
-      raise UserError(f'{where} sets {path} to {shown(value)}: give {name}.') from e
-
-
-_KINDS = {
-  bool: 'True or False',
-  float: 'a number',
-  int: 'a whole number',
-  str: 'a text',
-  tuple: 'a tuple',
-}
+      what = annotated.described(kind)
+      raise UserError(f'{where} sets {path} to {shown(value)}: give {what}.') from e
 
 
 def check_key(config: ml_collections.ConfigDict, key: str, where: str) -> None:
@@ -232,14 +224,6 @@ def keep_config(config: ml_collections.ConfigDict, workdir: Path) -> list[str]:
       changes = _differences(before, config)
   save(config, path)
   return changes
-
-
-def make_workdir(workdir: Path) -> None:
-  """Makes the folder; UserError if that cannot be done."""
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise cannot_write(workdir, e) from e
 
 
 def _differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> list[str]:

@@ -39,9 +39,9 @@ def check(config: ml_collections.ConfigDict, saved: Path, given: Collection[str]
     given: settings that flags have changed since.
   """
   for name, group, key in _of_data(config):
-    if {name, f'data.{key}'} & {*given} or Path(group[key]).expanduser().exists():
+    if {name, f'data.{key}'} & {*given} or (path := paths.given(group[key])).exists():
       continue
-    here = '' if Path(group[key]).expanduser().is_absolute() else f', seen from {Path.cwd()}'
+    here = '' if path.is_absolute() else f', seen from {Path.cwd()}'
     raise UserError(
       f'{group[key]}, the {name} of {saved}, does not exist{here}: give --config.{name}=FOLDER, '
       'where it is now.'
@@ -65,7 +65,8 @@ def _of_data(
 
 def _absolute_weights(location: str) -> str:
   """`init_from` with absolute paths; the name of published weights is none."""
-  if not Path(location).expanduser().is_dir() and catalogue.named(location) is not None:
+  whole = paths.given(location)
+  if not whole.is_dir() and catalogue.named(location) is not None:
     return location
-  parts = [location] if Path(location).expanduser().exists() else location.split(',')
+  parts = [location] if whole.exists() else location.split(',')
   return ','.join(os.path.abspath(paths.given(part)) if part else part for part in parts)

@@ -14,6 +14,7 @@ import ml_collections
 from pspnet_jax import errors
 from pspnet_jax.config.plain import plain
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import annotated
 
 # What other projects call our settings, where the letters do not lead there.
 SYNONYMS = {
@@ -119,7 +120,7 @@ def give(config: ml_collections.ConfigDict, key: str, text: str) -> Any:
     value = _READ.get(kind, _literal)(text)
     group[name] = value
   except (ValueError, TypeError, OverflowError) as e:
-    wanted = _WANTED.get(kind, 'another')
+    wanted = annotated.described(kind)
     raise UserError(f'--config.{key}={text} is of the wrong type: give {wanted}.') from e
   return value
 
@@ -174,12 +175,6 @@ _READ: dict[type, Callable[[str], Any]] = {
   int: _int,
   str: str,
   tuple: _tuple,
-}
-_WANTED = {
-  bool: 'True or False',
-  float: 'a number',
-  int: 'a whole number',
-  tuple: 'values with commas between them',
 }
 
 

@@ -7,7 +7,13 @@ import types
 import typing
 from typing import Any
 
-_WORDS = {bool: 'True or False', float: 'a number', int: 'a whole number', str: 'a text'}
+_WORDS = {
+  bool: 'True or False',
+  float: 'a number',
+  int: 'a whole number',
+  str: 'a text',
+  tuple: 'values with commas between them',
+}
 _PLURALS = {float: 'numbers', int: 'whole numbers', str: 'texts'}
 _COUNTS = {1: 'one', 2: 'two', 3: 'three', 4: 'four'}
 _SEQUENCES = (tuple, list, collections.abc.Sequence)

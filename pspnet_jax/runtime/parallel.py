@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import itertools
 import json
@@ -14,6 +15,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pspnet_jax.errors import UserError
+
+_PATIENCE = 60  # seconds that a process that has failed waits for the others, which wait for it
 
 
 def join_processes(
@@ -36,7 +39,7 @@ def join_processes(
   if not any(given) and not from_cluster:
     return
   try:
-    jax.distributed.initialize(coordinator, count, index)
+    jax.distributed.initialize(coordinator, count, index, shutdown_timeout_seconds=_PATIENCE)
   except (ValueError, RuntimeError) as e:
     raise UserError(f'cannot join the processes: {str(e).splitlines()[0]}') from e
 
@@ -104,6 +107,27 @@ def sum_over_processes(x: np.ndarray) -> np.ndarray:
   halves = np.stack([x >> 32, x & 0xFFFFFFFF]).astype(np.uint32)
   high, low = np.asarray(multihost_utils.process_allgather(halves), np.int64).sum(0)
   return (high << 32) + low
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """Ends all processes if one of them fails in the block, which all of them enter.
+
+  They would wait for it else. Nothing in the block may wait for the others.
+
+  Raises:
+    UserError: what the block raised, or that it did in another process.
+  """
+  failed = None
+  try:
+    yield
+  except UserError as e:
+    failed = e
+  failures = sum_over_processes(np.array([failed is not None], np.int64))[0]
+  if failed is not None:
+    raise failed
+  if failures:
+    raise UserError('another process has failed: see what it says.')
 
 
 def differing(values: Mapping[str, Any]) -> list[str]:

@@ -119,9 +119,8 @@ def _read(location: str) -> _Found:
 
 def _from_folder(location: Path) -> _Found:
   """Arrays of the best checkpoint."""
-  checkpoints = Checkpoints(location, read_only=True)
-  found = checkpoints.load('best')
-  checkpoints.close()
+  with Checkpoints(location, read_only=True) as checkpoints:
+    found = checkpoints.load('best')
   arrays = {**found.params, **found.batch_stats}
   names = found.card.spec.class_names
   return _Found(arrays, _made_with(found.card), names, which=found.kind)

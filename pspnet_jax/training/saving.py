@@ -61,7 +61,11 @@ class Saving:
   def check_folder(self, state: TrainState) -> None:
     """Saves anew, and raises UserError, if the workdir is gone; one process finds it for all."""
     found = self.checkpoints
-    if found is None or not parallel.sum_over_processes(np.array([found.lost()], np.int64))[0]:
+    if found is None:
+      return
+    with parallel.together():
+      lost = found.lost()
+    if not parallel.sum_over_processes(np.array([lost], np.int64))[0]:
       return
     raise UserError(
       f'{found.directory.parent} was removed or moved while training went on, with what was saved '

@@ -68,8 +68,8 @@ def _error_number(error: Exception) -> int | None:
 
 
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
-_REASONS = {errno.ENOSPC: 'the disk is full'}
-_REMEDIES = {
+_REASONS: dict[int | None, str] = {errno.ENOSPC: 'the disk is full'}
+_REMEDIES: dict[int | None, str] = {
   **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'make room'),
   **dict.fromkeys(_TOO_MANY_FILES, 'raise ulimit -n'),
 }

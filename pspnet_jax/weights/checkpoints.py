@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -10,13 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
-from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import parallel, paths
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
@@ -46,15 +46,15 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: Path | str, *, read_only: bool = False):
-    self.directory = paths.given(workdir).absolute() / 'checkpoints'
+    workdir = paths.given(workdir).absolute()
+    self.directory = workdir / 'checkpoints'
     self._lock: FolderLock | None = None
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
-    if not read_only and jax.process_index() == 0:
-      self._lock = FolderLock(Path(workdir), _BUSY)
-      remove_leftovers(Path(workdir))
     try:
-      refuse_links(Path(workdir), _FILES if self._lock else ())
+      if not read_only:
+        with parallel.together():
+          self._take(workdir)
       self._manager = open_manager(self.directory, read_only=read_only)
     except UserError:
       self._release()
@@ -62,9 +62,14 @@ class Checkpoints:
     except OSError as e:
       self._release()
       doing = 'read' if read_only else 'write to'
-      reason = e.strerror or e
-      raise UserError(f'cannot {doing} {self.directory}: {reason}.') from e
+      raise UserError(f'cannot {doing} {self.directory}: {e.strerror or e}.') from e
     self._folders = self._folders_now()
+
+  def _take(self, workdir: Path) -> None:
+    if jax.process_index() == 0:
+      self._lock = FolderLock(workdir, _BUSY)
+      remove_leftovers(workdir)
+      refuse_links(workdir, _FILES)
 
   @property
   def latest_step(self) -> int | None:
@@ -136,9 +141,9 @@ class Checkpoints:
       UserError: if it cannot be written.
     """
     self.wait()
-    if jax.process_index() == 0:
-      write_whole(self.directory / str(step) / SCORES, json.dumps({'mIoU': miou, 'step': step}))
-    parallel.sum_over_processes(np.zeros(1, np.int64))  # the others read what the first has written
+    with parallel.together():  # the others read what the first has written
+      if jax.process_index() == 0:
+        write_whole(self.directory / str(step) / SCORES, json.dumps({'mIoU': miou, 'step': step}))
     self._manager.reload()
 
   def wait(self) -> None:
@@ -176,7 +181,7 @@ class Checkpoints:
   def load(
     self,
     which: Which = 'best',
-    build: Callable[[Card], Network] | None = None,
+    build: Callable[[Card], Network | None] = lambda card: None,
     *,
     ema: bool = True,
   ) -> Loaded:
@@ -184,7 +189,7 @@ class Checkpoints:
 
     Args:
       which: the checkpoint.
-      build: makes the network of a card; None takes the arrays as they are stored, by their names.
+      build: makes the network of a card; where it gives None, the arrays are those that are stored.
       ema: whether to take the parameters' moving average, where one was kept.
 
     Raises:
@@ -200,18 +205,6 @@ class Checkpoints:
   def card(self, which: Which = 'best') -> Card:
     """The card of a checkpoint."""
     return self._read_one(which, lambda step: self._stored(step).card())
-
-  def weights(
-    self, network: Network | None, which: Which = 'best', *, ema: bool = True
-  ) -> tuple[Arrays, Arrays]:
-    """Parameters and batch statistics; see `load`.
-
-    Args:
-      network: what they have to be of; None takes them as they are stored, by their names.
-      which: the checkpoint.
-      ema: whether to take the parameters' moving average, where one was kept.
-    """
-    return self._read_one(which, lambda step: self._stored(step).weights(network, ema=ema)[:2])
 
   def step(self, which: Which) -> int:
     """The step's number; 'best' is the latest where nothing was measured."""
@@ -262,17 +255,13 @@ class Checkpoints:
   def _stored(self, step: int) -> StoredStep:
     return StoredStep(self._manager, self.directory / str(step))
 
-  def _folders_now(self) -> list[tuple[int, int] | None]:
-    return [_identity(folder) for folder in (self.directory.parent, self.directory)]
+  def _folders_now(self) -> list[tuple[int, int]]:
+    """Which folders these are; empty if one is gone."""
+    with contextlib.suppress(OSError):
+      found = map(os.stat, (self.directory.parent, self.directory))
+      return [(folder.st_dev, folder.st_ino) for folder in found]
+    return []
 
   def _release(self) -> None:
     if self._lock is not None:
       self._lock.release()
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-  try:
-    found = os.stat(folder)
-  except OSError:
-    return None
-  return found.st_dev, found.st_ino

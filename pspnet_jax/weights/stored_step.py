@@ -39,7 +39,7 @@ class Loaded:
   Attributes:
     step: the checkpoint's number.
     card: what it is.
-    network: as asked for.
+    network: what was built; see `Checkpoints.load`.
     params, batch_stats: arrays by name.
     digest: differs where any of the arrays does.
     kind: which of the two the parameters are, ' (...)', where their moving average was kept.
@@ -79,10 +79,10 @@ class StoredStep:
       raise Damaged(self._path, 'its card is not what was written')
     return card
 
-  def load(self, build: Callable[[Card], Network] | None = None, *, ema: bool = True) -> Loaded:
+  def load(self, build: Callable[[Card], Network | None], *, ema: bool = True) -> Loaded:
     """The card and the arrays; arguments are those of `Checkpoints.load`."""
     card, kind = self.card(), ''
-    network = None if build is None else build(card)
+    network = build(card)
     if self.has_average:
       kind = ' (the moving average of the parameters)' if ema else ' (not their moving average)'
     return Loaded(self._step, card, network, *self.weights(network, ema=ema), kind)

@@ -160,9 +160,9 @@ def test_two_images_in_a_part_are_enough(tmp_path, parts):
     assert run.start_step == 0
 
 
-def folder_data(root, lines, value=None):
+def folder_data(root, lines, values=(0, 1)):
   """A folder data set of one image a split, whose class file has these lines."""
-  label = np.arange(1600).reshape(40, 40) % 2 if value is None else np.full((40, 40), value)
+  label = np.resize(values, (40, 40))
   for split in ('train', 'val'):
     for kind, x in (('images', np.zeros((40, 40, 3))), ('labels', label)):
       (root / kind / split).mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def test_lines_swapped_in_the_class_file_end_a_run_that_would_go_on(tmp_path):
 
 
 def test_a_validation_split_without_a_labelled_pixel_is_refused(tmp_path):
-  folder_data(tmp_path, ('road', 'sky', 'tree'), value=255)
+  folder_data(tmp_path, ('road', 'sky', 'tree'), values=(255,))
   with pytest.raises(UserError, match='no pixel of the 1 labels to evaluate has a class'):
     build.run(on_folder(tmp_path), tmp_path / 'run')
   assert not (tmp_path / 'run').exists()

@@ -140,6 +140,13 @@ def test_a_line_of_nonsense_ends_in_a_sentence(line):
   ends_well(understand)
 
 
+@pytest.mark.parametrize('line', ['--a\nb=1', '--config.a\nb=1', '--config.seed=1\n2'])
+def test_what_was_typed_is_echoed_in_one_line(known, line):
+  with pytest.raises(UserError) as raised:
+    command_line.read([line], OWN, known, defaults())
+  assert '\n' not in str(raised.value) and r'\n' in str(raised.value)
+
+
 @pytest.mark.parametrize(
   'line',
   [

@@ -66,7 +66,7 @@ def test_a_file_changes_defaults_and_takes_an_argument(tmp_path):
       'ml_collections.ConfigDict({"data": {"train": "train"}})',
       "sets data.train to 'train': give a d",
     ),
-    ('ml_collections.ConfigDict({"eval": {"window": 473}})', 'give a tuple'),
+    ('ml_collections.ConfigDict({"eval": {"window": 473}})', 'give values with commas'),
     ('None', 'return a ConfigDict'),
     ('1 / 0', 'ZeroDivisionError'),
   ],

@@ -1,5 +1,7 @@
 """Mesh, batches and sums over devices."""
 
+import contextlib
+
 import jax
 import numpy as np
 import pytest
@@ -73,3 +75,21 @@ def test_what_differs_between_processes_is_named(monkeypatch):
   assert all(differing(index, total) == ['data'] for index in range(3))
   monkeypatch.undo()
   assert parallel.differing(given[0]) == []  # alone
+
+
+@pytest.mark.parametrize('failures', [0, 1])
+def test_a_failure_in_one_process_ends_all(monkeypatch, failures):
+  """What the block said goes on; who heard of another's failure says so."""
+  counted = []
+
+  def sum_over_processes(x):
+    counted.append(int(x[0]))
+    return x + failures
+
+  monkeypatch.setattr(parallel, 'sum_over_processes', sum_over_processes)
+  with pytest.raises(UserError, match='no such folder'), parallel.together():
+    raise UserError('no such folder.')
+  expected = pytest.raises(UserError, match='another process has failed')
+  with expected if failures else contextlib.nullcontext(), parallel.together():
+    pass
+  assert counted == [1, 0]

@@ -1,6 +1,5 @@
 """Early stopping: when it ends a run, and that a run which was killed ends where it would have."""
 
-import contextlib
 import math
 
 import pytest
@@ -83,7 +82,7 @@ def train(folder, scores, patience, every, dies_at=None):
       raise Killed
     return step(state, batch)
 
-  with contextlib.closing(Checkpoints(folder)) as checkpoints:
+  with Checkpoints(folder) as checkpoints:
     state = state_of()
     if checkpoints.latest_step is not None:
       state = state_of(*stored(checkpoints))
@@ -127,5 +126,5 @@ def test_a_run_that_was_killed_ends_where_it_would_have_ended(
   # Run once more, it stays there, and says why.
   for folder in ('whole', 'cut'):
     assert train(tmp_path / folder, scores, patience, every) == end
-    with contextlib.closing(Checkpoints(tmp_path / folder)) as checkpoints:
+    with Checkpoints(tmp_path / folder) as checkpoints:
       assert checkpoints.latest_step == end

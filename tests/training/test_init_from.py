@@ -1,7 +1,5 @@
 """Starting from weights, in the training loop and by hand."""
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
@@ -68,7 +66,7 @@ def workdir_of(folder, names, average=None):
   items = {'params': params, 'batch_stats': batch_stats}
   if average is not None:
     items['ema_params'] = {name: x + average for name, x in params.items()}
-  with contextlib.closing(Checkpoints(folder)) as checkpoints:
+  with Checkpoints(folder) as checkpoints:
     checkpoints.save(1, items, card)
   return str(folder), params
 
@@ -195,5 +193,4 @@ def test_a_run_starts_from_a_conversion_and_goes_on_from_its_own(file, tmp_path)
 
 
 def weights(workdir):
-  checkpoints = Checkpoints(workdir, read_only=True)
-  return checkpoints.weights(checkpoints.card().build_network())[0]
+  return Checkpoints(workdir, read_only=True).load(build=Card.build_network).params

@@ -1,6 +1,5 @@
 """The loop alone, with a step that adds up numbers; `test_train.py` has the network."""
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -88,7 +87,7 @@ def score(state, check):
 
 @pytest.fixture
 def checkpoints(tmp_path):
-  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+  with Checkpoints(tmp_path) as checkpoints:
     yield checkpoints
 
 

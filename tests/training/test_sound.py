@@ -1,6 +1,5 @@
 """When a run ends because what it learns is nothing, or ruined; in the loop."""
 
-import contextlib
 import dataclasses
 
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from tests.training.test_loop import numbers, run, state_of, step, stored
 
 @pytest.fixture
 def checkpoints(tmp_path):
-  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+  with Checkpoints(tmp_path) as checkpoints:
     yield checkpoints
 
 

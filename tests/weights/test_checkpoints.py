@@ -1,6 +1,5 @@
 """What is kept when things go wrong around a checkpoint."""
 
-import contextlib
 import json
 import shutil
 import subprocess
@@ -65,7 +64,7 @@ def test_another_network_is_refused_and_nothing_is_touched(workdir, tmp_path):
   assert (workdir / 'config.json').read_text() == before
   with pytest.raises(UserError, match='bottleneck/bn/bias'):
     network = Network(11, **{key: x for key, x in wider.model.items() if key != 'name'})
-    Checkpoints(workdir, read_only=True).weights(network)
+    Checkpoints(workdir, read_only=True).load(build=lambda _: network)
 
 
 @pytest.mark.parametrize('text', ['{', '[]', '"a"', ''])
@@ -131,7 +130,7 @@ CARD = Card(
 
 
 def test_two_do_not_write_at_once(tmp_path):
-  with contextlib.closing(Checkpoints(tmp_path)):
+  with Checkpoints(tmp_path):
     message = r'is in use by this process itself, which has to close it first: wait for its end, or'
     with pytest.raises(UserError, match=message):
       Checkpoints(tmp_path)
@@ -163,7 +162,7 @@ def test_of_equally_good_checkpoints_the_first_is_the_best(tmp_path):
 def test_a_network_without_statistics_and_an_optimiser_without_state_come_back(tmp_path, tx):
   params = {'backbone/kernel': jnp.arange(3.0)}
   items = {'params': params, 'batch_stats': {}, 'opt_state': tx.init(params)}
-  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+  with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(3, items, CARD)
     checkpoints.wait()
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -172,12 +171,12 @@ def test_a_network_without_statistics_and_an_optimiser_without_state_come_back(t
     assert jax.tree.structure(restored) == jax.tree.structure(items)
     jax.tree.map(np.testing.assert_array_equal, restored, items)
     for network in (None, SimpleNamespace(param_shapes=params, batch_stat_shapes={})):
-      stored, statistics = checkpoints.weights(network)
-      assert statistics == {} and list(stored) == list(params)
+      found = checkpoints.load(build=lambda _, network=network: network)
+      assert found.batch_stats == {} and list(found.params) == list(params)
     # Where there are some, or should be, the difference is named.
     other = SimpleNamespace(param_shapes=params, batch_stat_shapes={'bn/mean': jnp.zeros(2)})
     with pytest.raises(UserError, match=r'has no batch_stats: it is damaged, or use the'):
-      checkpoints.weights(other)
+      checkpoints.load(build=lambda _: other)
 
 
 @pytest.mark.parametrize('optimizer', [{'frozen': ('backbone',)}, {'name': 'adamw'}])
@@ -195,7 +194,7 @@ def test_another_optimiser_is_named_and_no_checkpoint_is_called_damaged(
 def test_plain_parameters_can_be_had_where_an_average_was_kept(tmp_path):
   params, average, stats = ({'a': jnp.float32(x)} for x in (1, 2, 3))
   items = {'params': params, 'batch_stats': stats}
-  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+  with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, items, CARD, 0.5)
     checkpoints.save(2, items | {'ema_params': average}, CARD)
     checkpoints.wait()
@@ -205,5 +204,5 @@ def test_plain_parameters_can_be_had_where_an_average_was_kept(tmp_path):
       (2, True, average, ' (the moving average of the parameters)'),
       (2, False, params, ' (not their moving average)'),
     ):
-      assert checkpoints.weights(None, step, ema=ema) == (wanted, stats)
-      assert checkpoints.load(step, ema=ema).kind == said
+      found = checkpoints.load(step, ema=ema)
+      assert (found.params, found.batch_stats, found.kind) == (wanted, stats, said)

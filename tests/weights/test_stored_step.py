@@ -1,6 +1,5 @@
 """What is read is what was written, or the checkpoint is called damaged; not so a live one."""
 
-import contextlib
 import json
 import shutil
 import sys
@@ -17,7 +16,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.weights.checkpoints import Checkpoints
 
-SPEC = DatasetSpec(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
+SPEC = DatasetSpec(('a', 'b'), ((0, 0, 0), (9, 9, 9)))
 CARD = Card(network={'num_classes': 2}, spec=SPEC, crop_size=(8, 8))
 DAMAGED = (
   r'^checkpoint .*/checkpoints/7 is damaged \(.*\): move that folder elsewhere, so that the others '
@@ -37,7 +36,7 @@ def items_of(step, ema=True):
 def kept(tmp_path_factory):
   """A workdir with one checkpoint; copy it before breaking it."""
   folder = tmp_path_factory.mktemp('kept') / 'run'
-  with contextlib.closing(Checkpoints(folder)) as checkpoints:
+  with Checkpoints(folder) as checkpoints:
     checkpoints.save(7, items_of(7), CARD, 0.5)
   return folder
 
@@ -48,7 +47,7 @@ def workdir(kept, tmp_path):
 
 
 def restore(workdir):
-  with contextlib.closing(Checkpoints(workdir)) as checkpoints:
+  with Checkpoints(workdir) as checkpoints:
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return checkpoints.restore(jax.eval_shape(lambda: items_of(7)), sharding)[1]
 
@@ -75,7 +74,7 @@ def test_what_was_written_comes_back(workdir):
 def test_the_digest_tells_networks_apart(workdir, tmp_path):
   digests = [Checkpoints(workdir, read_only=True).load().digest]
   for seed in (7, 8):
-    with contextlib.closing(Checkpoints(tmp_path / str(seed))) as checkpoints:
+    with Checkpoints(tmp_path / str(seed)) as checkpoints:
       checkpoints.save(3, items_of(seed), CARD, 0.1)
       checkpoints.wait()
       digests.append(checkpoints.load().digest)
