@@ -10,9 +10,7 @@ from pspnet_jax.inference.card import PSPNET, Card, with_tuples
 from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
 
-# Options of the network that change what the same weights compute, and that no shape tells.
-_OPTIONS = (*CONVENTIONS, 'bins', 'pooling')
-_DEFAULTS = {key: inspect.signature(PSPNet.__init__).parameters[key].default for key in _OPTIONS}
+_DEFAULTS = {key: inspect.signature(PSPNet.__init__).parameters[key].default for key in CONVENTIONS}
 
 
 def check_same(workdir: Path, there: Card, here: Card) -> None:
@@ -36,7 +34,7 @@ def check_same(workdir: Path, there: Card, here: Card) -> None:
       f'the {len(ours)} {", ".join(ours)}: give it the classes it had, in their order, or {anew}.'
     )
   values = {key: (getattr(there, key), getattr(here, key)) for key in ('mean', 'std')}
-  values |= {f'model.{key}': (_option(there, key), _option(here, key)) for key in _OPTIONS}
+  values |= {f'model.{key}': (_option(there, key), _option(here, key)) for key in CONVENTIONS}
   for key, (theirs, ours) in values.items():
     if with_tuples(theirs) != with_tuples(ours):
       raise UserError(

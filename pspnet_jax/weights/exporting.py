@@ -119,7 +119,7 @@ def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> Non
 def conventions(card: Card) -> str:
   """Says what must be set where the file is loaded: names and shapes do not tell it."""
   option = written_card.options_of(card)
-  names = (*CONVENTIONS, 'bins', 'dropout_rate', 'dropout_kind')
+  names = (*CONVENTIONS, 'dropout_rate', 'dropout_kind')
   known = [f'{name}={option[name]}' for name in names if option[name] is not None]
   return (
     f'{", ".join(known)}; RGB mean {card.mean}, std {card.std}; classes, crop {card.crop_size} and '

@@ -21,7 +21,7 @@ from pspnet_jax.weights import written_card
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign import choosing, reading, recognise
 from pspnet_jax.weights.foreign.name_table import NamedArrays, listed, shown
-from pspnet_jax.weights.foreign.origin import CONVENTIONS, Origin
+from pspnet_jax.weights.foreign.origin import BINS, CONVENTIONS, Origin
 from pspnet_jax.weights.foreign.stored import StoredArray
 from pspnet_jax.weights.written_card import WrittenCard
 
@@ -150,7 +150,7 @@ def convert(
     )
   written = weights.written
   told: Mapping[str, Any] = {} if written is None else written.conventions.network
-  bins = tuple(told.get('bins', recognise.BINS))
+  bins = tuple(told.get('bins', BINS))
   network = recognise.network_of(weights.arrays, weights.origin, weights.where, bins)
   num_classes = network['num_classes']
   stride = told.get('output_stride', 8) if output_stride is None else output_stride

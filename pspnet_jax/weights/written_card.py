@@ -124,6 +124,7 @@ _NETWORK: dict[str, Callable[[Any], bool]] = {
   **dict.fromkeys(
     ('align_corners', 'contract_dilation', 'dilate_conv2', 'stride_in_1x1'), _is_flag
   ),
+  'pooling': lambda x: x == 'avg',  # no other program has the other
   'bins': lambda x: _whole_numbers(x, None, 1, 1000) and 0 < len(x) <= 32,
   'dropout_rate': lambda x: _numbers((x,), 1, 0, 0.999),
   'dropout_kind': lambda x: x in ('channel', 'element'),

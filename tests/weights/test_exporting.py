@@ -169,5 +169,5 @@ def test_what_no_shape_tells_is_said():
   spec = DatasetSpec(('a', 'b'), ((0, 0, 0), (1, 1, 1)))
   card = Card({'num_classes': 2, **TINY, 'align_corners': True}, spec, crop_size=(41, 41))
   assert 'align_corners=True' in exporting.conventions(card)
-  assert 'bins=(1, 2, 3, 6), dropout_rate=0.1' in exporting.conventions(card)
+  assert 'bins=(1, 2, 3, 6), pooling=avg, dropout_rate=0.1' in exporting.conventions(card)
   assert 'RGB mean (123.675, 116.28, 103.53)' in exporting.conventions(card)

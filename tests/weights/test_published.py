@@ -86,8 +86,12 @@ def test_a_run_starts_from_a_name(names):
   assert all(np.array_equal(new[name], expected[name]) for name in expected)
   assert notes == [
     'Starting from net.',
+    'The names of its classes are not known, and their number is the same: its classifiers were '
+    'taken as they are.',
     'It was made with dilations=(1, 1, 2, 4), and here it is None.',
   ]
+  _, _, notes = start_from('net', *fresh(5, bins=(1, 2, 4, 8)))
+  assert notes[-1] == 'It was made with bins=(1, 2, 3, 6), and here it is (1, 2, 4, 8).'
   new, _, notes = start_from('backbone', card, params, stats)
   name = 'backbone/stage4/0/conv1/conv/kernel'
   np.testing.assert_array_equal(new[name], expected[name])

@@ -43,6 +43,7 @@ def test_what_is_written_is_read(protocol):
     'dilate_conv2': False,
     'stride_in_1x1': False,
     'dropout_kind': 'channel',
+    'pooling': 'avg',
   }
 
 

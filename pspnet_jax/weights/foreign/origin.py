@@ -18,10 +18,11 @@ CONVENTIONS = (
   'contract_dilation',
   'dilate_conv2',
   'stride_in_1x1',
+  'bins',
+  'pooling',
 )
-CITYSCAPES_CLASSES = (
-  19  # classes: by their number the data sets of the published networks are known
-)
+BINS = (1, 2, 3, 6)  # of every published network
+CITYSCAPES_CLASSES = 19  # by their number the data sets of the published networks are known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,5 +70,7 @@ def network_conventions(
     'dilate_conv2': dilate_conv2,
     'dilations': dilations,
     'stride_in_1x1': stride_in_1x1,
+    'bins': BINS,
+    'pooling': 'avg',
     'dropout_kind': dropout_kind,
   }

@@ -12,7 +12,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.models.resnet import DEPTHS
 from pspnet_jax.weights.foreign import caffe, imagenet, mit, mmseg, semseg
 from pspnet_jax.weights.foreign.name_table import listed
-from pspnet_jax.weights.foreign.origin import Origin
+from pspnet_jax.weights.foreign.origin import BINS, Origin
 
 ORIGINS = (
   semseg.ORIGIN,
@@ -23,7 +23,6 @@ ORIGINS = (
   *imagenet.ORIGINS,
 )
 NAMES = tuple(dict.fromkeys(origin.name for origin in ORIGINS))
-BINS = (1, 2, 3, 6)  # what every published network has; no shape tells them
 _DEPTHS = ', -'.join(map(str, DEPTHS))
 
 
