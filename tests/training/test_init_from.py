@@ -188,7 +188,7 @@ def test_a_run_starts_from_a_conversion_and_goes_on_from_its_own(file, tmp_path)
   config = files.load_saved(tmp_path / 'run' / 'config.json')
   config.init_from = str(tmp_path / 'gone')  # of no interest any more
   train(config, tmp_path / 'run')
-  with pytest.raises(UserError, match=r'holds weights without an optimiser: .*init_from'):
+  with pytest.raises(UserError, match=r'was trained on the 5 classes .*init_from'):
     train(config, tmp_path / 'converted')
 
 
