@@ -10,7 +10,7 @@ from PIL import Image
 
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.pictures import legends
-from pspnet_jax.pictures.labels import colour, overlay
+from pspnet_jax.pictures.labels import colour, ignore_colour, overlay
 from pspnet_jax.pictures.legends import PAPER, LegendEntry
 
 _TILE = (300, 225)  # width and height in which an image is shown
@@ -55,7 +55,7 @@ def draw(sections: Sequence[tuple[str, Sequence[Tile]]], spec: DatasetSpec) -> n
       parts.append(row)
   names = zip(spec.class_names, spec.palette, strict=True)
   entries = [LegendEntry(name, '', (r, g, b)) for name, (r, g, b) in names]
-  entries.append(LegendEntry('ignored', '', (0, 0, 0)))
+  entries.append(LegendEntry('ignored', '', ignore_colour(spec)))
   height = sum(part.shape[0] for part in parts)
   return np.concatenate([*parts, legends.draw(entries, (height, width), _TEXT)])
 

@@ -5,6 +5,7 @@ import numpy as np
 from pspnet_jax.checkup import contact_sheet
 from pspnet_jax.checkup.contact_sheet import Tile
 from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.pictures.labels import ignore_colour
 
 SPEC = DatasetSpec(('sky', 'road'), ((9, 9, 200), (90, 9, 9)))
 
@@ -53,3 +54,9 @@ def test_empty_sections_leave_no_heading():
 def test_three_tiles_take_two_rows():
   one, three = (contact_sheet.draw([('Look', [tile()] * n)], SPEC) for n in (1, 3))
   assert three.shape[1] == one.shape[1] and three.shape[0] - one.shape[0] > 225
+
+
+def test_the_legend_has_the_colour_that_ignored_pixels_have():
+  spec = DatasetSpec(('night', 'snow'), ((0, 0, 0), (255, 255, 255)))  # neither is left for them
+  page = contact_sheet.draw([('Look', [tile()])], spec)
+  assert (page == ignore_colour(spec)).all(-1).any()
