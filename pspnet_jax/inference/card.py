@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from pspnet_jax.inference.protocol import PLAIN, Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.runtime import annotated
+from pspnet_jax.runtime.plain_text import printable
 
 PSPNET = 'pspnet'  # the name of the network that needs no import
 
@@ -98,8 +98,10 @@ class Card:
       for kind, name in ((DatasetSpec, 'spec'), (Protocol, 'protocol'))
     )
     card = _made(cls, {**v, 'spec': spec, 'protocol': protocol}, 'card')
-    if not (min(card.crop_size) >= 1 and min(card.std) > 0 and all(map(math.isfinite, card.mean))):
-      raise _damaged('crop_size and std have to be positive, and mean finite')
+    if not (
+      min(card.crop_size) >= 1 and min(card.std) > 0 and all(abs(x) <= 1e6 for x in card.mean)
+    ):
+      raise _damaged('crop_size and std have to be positive, and mean a colour')
     _check_network(card)
     return card
 
@@ -112,7 +114,9 @@ def _made(kind: type[Any], values: Any, name: str) -> Any:
   needed = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
   for key in {*values, *needed}:
     if key not in hints or key not in values:
-      raise _damaged(f'its {name} {"knows no" if key in values else "lacks"} {str(key)[:80]}')
+      raise _damaged(
+        f'its {name} {"knows no" if key in values else "lacks"} {printable(str(key)[:80])}'
+      )
     _check_value(values[key], hints[key], key)
   return kind(**values)
 
@@ -129,7 +133,7 @@ def _check_network(card: Card) -> None:
   hints = typing.get_type_hints(PSPNet.__init__) | {'name': str, 'dtype': str}
   for key, value in card.network.items():
     if key not in hints or key == 'rngs':
-      raise _damaged(f'a PSPNet has no argument {str(key)[:80]}')
+      raise _damaged(f'a PSPNet has no argument {printable(str(key)[:80])}')
     _check_value(value, hints[key], key)
 
 
