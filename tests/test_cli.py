@@ -245,7 +245,8 @@ def test_a_run_is_used_from_any_folder_and_under_64_bit_jax(tmp_path):
   image = tmp_path / 'work' / 'data' / 'images' / 'val' / 'a.png'
   result = run('elsewhere', 'predict', '--workdir=../run', f'--input={image}', '--output=~/out')
   assert result.returncode == 0 and (tmp_path / 'out' / 'labels' / 'a.png').is_file()
-  (tmp_path / 'work' / 'data').rename(tmp_path / 'work' / 'moved')
+  data = tmp_path / 'work' / 'data'
+  data.rename(data.with_name('moved'))
   result = run('elsewhere', *elsewhere)
-  assert f'{tmp_path}/work/data, the data.root of ../run/config.json, does not' in result.stderr
+  assert f'{data}, the data.root of ../run/config.json, does not' in result.stderr
   assert result.returncode == 1 and result.stderr.count('\n') == 1

@@ -139,7 +139,7 @@ def proposed_suffixes(alone: Iterable[str], there: Mapping[str, str]) -> str | N
       if common and not common.endswith('/') and (image, label) not in scores:
         kept = (n[: len(n) - len(image)] for n in names if n.endswith(image))
         fitting = sum(kept_part + label in there for kept_part in kept)
-        # Of several files for an image, such as pictures of the label beside it.
+        # The ids, where an image has several files, such as pictures of its label.
         likely = any(word in label.lower() for word in ('label', 'mask', 'seg'))
         scores[image, label] = 2 * fitting + likely if 2 * fitting >= len(names) else 0
   (image, label), score = (scores.most_common(1) or [(('', ''), 0)])[0]

@@ -142,7 +142,7 @@ class StoredStep:
 
   @functools.cached_property
   def _metadata(self) -> dict[str, Any]:
-    """Orbax's, of each item."""
+    """Orbax's metadata of each item."""
     with reading(self._path):
       stored = dict(self._manager.item_metadata(self._step))
     for item in self._digests.keys() - {'card'}:
@@ -152,7 +152,7 @@ class StoredStep:
 
   @functools.cached_property
   def _digests(self) -> dict[str, str]:
-    """Of each item, unless the checkpoint is of a time before there were any."""
+    """The digest of each item; none in a checkpoint that was written before there were any."""
     with reading(self._path):
       values = json.loads((self._path / _METADATA).read_text(encoding='utf-8'))
       return dict((values.get('custom_metadata') or {}).get(_DIGESTS, {}))
