@@ -8,6 +8,7 @@ What label ids mean is said in `label_ids`.
 from __future__ import annotations
 
 import stat
+import zlib
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -29,7 +30,7 @@ _CODESTREAM = b'\xff\x4f\xff\x51'  # of JPEG 2000
 _JPEG2000 = b'\0\0\0\x0cjP  \r\n\x87\n'
 # JPEGs found to be whole, with their orientation: looking closely at one takes half as long as
 # decoding it, and training reads each again and again.
-_whole: dict[tuple[str, int, bytes], int] = {}
+_whole: dict[tuple[str, int, int], int] = {}
 _MOST_WHOLE = 1_000_000
 
 
@@ -180,7 +181,7 @@ def _examine_jpeg(path: str | Path, data: bytes) -> int:
   Raises:
     BadData: if it is damaged, of more pixels than the limit or more than it can hold, or rare.
   """
-  key = str(path), len(data), data[-32:]
+  key = str(path), len(data), zlib.crc32(data)  # a tool may change the orientation in place
   if (known := _whole.get(key)) is not None:
     return known
   header = jpeg.parse(data)

@@ -33,7 +33,7 @@ def identity(source: Source, *, with_files: bool = True) -> dict[str, Any]:
   found = {
     'length': len(source),
     'class_names': list(source.spec.class_names),
-    'table': None if table is None else [int(x) for x in table],
+    'table': None if table is None else hashlib.sha256(table.tobytes()).hexdigest(),
     'names': None if name is None else _digest(str(name(index)) for index in length),
   }
   return {**found, 'files': _digest(map(_state, paths))} if with_files else found

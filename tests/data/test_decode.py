@@ -116,6 +116,17 @@ def test_damaged_metadata_leave_pixels_as_they_are(tmp_path, rgb):
   np.testing.assert_array_equal(found, read_image(save(tmp_path / 'b.jpg', rgb)))
 
 
+def test_an_orientation_that_is_changed_in_place_is_seen(tmp_path, rgb):
+  def of(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return save(tmp_path / 'a.jpg', rgb, exif=exif)
+
+  size, upright = of(1).stat().st_size, read_image(tmp_path / 'a.jpg')
+  assert of(3).stat().st_size == size
+  np.testing.assert_array_equal(read_image(tmp_path / 'a.jpg'), upright[::-1, ::-1])
+
+
 def test_a_jpeg_is_looked_at_closely_until_it_is_known(tmp_path, rgb):
   path = save(tmp_path / 'a.jpg', rgb)
   data = path.read_bytes()
