@@ -18,6 +18,7 @@ from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.spec import Example, PathText
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import paths
 
 VERSION = '1.0.0'  # version of the format that is written
 DATA_DIR = '~/tensorflow_datasets'  # where TFDS keeps everybody's data sets
@@ -107,7 +108,7 @@ class Prepared:
 
 
 def _folder(data_dir: str, prepared: str) -> Path:
-  folder = Path(data_dir).expanduser() / prepared / VERSION
+  folder = paths.given(data_dir) / prepared / VERSION
   if not (folder / 'dataset_info.json').is_file():
     raise UserError(
       f'{folder} holds no prepared data: run pspnet prepare --dataset={prepared} '

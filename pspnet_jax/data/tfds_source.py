@@ -25,6 +25,7 @@ from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.prepared import DATA_DIR
 from pspnet_jax.data.spec import Example, PathText
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import paths
 
 
 class TfdsSource:
@@ -149,7 +150,7 @@ def _open(dataset: str, split: str, data_dir: str, features: Sequence[str]) -> A
   try:
     # From what lies on the disk: the data set's own code may need TensorFlow.
     builder = tfds.core.read_only_builder.builder_from_files(
-      dataset, data_dir=str(Path(data_dir).expanduser())
+      dataset, data_dir=str(paths.given(data_dir))
     )
   except tfds.core.DatasetNotFoundError as e:
     raise UserError(f'{data_dir} holds no {dataset}: {_prepare(dataset, data_dir)}.') from e

@@ -166,7 +166,7 @@ def _order(found: _Found, card: Card) -> tuple[list[int] | None, list[str]]:
     theirs, ours = list(there), list(here)
   if theirs == ours:
     return same, []
-  both = f'Its classes are {listed(there)}, and here they are {listed(here)}'
+  both = f'Its classes are {_in_order(there)}, and here they are {_in_order(here)}'
   if set(theirs) == set(ours):
     order = [theirs.index(name) for name in ours]
     return order, [f'{both}: its classifiers were put into this order.']
@@ -180,7 +180,7 @@ def _plain(name: str) -> str:
   return ''.join(c for c in name.casefold() if c.isalnum()) or name
 
 
-def listed(names: Sequence[str], limit: int = 20) -> str:
+def _in_order(names: Sequence[str], limit: int = 20) -> str:
   """Names with commas, the first of very many."""
   more = f', ... ({len(names)} in all)' if len(names) > limit else ''
   return ', '.join(names[:limit]) + more

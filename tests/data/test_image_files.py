@@ -8,17 +8,7 @@ from PIL import Image
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.image_files import IMAGE_SUFFIXES, counted, image_files, list_images
 from pspnet_jax.errors import UserError
-
-
-def touch(root, *names):
-  for name in names:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b'')
-
-
-def below(root, paths):
-  return [path.relative_to(root).as_posix() for path in paths]
+from tests.data.folders import below, touch
 
 
 def test_images_of_all_folders_are_found_and_sorted(tmp_path):
