@@ -65,8 +65,9 @@ class OneValueAChannel(UserError):
     wider = 'leave 1 out of model.bins' if part == 'pyramid' else 'enlarge crop_size'
     super().__init__(
       f'{name} gets one value a channel in training, which has no variance: give each part of a '
-      'batch two images or more (raise batch_size, or lower accumulation_steps to half of it at '
-      f'most), {wider}, or train with the running statistics by model.fixed_batch_stats={part}.'
+      'batch two images or more (raise batch_size, or lower accumulation_steps to at most half of '
+      f'batch_size), {wider}, or train with the running statistics by '
+      f'model.fixed_batch_stats={part}.'
     )
     self.layer = layer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from pspnet_jax.runtime import streams
+from pspnet_jax.runtime import paths, streams
 
 
 def enable() -> None:
@@ -25,12 +25,12 @@ def enable() -> None:
   if values['jax_compilation_cache_dir'] or not values['jax_enable_compilation_cache']:
     return
   try:
-    caches = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    folder = caches / 'pspnet_jax' / 'compiled'
-    for made in (caches, folder.parent, folder):  # parents=True would make those by the umask
+    around = paths.cache_folder()
+    folder, caches = around / 'compiled', around.parent
+    for made in (caches, around, folder):  # parents=True would make those by the umask
       made.mkdir(exist_ok=True, mode=0o700, parents=made == caches)
     # Who may write to the folder around it can put another one in its place.
-    fault = next(filter(None, map(_fault, (folder.parent, folder))), None)
+    fault = next(filter(None, map(_fault, (around, folder))), None)
   except (OSError, RuntimeError):  # no home, or one that cannot be written to: as without a cache
     return
   if fault is not None:

@@ -25,3 +25,12 @@ def given(path: str | os.PathLike[str]) -> Path:
   if expanded.startswith('~'):
     raise UserError(f'{text} begins with the home of a user that there is not: write ./{text}.')
   return Path(expanded)
+
+
+def cache_folder() -> Path:
+  """The folder pspnet_jax in the user's folder for caches, $XDG_CACHE_HOME or ~/.cache.
+
+  Raises:
+    RuntimeError: if there is no home folder.
+  """
+  return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'pspnet_jax'

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.reporting.console import make_console, say
+from pspnet_jax.runtime import paths
 from pspnet_jax.runtime.limits import BYTES
 from pspnet_jax.runtime.plain_text import printable
 
@@ -39,7 +40,7 @@ def cache_folder() -> Path:
   try:
     if chosen := os.environ.get('PSPNET_JAX_CACHE'):
       return Path(chosen).expanduser()
-    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'pspnet_jax'
+    return paths.cache_folder()
   except RuntimeError as e:
     raise UserError('there is no home folder: say where to keep files in PSPNET_JAX_CACHE.') from e
 
