@@ -25,23 +25,31 @@ def normalize(
   return image.astype(dtype)
 
 
+def bilinear_position(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:
+  """Where each output pixel of an axis lies among the inputs: float64 [size_out].
+
+  `align_corners` maps the centres of the outermost pixels onto each other (Caffe's Interp and
+  semseg); otherwise pixels are areas (half-pixel rule, as OpenCV and torch's align_corners=False),
+  and the outermost positions lie up to half a pixel beyond the border.
+  """
+  i = np.arange(size_out)
+  if align_corners:
+    return i * ((size_in - 1) / max(size_out - 1, 1))
+  return (i + 0.5) * (size_in / size_out) - 0.5
+
+
 def bilinear_taps(
   size_in: int, size_out: int, align_corners: bool
 ) -> tuple[np.ndarray, np.ndarray]:
   """Bilinear interpolation along one axis: the two pixels that make an output pixel.
 
-  `align_corners` maps the centres of the outermost pixels onto each other (Caffe's Interp and
-  semseg); otherwise pixels are areas and positions are clamped at the border (half-pixel rule, as
-  OpenCV and torch's align_corners=False). No anti-aliasing when shrinking, as in both.
+  Positions are those of `bilinear_position`, clamped at the border. No anti-aliasing when
+  shrinking, as in Caffe, OpenCV and torch.
 
   Returns:
     index int [size_out, 2] and weight float64 [size_out, 2].
   """
-  i = np.arange(size_out)
-  if align_corners:
-    position = i * ((size_in - 1) / max(size_out - 1, 1))
-  else:
-    position = np.clip((i + 0.5) * (size_in / size_out) - 0.5, 0, size_in - 1)
+  position = np.clip(bilinear_position(size_in, size_out, align_corners), 0, size_in - 1)
   low = np.minimum(position.astype(int), size_in - 1)
   high = np.minimum(low + 1, size_in - 1)
   fraction = position - low

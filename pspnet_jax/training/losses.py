@@ -10,8 +10,12 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
+from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.errors import UserError
+from pspnet_jax.ops.cells import Cells
+from pspnet_jax.ops.images import resize
 from pspnet_jax.training import region_losses
 from pspnet_jax.training.pixel_losses import (
   denominator,
@@ -19,6 +23,7 @@ from pspnet_jax.training.pixel_losses import (
   in_chunks,
   joined,
   pixel_losses,
+  pixel_losses_in_cells,
   sum_losses,
 )
 
@@ -41,8 +46,8 @@ class Loss(Protocol):
           errors = jnp.square(jax.nn.softmax(logits) - wanted).sum(-1)
           return {'loss': jnp.where(label != IGNORE_LABEL, errors, 0).sum() / denominators}
 
-  A loss with an attribute `chunk_rows` other than 0 is given logits of the feature map's size, and
-  resizes them itself.
+  A loss with an attribute `upsamples` that is true is given logits of the feature map's size, and
+  resizes them itself, as `SegmentationLoss` does.
   """
 
   def denominators(self, label: jax.Array) -> Any:
@@ -55,7 +60,7 @@ class Loss(Protocol):
     """Returns scalars by name, of which 'loss' is minimised and the others are reported.
 
     Args:
-      logits: float [N, H, W, C] of a part of the batch; [N, h, w, C] for a loss with `chunk_rows`.
+      logits: float [N, H, W, C] of a part of the batch; [N, h, w, C] for a loss that `upsamples`.
       label: integer [N, H, W] of this part, class ids and `IGNORE_LABEL`.
       denominators: what `denominators` made of the whole batch.
       align_corners: how the network resizes its logits.
@@ -78,8 +83,11 @@ class SegmentationLoss:
     focal_gamma: exponent of the focal loss; 2 works best in Lin et al. 2017, 0 is cross-entropy.
     dice_smooth: pixels added to both sides of the Dice fraction; see `region_losses.dice`.
     chunk_rows: rows of logits that are there at a time; 0: all. Saves the memory of the largest
-      arrays where there are many classes, and costs time: they are computed twice. The logits are
-      then those of the feature map, [N, h, w, C]. Lovász-softmax sorts all pixels, so cannot.
+      arrays where there are many classes, and costs time: they are computed twice. Lovász-softmax
+      sorts all pixels, so cannot. On accelerators cross-entropy and focal loss never have logits of
+      the image's size (`ops.cells`), and only the Dice loss is taken in chunks.
+
+  Logits are those of the feature map, [N, h, w, C].
 
   Raises:
     UserError: for a weight below 0, weights that are all 0, another number out of range, or
@@ -96,6 +104,8 @@ class SegmentationLoss:
   focal_gamma: float = 2.0
   dice_smooth: float = 0.0
   chunk_rows: int = 0
+
+  upsamples = True
 
   def __post_init__(self):
     object.__setattr__(self, 'class_weights', tuple(self.class_weights))
@@ -154,38 +164,67 @@ class SegmentationLoss:
       UserError: for class weights of another number than the logits have classes.
     """
     self.check(logits.shape[-1])
-    sums = self._sums(logits, label, align_corners)
-    terms = {name: sums[name]() / denominators[name] for name in self.weights}
+    in_cells = functools.partial(self._sums_in_cells, align_corners=align_corners)
+    sums = lax.platform_dependent(
+      logits,
+      label,
+      cpu=functools.partial(self._sums, align_corners=align_corners),
+      tpu=functools.partial(in_cells, flat=True),
+      default=functools.partial(in_cells, flat=False),
+    )
+    terms = {name: sums[name] / denominators[name] for name in self.weights}
     weights = self.weights
     weighted = [x if weights[name] == 1 else weights[name] * x for name, x in terms.items()]
     return {**terms, 'loss': functools.reduce(jnp.add, weighted)}
 
-  def _sums(
-    self, logits: jax.Array, label: jax.Array, align_corners: bool
-  ) -> dict[str, Callable[[], jax.Array]]:
-    """What gives the sum of each term over the pixels or images of `label`."""
-
-    def measure(logits: jax.Array, label: jax.Array) -> tuple[Any, Any]:
-      pixels = pixel_losses(logits, label) if self.cross_entropy or self.focal else None
-      return pixels, region_losses.overlaps(logits, label) if self.dice else None
-
+  def _sums(self, logits: jax.Array, label: jax.Array, align_corners: bool) -> dict[str, jax.Array]:
+    """The sum of each term over the pixels or images of `label`."""
     if self.chunk_rows:
       pixels, overlaps = in_chunks(
-        measure, logits, label, self.chunk_rows, align_corners=align_corners
+        self._measure, logits, label, self.chunk_rows, align_corners=align_corners
       )
       pixels = None if pixels is None else joined(pixels, label.shape[1])
       overlaps = jax.tree.map(lambda x: x.sum(0), overlaps)
     else:
-      pixels, overlaps = measure(logits, label)
-    return {
+      logits = resize(logits, label.shape[1:], align_corners=align_corners)
+      pixels, overlaps = self._measure(logits, label)
+    sums: dict[str, Callable[[], jax.Array]] = {
+      'dice': lambda: region_losses.dice(*overlaps, smooth=self.dice_smooth).sum(),
+      'lovasz': lambda: region_losses.lovasz_softmax(logits, label).sum(),
+    }
+    regions = {name: sums[name]() for name in self.weights if name in sums}
+    return regions if pixels is None else regions | self._sums_of_pixels(pixels, label)
+
+  def _measure(self, logits: jax.Array, label: jax.Array) -> tuple[Any, Any]:
+    pixels = pixel_losses(logits, label) if self.cross_entropy or self.focal else None
+    return pixels, region_losses.overlaps(logits, label) if self.dice else None
+
+  def _sums_of_pixels(self, losses: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
+    """Sums over the pixels of each image, in whatever order and shape [N, ., .] they are."""
+    sums: dict[str, Callable[[], jax.Array]] = {
       'cross_entropy': lambda: sum_losses(
-        pixels,
+        losses,
         label,
         class_weights=self.class_weights,
         ohem_threshold=self.ohem_threshold,
         ohem_min_kept=self.ohem_min_kept,
       ),
-      'dice': lambda: region_losses.dice(*overlaps, smooth=self.dice_smooth).sum(),
-      'focal': lambda: focal_losses(pixels, self.focal_gamma).sum(),
-      'lovasz': lambda: region_losses.lovasz_softmax(logits, label).sum(),
+      'focal': lambda: focal_losses(losses, self.focal_gamma).sum(),
     }
+    return {name: sums[name]() for name in self.weights if name in sums}
+
+  def _sums_in_cells(
+    self, logits: jax.Array, label: jax.Array, align_corners: bool, flat: bool
+  ) -> dict[str, jax.Array]:
+    """Does the same for accelerators: sums over pixels need no logits of the image's size there."""
+    regions = dict.fromkeys(('cross_entropy', 'focal'), 0.0)
+    sums = {}
+    if self.dice or self.lovasz:
+      sums = dataclasses.replace(self, **regions)._sums(logits, label, align_corners)
+    if self.cross_entropy or self.focal:
+      cells = Cells.of(logits.shape[1:3], label.shape[1:], align_corners=align_corners)
+      arranged = cells.arrange(label, IGNORE_LABEL)  # [N, K, J, P]
+      losses = pixel_losses_in_cells(cells, flat, logits, arranged)
+      flattened = (x.reshape(len(x), -1, x.shape[-1]) for x in (losses, arranged))
+      sums |= self._sums_of_pixels(*flattened)
+    return sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from pspnet_jax.data.spec import IGNORE_LABEL
+from pspnet_jax.ops.cells import Cells
 from pspnet_jax.ops.images import bilinear_matrix, resize, times_rows
 
 
@@ -34,21 +37,86 @@ def denominator(label: jax.Array, class_weights: Sequence[float] = ()) -> jax.Ar
 def pixel_losses(logits: jax.Array, label: jax.Array) -> jax.Array:
   """Computes -log softmax(logits)[label] of every pixel, 0 where it is ignored.
 
-  Log-sum-exp and a gather: no one-hot of the label and no array of log-probabilities, which at 150
+  Log-sum-exp and a choice: no one-hot of the label and no array of log-probabilities, which at 150
   classes would be the largest arrays of a training step.
 
   Args:
     logits: float [N, H, W, C].
-    label: integer [N, H, W], class ids below C and `IGNORE_LABEL`. An id between would be gathered
-      from the last class; data sources refuse such labels.
+    label: integer [N, H, W], class ids below C and `IGNORE_LABEL`. An id between would be taken for
+      the last class on a CPU and have no loss elsewhere; data sources refuse such labels.
 
   Returns:
     [N, H, W] of the dtype of `logits`.
   """
   valid = label != IGNORE_LABEL
-  index = jnp.where(valid, label, 0).astype(jnp.int32)
-  picked = jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]  # [N, H, W]
+  picked = lax.platform_dependent(logits, label, cpu=_gathered, default=_picked)  # [N, H, W]
   return jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0)
+
+
+def _gathered(logits: jax.Array, label: jax.Array) -> jax.Array:
+  """The logit of each pixel's label, by a gather: fastest on a CPU."""
+  index = jnp.where(label != IGNORE_LABEL, label, 0).astype(jnp.int32)
+  return jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]
+
+
+def _picked(logits: jax.Array, label: jax.Array) -> jax.Array:
+  """The logit of each pixel's label, by a sum over the classes; 0 where it is ignored.
+
+  The gradient of a gather is a scatter into zeros of the size of the logits, which accelerators are
+  slow in (six times on a TPU, pytorch/xla issue 1850).
+  """
+  return jnp.where(_is_own(label, logits.shape[-1]), logits, 0).sum(-1)
+
+
+def _is_own(label: jax.Array, classes: int) -> jax.Array:
+  return label[..., None] == jnp.arange(classes, dtype=label.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def pixel_losses_in_cells(
+  cells: Cells, flat: bool, logits: jax.Array, label: jax.Array
+) -> jax.Array:
+  """Returns `pixel_losses` of upsampled logits that are never written, in the cells' order.
+
+  Each pass over the pixels interpolates the logits anew: one finds the maximum, one sums the
+  exponentials, one the gradient. XLA would compute them once and write them, were it not told that
+  they are not the same.
+
+  Args:
+    cells: those between the logits and the image.
+    flat: see `Cells.interpolated`.
+    logits: float [N, h, w, C].
+    label: integer [N, K, J, P], as `Cells.arrange` gives it.
+
+  Returns:
+    [N, K, J, P] of the dtype of `logits`.
+  """
+  return _losses_and_residuals(cells, flat, logits, label)[0]
+
+
+def _losses_and_residuals(cells: Cells, flat: bool, logits: jax.Array, label: jax.Array) -> Any:
+  corners = cells.corners(logits)
+  largest = cells.interpolated(corners, flat=flat).max(-1)
+  corners, largest = lax.optimization_barrier((corners, largest))
+  at_pixels = cells.interpolated(corners, flat=flat)
+  normalizer = jnp.log(jnp.exp(at_pixels - largest[..., None]).sum(-1)) + largest
+  losses = jnp.where(label != IGNORE_LABEL, normalizer - _picked(at_pixels, label), 0)
+  return losses, (logits, label, normalizer)
+
+
+def _gradient_in_cells(cells: Cells, flat: bool, residuals: Any, g: jax.Array) -> Any:
+  logits, label, normalizer = residuals
+  g = jnp.where(label != IGNORE_LABEL, g, 0)
+  logits, normalizer, g = lax.optimization_barrier((logits, normalizer, g))
+  at_pixels, to_logits = jax.vjp(
+    lambda logits: cells.interpolated(cells.corners(logits), flat=flat), logits
+  )
+  own = _is_own(label, logits.shape[-1])
+  [gradient] = to_logits(g[..., None] * (jnp.exp(at_pixels - normalizer[..., None]) - own))
+  return gradient, None
+
+
+pixel_losses_in_cells.defvjp(_losses_and_residuals, _gradient_in_cells)
 
 
 def pixel_losses_of_upsampled(
@@ -185,7 +253,14 @@ def cross_entropy(
 
 def _weights(label: jax.Array, class_weights: Sequence[float], dtype: jnp.dtype) -> jax.Array:
   """Returns the weight of each pixel [N, H, W]; 0 where it is ignored."""
-  valid = label != IGNORE_LABEL
-  index = jnp.where(valid, label, 0).astype(jnp.int32)
-  weights = jnp.asarray(class_weights, dtype).at[index].get(mode='clip')
-  return jnp.where(valid, weights, 0)
+  weights = jnp.asarray(class_weights, dtype)
+
+  def gathered(label: jax.Array) -> jax.Array:
+    valid = label != IGNORE_LABEL
+    index = jnp.where(valid, label, 0).astype(jnp.int32)
+    return jnp.where(valid, weights.at[index].get(mode='clip'), 0)
+
+  def picked(label: jax.Array) -> jax.Array:
+    return jnp.where(_is_own(label, len(class_weights)), weights, 0).sum(-1)
+
+  return lax.platform_dependent(label, cpu=gathered, default=picked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.data.spec import IGNORE_LABEL, IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.evaluation.metrics import Average, Confusion
 from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.ops.cells import Cells
 from pspnet_jax.ops.images import normalize, resize
 from pspnet_jax.runtime import compiler_options
 from pspnet_jax.training.losses import Loss, SegmentationLoss
@@ -71,35 +73,61 @@ def make_train_step(
   loss = SegmentationLoss() if loss is None else loss
   if isinstance(loss, SegmentationLoss):
     loss.check(num_classes)
-  in_chunks = bool(getattr(loss, 'chunk_rows', 0))  # then the loss upsamples the logits itself
+  upsamples = bool(getattr(loss, 'upsamples', False))  # the loss resizes the logits itself
+  whole = upsamples and not getattr(loss, 'chunk_rows', 0)  # on a CPU, all rows at once
 
-  def sampled(logits: jax.Array, height: int, width: int) -> jax.Array:
-    if in_chunks:
-      size = height, width
-      return resize(logits, size, align_corners=network.align_corners, every=EVERY_NTH_PIXEL)
-    return logits[:, ::EVERY_NTH_PIXEL, ::EVERY_NTH_PIXEL]
+  def confusion_of(logits: jax.Array, label: jax.Array) -> Confusion:
+    """Counts every n-th pixel of every n-th row."""
+    n, align_corners = EVERY_NTH_PIXEL, network.align_corners
+
+    def sliced(logits: jax.Array, label: jax.Array) -> Confusion:
+      if whole:  # the loss does the same, and it is done once
+        logits = resize(logits, label.shape[1:], align_corners=align_corners)
+      logits = (
+        logits[:, ::n, ::n]
+        if whole or not upsamples
+        else resize(logits, label.shape[1:], align_corners=align_corners, every=n)
+      )
+      return Confusion.count(label[:, ::n, ::n], logits.argmax(-1), num_classes)
+
+    def in_cells(logits: jax.Array, label: jax.Array, flat: bool) -> Confusion:
+      cells = Cells.of(logits.shape[1:3], label.shape[1:], align_corners=align_corners, every=n)
+      at_pixels = cells.interpolated(cells.corners(logits), flat=flat)  # [N, K, J, P, C]
+      arranged = cells.arrange(label, IGNORE_LABEL)
+      return Confusion.count(arranged, at_pixels.argmax(-1), num_classes)
+
+    logits = jax.lax.stop_gradient(logits)
+    if not upsamples:
+      return sliced(logits, label)
+    return jax.lax.platform_dependent(
+      logits,
+      label,
+      cpu=sliced,
+      tpu=functools.partial(in_cells, flat=True),
+      default=functools.partial(in_cells, flat=False),
+    )
 
   def loss_fn(
     params: Arrays, batch_stats: Arrays, batch: Batch, divisors: Any, key: jax.Array
   ) -> tuple[jax.Array, tuple[Arrays, dict[str, jax.Array], Confusion]]:
     image = normalize(batch['image'], mean, std)  # [N, H, W, 3]
     outputs, batch_stats = network.apply(
-      params, batch_stats, image, train=True, key=key, upsample=not in_chunks
+      params, batch_stats, image, train=True, key=key, upsample=not upsamples
     )
     label = batch['label']
     losses: dict[str, jax.Array] = {}
     for output, prefix in (('logits', 'main'), ('aux_logits', 'aux')):
       if output in outputs:
-        terms = loss(outputs[output], label, divisors, align_corners=network.align_corners)
+        with jax.named_scope('loss'):
+          terms = loss(outputs[output], label, divisors, align_corners=network.align_corners)
         if len(terms) == 2:  # a single term is the loss
           terms = {'loss': terms['loss']}
         losses |= {f'{prefix}_{name}': value for name, value in terms.items()}
     total = losses['main_loss']
     if 'aux_loss' in losses:
       total = total + aux_weight * losses['aux_loss']
-    prediction = sampled(outputs['logits'], *label.shape[1:]).argmax(-1)
-    seen = label[:, ::EVERY_NTH_PIXEL, ::EVERY_NTH_PIXEL]
-    confusion = Confusion.count(seen, prediction, num_classes)
+    with jax.named_scope('loss'):
+      confusion = confusion_of(outputs['logits'], label)
     return total, (batch_stats, {'loss': total, **losses}, confusion)
 
   grad_fn = jax.grad(loss_fn, has_aux=True)
@@ -134,7 +162,8 @@ def make_train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     grads, (batch_stats, losses, confusion) = gradients(state.params, state.batch_stats, batch, key)
     averages = {name: Average.of(value) for name, value in losses.items()}
-    state = state.updated(tx, grads, batch_stats, ema_decay=ema_decay)
+    with jax.named_scope('optimizer'):
+      state = state.updated(tx, grads, batch_stats, ema_decay=ema_decay)
     return state, {**averages, 'confusion': confusion}
 
   return train_step
