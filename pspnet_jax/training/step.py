@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,19 +9,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pspnet_jax.data.spec import IGNORE_LABEL, IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
 from pspnet_jax.evaluation.metrics import Average, Confusion
 from pspnet_jax.models.network import Arrays, Network
-from pspnet_jax.ops.cells import Cells
-from pspnet_jax.ops.images import normalize, resize
+from pspnet_jax.ops.images import normalize
 from pspnet_jax.runtime import compiler_options
 from pspnet_jax.training.losses import Loss, SegmentationLoss
+from pspnet_jax.training.sampled import confusion_of
 from pspnet_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
 Measured = dict[str, Average | Confusion]  # what a step says of itself, to be merged over steps
 Step = Callable[[TrainState, Batch], tuple[TrainState, Measured]]
-EVERY_NTH_PIXEL = 4  # training's own mIoU looks at every 4th pixel of every 4th row
 
 
 def jit_options(network: Network, platform: str | None = None) -> dict[str, Any]:
@@ -74,38 +72,7 @@ def make_train_step(
   if isinstance(loss, SegmentationLoss):
     loss.check(num_classes)
   upsamples = bool(getattr(loss, 'upsamples', False))  # the loss resizes the logits itself
-  whole = upsamples and not getattr(loss, 'chunk_rows', 0)  # on a CPU, all rows at once
-
-  def confusion_of(logits: jax.Array, label: jax.Array) -> Confusion:
-    """Counts every n-th pixel of every n-th row."""
-    n, align_corners = EVERY_NTH_PIXEL, network.align_corners
-
-    def sliced(logits: jax.Array, label: jax.Array) -> Confusion:
-      if whole:  # the loss does the same, and it is done once
-        logits = resize(logits, label.shape[1:], align_corners=align_corners)
-      logits = (
-        logits[:, ::n, ::n]
-        if whole or not upsamples
-        else resize(logits, label.shape[1:], align_corners=align_corners, every=n)
-      )
-      return Confusion.count(label[:, ::n, ::n], logits.argmax(-1), num_classes)
-
-    def in_cells(logits: jax.Array, label: jax.Array, flat: bool) -> Confusion:
-      cells = Cells.of(logits.shape[1:3], label.shape[1:], align_corners=align_corners, every=n)
-      at_pixels = cells.interpolated(cells.corners(logits), flat=flat)  # [N, K, J, P, C]
-      arranged = cells.arrange(label, IGNORE_LABEL)
-      return Confusion.count(arranged, at_pixels.argmax(-1), num_classes)
-
-    logits = jax.lax.stop_gradient(logits)
-    if not upsamples:
-      return sliced(logits, label)
-    return jax.lax.platform_dependent(
-      logits,
-      label,
-      cpu=sliced,
-      tpu=functools.partial(in_cells, flat=True),
-      default=functools.partial(in_cells, flat=False),
-    )
+  resized_whole = not getattr(loss, 'chunk_rows', 0)
 
   def loss_fn(
     params: Arrays, batch_stats: Arrays, batch: Batch, divisors: Any, key: jax.Array
@@ -127,7 +94,12 @@ def make_train_step(
     if 'aux_loss' in losses:
       total = total + aux_weight * losses['aux_loss']
     with jax.named_scope('loss'):
-      confusion = confusion_of(outputs['logits'], label)
+      confusion = confusion_of(
+        outputs['logits'],
+        label,
+        align_corners=network.align_corners,
+        resized_whole=resized_whole,
+      )
     return total, (batch_stats, {'loss': total, **losses}, confusion)
 
   grad_fn = jax.grad(loss_fn, has_aux=True)

@@ -12,9 +12,9 @@ from pspnet_jax.ops.images import normalize
 from pspnet_jax.training import optim
 from pspnet_jax.training.losses import SegmentationLoss
 from pspnet_jax.training.pixel_losses import count_valid, pixel_losses, sum_losses
+from pspnet_jax.training.sampled import EVERY
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import (
-  EVERY_NTH_PIXEL,
   jit_options,
   make_train_step,
 )
@@ -233,7 +233,7 @@ def test_loss_falls_and_metrics_add_up(noisy):
     )
     losses.append(float(one['loss'].compute()))
   assert losses[-1] < losses[0]
-  sampled = batch['label'][:, ::EVERY_NTH_PIXEL, ::EVERY_NTH_PIXEL]
+  sampled = batch['label'][:, ::EVERY, ::EVERY]
   np.testing.assert_array_equal(
     one['confusion'].compute().sum(1), [(sampled == c).sum() for c in range(CLASSES)]
   )
