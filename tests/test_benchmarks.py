@@ -75,14 +75,18 @@ def test_one_case_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, cap
 def test_space_to_batch_is_a_dilated_convolution(height, width, step, x64):
   x = jax.random.normal(jax.random.key(0), (2, height, width, 3), 'float64')
   kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5), 'float64')
-  ours, theirs = (f(x, kernel, step) for f in (dilation.space_to_batch, dilation.dilated))
+  ours, theirs = (dilation.WAYS[way](x, kernel, step) for way in ('space-to-batch', 'dilated'))
   np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 def test_dilated_convolutions_report(capsys):
   run.main([*SMALL, '--only=dilation', '--batches=1', '--dtypes=float32'])
   printed = capsys.readouterr().out
-  assert '5²×512' in printed and 'space-to-batch' in printed
+  assert 'forward, ms | image gradient, ms | kernel gradient, ms' in printed
+  table = [line for line in printed.splitlines() if line.startswith('| 5²×512')]
+  assert [line.split('|')[3].strip() for line in table] == list(dilation.WAYS)
+  for line in table:
+    assert all(float(cell) > 0 for cell in line.split('|')[4:8])
 
 
 def test_roofline_counts_every_operation_and_array(capsys):

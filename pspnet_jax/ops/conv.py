@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pspnet_jax.ops import winograd
+from pspnet_jax.ops import dilated, winograd
 
 
 def computed_once(x: jax.Array) -> jax.Array:
@@ -30,23 +30,22 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
 
   It pads as torch does: an input of H rows gives ceil(H / stride) rows. A 1×1 convolution is
   computed as a matrix product, which XLA on CPU runs faster, and a wide 3×3 one takes fewer
-  multiplications there (`winograd`); the libraries of accelerators choose for themselves.
+  multiplications there (`winograd`); the libraries of accelerators choose for themselves, but for
+  the kernel gradients of dilated ones (`dilated`).
   """
   if kernel.shape[:2] == (1, 1):
     return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
-  padding = [(dilation * (k // 2),) * 2 for k in kernel.shape[:2]]
-  direct = functools.partial(
-    lax.conv_general_dilated,
-    window_strides=(stride, stride),
-    padding=padding,
-    rhs_dilation=(dilation, dilation),
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-  )
-  if stride != 1 or not winograd.worthwhile(x.shape, kernel.shape, dilation):
+  if stride > 1 and dilation % stride == 0:  # it reads no pixel between the strides
+    x, stride, dilation = x[:, ::stride, ::stride], 1, dilation // stride
+  direct = functools.partial(dilated.direct, stride=stride, dilation=dilation)
+  cpu = elsewhere = direct
+  if stride == 1 and dilation > 1:
+    elsewhere = functools.partial(dilated.conv, dilation=dilation)
+  if stride == 1 and winograd.worthwhile(x.shape, kernel.shape, dilation):
+    cpu = functools.partial(winograd.conv3x3, dilation=dilation)
+  if cpu is elsewhere:
     return direct(x, kernel)
-  return lax.platform_dependent(
-    x, kernel, cpu=lambda x, kernel: winograd.conv3x3(x, kernel, dilation), default=direct
-  )
+  return lax.platform_dependent(x, kernel, cpu=cpu, default=elsewhere)
 
 
 def _product(axes: str, x: jax.Array, y: jax.Array) -> jax.Array:

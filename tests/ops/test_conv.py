@@ -12,7 +12,17 @@ from tests.torch_pspnet import nchw, nhwc
 
 @pytest.mark.parametrize(
   ('kernel_size', 'stride', 'dilation'),
-  [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 1, 2), (3, 2, 2), (3, 1, 4), (7, 2, 1)],
+  [
+    (1, 1, 1),
+    (1, 2, 1),
+    (3, 1, 1),
+    (3, 2, 1),
+    (3, 1, 2),
+    (3, 2, 2),
+    (3, 1, 4),
+    (3, 2, 4),
+    (7, 2, 1),
+  ],
 )
 @pytest.mark.parametrize('size', [(8, 10), (9, 7), (1, 2)])
 def test_conv_matches_torch(kernel_size, stride, dilation, size, x64):
@@ -37,3 +47,12 @@ def test_pointwise_gradients_match_torch(x64):
     gradients = jax.vjp(conv, x, kernel)[1](cotangent)
     assert error(gradients[0], nhwc(leaves[0].grad)) < 1e-14
     assert error(gradients[1], leaves[1].grad.numpy().transpose(2, 3, 1, 0)) < 1e-14
+
+
+def test_a_dilation_that_the_stride_divides_reads_only_what_it_needs():
+  x, kernel = (
+    jax.ShapeDtypeStruct((1, 9, 8, 4), 'float32'),
+    jax.ShapeDtypeStruct((3, 3, 4, 4), 'float32'),
+  )
+  program = str(jax.make_jaxpr(lambda x, k: conv(x, k, stride=2, dilation=2))(x, kernel))
+  assert 'window_strides=(1, 1)' in program and 'rhs_dilation=(1, 1)' in program
