@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,8 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   card = parts.make_card(c, source.spec, exif=getattr(source, 'exif', 'upright'))
   network = parts.make_network(c, card)
   schedule, tx = parts.make_optimizer(c, network.param_shapes)
-  options = jit_options(network, mesh.devices.flat[0].platform)
+  platform = mesh.devices.flat[0].platform
+  options = jit_options(network, platform, devices=mesh.size, deterministic=c.deterministic)
   step = jax.jit(parts.make_step(c, network, tx), out_shardings=on_mesh, **options)
   validation = Validation(
     parts.make_inference(c, network, card),
@@ -137,6 +138,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
       changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
     notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
     notes += idle.notes(c)
+    notes += _on_compiling(platform, options['compiler_options'], c.deterministic)
     if start_step := int(state.step):
       notes += [f'Going on from step {start_step}.', *(f'  {change}' for change in changes)]
     batches: Generator[dict[str, np.ndarray]] = train_batches(
@@ -223,6 +225,19 @@ def _first_state(
     params, batch_stats, notes = start_from(config.init_from, card, state.params, state.batch_stats)
     state = state.with_weights(params, batch_stats)
   return jax.device_put(state, sharding), notes
+
+
+def _on_compiling(
+  platform: str, options: Mapping[str, str], deterministic: bool
+) -> Iterator[str]:
+  """Yields what the user should know of how the step is compiled; a CPU's options are no news."""
+  if platform == 'cpu':
+    if deterministic:
+      yield 'config.deterministic does nothing on a CPU, which computes the same each time anyway.'
+  elif options:
+    yield f'Compiler options: {", ".join(f"{name}={value}" for name, value in options.items())}.'
+  elif deterministic:
+    yield f'config.deterministic does nothing: XLA has no options for it on {platform.upper()}s.'
 
 
 def _over_processes(count: int) -> int:

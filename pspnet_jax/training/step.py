@@ -23,16 +23,26 @@ Measured = dict[str, Average | Confusion]  # what a step says of itself, to be m
 Step = Callable[[TrainState, Batch], tuple[TrainState, Measured]]
 
 
-def jit_options(network: Network, platform: str | None = None) -> dict[str, Any]:
+def jit_options(
+  network: Network,
+  platform: str | None = None,
+  *,
+  devices: int = 1,
+  deterministic: bool = False,
+) -> dict[str, Any]:
   """How to `jax.jit` the step: the state is given away, not copied.
 
   Args:
     network: what is trained.
     platform: of the devices that train, as `jax.Device.platform` has it; None: JAX's first device.
+    devices: how many train together.
+    deterministic: see `compiler_options.for_network`.
   """
   dtype = network.options['dtype']
   platform = jax.devices()[0].platform if platform is None else platform
-  options = compiler_options.for_network(platform, train=True, dtype=dtype)
+  options = compiler_options.for_network(
+    platform, train=True, dtype=dtype, devices=devices, deterministic=deterministic
+  )
   return {'donate_argnums': 0, 'compiler_options': options}
 
 

@@ -42,6 +42,30 @@ def test_a_run_is_what_the_config_says(tmp_path):
   assert (saved['total_steps'], saved['model']['name']) == (9, 'pspnet')
 
 
+def test_the_step_is_compiled_as_the_config_and_the_devices_say(tmp_path, monkeypatch):
+  asked = {}
+
+  def options(network, platform, **how):
+    asked.update(how, platform=platform)
+    return {'compiler_options': {}}
+
+  monkeypatch.setattr(build, 'jit_options', options)
+  with build.run(tiny.config(tmp_path, deterministic=True), tmp_path / 'run') as run:
+    [note] = run.notes
+  assert asked == {'platform': 'cpu', 'devices': 1, 'deterministic': True}
+  assert note.startswith('config.deterministic does nothing on a CPU')
+
+
+def test_what_the_compiler_is_told_beyond_the_usual_is_said():
+  def notes(platform, options, deterministic=False):
+    return [*build._on_compiling(platform, options, deterministic)]
+
+  assert notes('cpu', {'xla_disable_hlo_passes': 'cse'}) == notes('gpu', {}) == []
+  assert notes('gpu', {'xla_a': 'True', 'xla_b': '0'}) == ['Compiler options: xla_a=True, xla_b=0.']
+  [note] = notes('tpu', {}, deterministic=True)
+  assert note == 'config.deterministic does nothing: XLA has no options for it on TPUs.'
+
+
 def test_a_run_of_ones_own_is_made_of_it(tmp_path):
   c = tiny.config(tmp_path, data_errors='skip')
   text = tiny.CONFIG.replace("'bins': (1, 2),", "'name': 'tests.own:AsppNet',").replace(
