@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -13,14 +14,18 @@ import torch
 
 from benchmarks.timing import Program, alternate
 
-PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch')
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'torch')
 
 
 def describe() -> dict[str, object]:
-  """Device, processor, cores and versions."""
+  """Devices, processor, cores and versions."""
   versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+  first = jax.devices()[0]
   return {
-    'device': jax.devices()[0].device_kind,
+    'device': first.device_kind,
+    'devices': jax.device_count(),
+    # On a GPU the CUDA version XLA runs with.
+    'runtime': ' '.join(first.client.platform_version.split()),
     'processor': _processor(),
     'cores': len(os.sched_getaffinity(0)),
     'python': platform.python_version(),
@@ -36,22 +41,33 @@ def _processor() -> str:
   return names[0] if names else platform.processor()
 
 
-def matmul_ceiling(dtype: str, side: int | None = None) -> dict[str, float]:
+def of_torch(platform: str) -> str:
+  """PyTorch's name for the device that JAX calls `platform`.
+
+  Raises:
+    RuntimeError: where this PyTorch cannot use it.
+  """
+  names = {'cpu': 'cpu', 'gpu': 'cuda'}
+  if platform not in names or (platform == 'gpu' and not torch.cuda.is_available()):
+    raise RuntimeError(f'PyTorch {torch.__version__} cannot use this {platform}.')
+  return names[platform]
+
+
+def matmul_ceiling(dtype: str, side: int | None, platform: str) -> dict[str, float]:
   """FLOP/s of a large square product of random numbers by each library; the larger one counts."""
-  on_gpu = jax.default_backend() == 'gpu'
-  side = side or (8192 if on_gpu else 2048)
+  side = side or (2048 if platform == 'cpu' else 8192)
   a, b = (jax.random.normal(jax.random.key(i), (side, side), dtype) for i in (0, 1))
   product = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=dtype))
   last: list[jax.Array] = []
-  kind = getattr(torch, dtype)
-  x, y = (torch.randn(side, side).to('cuda' if on_gpu else 'cpu', kind) for _ in (0, 1))
 
   def run() -> None:
     last[:] = [product(a, b)]
 
-  programs = {
-    'jax': Program(run, lambda: jax.block_until_ready(last)),
-    'torch': Program(lambda: x @ y, torch.cuda.synchronize if on_gpu else lambda: None),
-  }
+  programs = {'jax': Program(run, lambda: jax.block_until_ready(last))}
+  with contextlib.suppress(RuntimeError):
+    where = of_torch(platform)
+    x, y = (torch.randn(side, side).to(where, getattr(torch, dtype)) for _ in (0, 1))
+    wait = torch.cuda.synchronize if where == 'cuda' else lambda: None
+    programs['torch'] = Program(lambda: x @ y, wait)
   seconds = alternate(programs, rounds=5)
   return {name: 2 * side**3 / min(times) for name, times in seconds.items()}

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 
+from benchmarks import device
 from benchmarks.semseg_evaluation import Evaluation
 from benchmarks.timing import Program, summary
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, default_palette
@@ -54,11 +54,13 @@ class Case:
     )
 
 
-def measure(case: Case, ways: Sequence[str], rounds: int) -> dict[str, Any]:
+def measure(case: Case, ways: Sequence[str], rounds: int, platform: str) -> dict[str, Any]:
   """Ours and PyTorch's loop in turn, with the same weights on the same images.
 
   The loop runs eagerly: of `ways`, memory formats count.
   """
+  ways = [way for way in ways if way in FORMATS]
+  where = device.of_torch(platform) if ways else ''
   height, width = (case.times * side for side in CAMVID)
   scales = MULTI_SCALE if case.multi_scale else (1.0,)
   network = Network(case.num_classes, depth=case.depth, aux_head=False)
@@ -79,7 +81,6 @@ def measure(case: Case, ways: Sequence[str], rounds: int) -> dict[str, Any]:
     found = inference.labels(weights, enumerate(images))
     labels['pspnet_jax'] = [np.asarray(label)[:height, :width] for _, label in found]
 
-  device = 'cuda' if torch.cuda.is_available() else 'cpu'
   options: dict[str, Any] = {
     'crop': case.crop,
     'base_size': width,
@@ -88,13 +89,13 @@ def measure(case: Case, ways: Sequence[str], rounds: int) -> dict[str, Any]:
     'std': IMAGENET_STD,
   }
   programs = {'pspnet_jax': Program(ours, lambda: None)}
-  for way in (way for way in ways if way in FORMATS):
+  for way in ways:
     name, memory_format = f'torch {way}', FORMATS[way]
     model = TorchPSPNet(case.num_classes, depth=case.depth, aux_head=False).eval()
     tensors = exporting.state_dict(params | batch_stats, 'semseg')
     model.load_state_dict({k: torch.from_numpy(x.copy()) for k, x in tensors.items()}, strict=False)
     loop = Evaluation(
-      model.to(device, memory_format=memory_format), memory_format=memory_format, **options
+      model.to(where, memory_format=memory_format), memory_format=memory_format, **options
     )
 
     def theirs(loop: Evaluation = loop, name: str = name) -> None:
@@ -139,10 +140,16 @@ def _scene(height: int, width: int, seed: int) -> np.ndarray:
   return (127 + 90 * waves + rng.integers(-30, 30, (height, width, 3))).astype(np.uint8)
 
 
-def cases(depth: int, crop: int, num_classes: int) -> Iterator[Case]:
-  """CamVid's size and twice it, one scale and six; on a GPU more at a time."""
-  on_gpu = jax.default_backend() == 'gpu'
-  many = {'images': 8, 'batch': 16} if on_gpu else {}
-  for multi_scale in (False, True):
-    for times in (1, 2):
-      yield Case(depth, crop, num_classes, times, multi_scale, **many)
+def cases(
+  depth: int,
+  crop: int,
+  num_classes: int,
+  sizes: Sequence[int],
+  scales: Sequence[int],
+  platform: str,
+) -> Iterator[Case]:
+  """Images of `sizes` times CamVid's, at one scale and six; on an accelerator more at a time."""
+  many = {} if platform == 'cpu' else {'images': 4, 'batch': 16}
+  for count in scales:
+    for times in sizes:
+      yield Case(depth, crop, num_classes, times, multi_scale=count > 1, **many)

@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 import psutil
 
+from benchmarks import photographs
 from benchmarks.semseg_pipeline import semseg_batches
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.decode import read_image
@@ -60,22 +61,9 @@ def make_data(root: Path, images: Path | None) -> None:
       height, width = read_image(path).shape[:2]
     else:
       height, width = 512, 683
-      light, blue, red = (_natural(rng, height, width) for _ in range(3))
-      colour = np.stack([light + 0.2 * blue, light, light + 0.2 * red], -1)
-      image = np.clip(120 + 50 * colour, 0, 255).astype(np.uint8)
-      cv2.imwrite(str(name), image, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    smooth = cv2.GaussianBlur(_natural(rng, height, width), (0, 0), 7)
-    label = np.clip(75 + 25 * np.round(smooth * 2), 0, NUM_CLASSES - 1).astype(np.uint8)
+      photographs.save_image(photographs.photograph(rng, height, width), name)
+    label = photographs.label(rng, height, width, NUM_CLASSES)
     cv2.imwrite(str(root / 'labels' / 'train' / f'{index:05d}.png'), label)
-
-
-def _natural(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-  """Noise that falls off with frequency as photographs and their optics do, with deviation 1."""
-  frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-  spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
-  spectrum /= np.maximum(frequency, 1 / width) ** 1.4
-  field = np.fft.irfft2(spectrum, (height, width))
-  return ((field - field.mean()) / field.std()).astype(np.float32)
 
 
 class Repeated:

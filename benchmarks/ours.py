@@ -19,7 +19,7 @@ from pspnet_jax.training.step import jit_options, make_train_step
 
 
 def train_step(
-  case: Case, *, chunk_rows: int = 0, **network_options: Any
+  case: Case, *, chunk_rows: int = 0, deterministic: bool = False, **network_options: Any
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
   """Our jitted step, and what makes each of its arguments."""
   network = Network(case.num_classes, depth=case.depth, dtype=case.dtype, **network_options)
@@ -30,7 +30,7 @@ def train_step(
     lambda: TrainState.create(network, tx, seed=0),
     lambda: jax.device_put({'image': image, 'label': label}),
   )
-  return jax.jit(step, **jit_options(network)), arguments
+  return jax.jit(step, **jit_options(network, deterministic=deterministic)), arguments
 
 
 def program(case: Case, **network_options: Any) -> Program:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import jax
 
 # What keeps a GPU's program the same in each start and its results the same in each run: kernels
-# that add in a fixed order, and none chosen by a stopwatch. Triton's products are chosen so: without
-# it XLA finds no tile sizes for some of ours and does not compile, so cuBLAS computes them.
+# that add in a fixed order, and none chosen by a stopwatch. Triton's are made for one: without it
+# XLA finds no tile sizes for some of our products, so cuBLAS computes them all.
 _DETERMINISTIC = {
   'xla_gpu_deterministic_ops': 'True',
   'xla_gpu_exclude_nondeterministic_ops': 'True',
