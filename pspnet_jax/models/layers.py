@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.ops.conv import conv
@@ -72,6 +73,25 @@ class OneValueAChannel(UserError):
     self.layer = layer
 
 
+def _plus_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+  """Adds a bias [C] to the result of a convolution, in float32 or wider.
+
+  On a GPU the libraries add it within the convolution, before they round to a narrower type, if the
+  bias is of that type. With a wide one XLA writes the convolution, reads it and writes the sum.
+  """
+  wide = jnp.promote_types(x.dtype, jnp.float32)
+  if x.dtype == wide:
+    return x + bias
+
+  def as_wide(x: jax.Array, bias: jax.Array) -> jax.Array:
+    return (x.astype(wide) + bias).astype(x.dtype)
+
+  def by_library(x: jax.Array, bias: jax.Array) -> jax.Array:
+    return x + bias.astype(x.dtype)
+
+  return lax.platform_dependent(x, bias, cuda=by_library, default=as_wide)
+
+
 class BatchNorm(nnx.Module):
   """Batch normalisation over N, H and W, in float32 or wider whatever the compute dtype.
 
@@ -110,9 +130,9 @@ class BatchNorm(nnx.Module):
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     dtype = x.dtype
-    x = x.astype(jnp.promote_types(dtype, jnp.float32))
     if self.folded:
-      return (x + self.bias[...]).astype(dtype)
+      return _plus_bias(x, self.bias[...])
+    x = x.astype(jnp.promote_types(dtype, jnp.float32))
     running_mean, running_var = self.mean[...], self.var[...]
     if train and not self.fixed:
       if math.prod(x.shape[:-1]) == 1:

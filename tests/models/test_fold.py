@@ -1,6 +1,7 @@
 """Batch normalisation folded into the kernels computes what it computed beside them."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -112,3 +113,15 @@ def test_flax_batch_normalisation_trains_and_stays_and_a_nested_conv_bn_is_folde
   assert folded_stats.keys() == norm
   assert 'bottleneck/parts/norm/scale' in folded_params
   assert 'bottleneck/parts/first/0/bn/scale' not in folded_params
+
+
+def test_on_a_gpu_bias_residual_and_relu_of_a_bfloat16_network_are_as_narrow_as_its_convolutions():
+  # Only then the libraries take them into their calls; elsewhere sums are float32.
+  network = Network(5, **dict(TINY, dtype='bfloat16', bins=())).folded()
+  image = jax.ShapeDtypeStruct((1, 41, 33, 3), jnp.float32)
+  shapes = network.param_shapes, network.batch_stat_shapes
+  traced = jax.jit(lambda *x: network.apply(*x, upsample=False)[0]).trace(*shapes, image)
+  texts = [traced.lower(lowering_platforms=(x,)).as_text() for x in ('cuda', 'tpu', 'cpu')]
+  of_gpu, *others = (set(re.findall(r'tensor<(1x(?!1x)\d+x\d+x\d+)xf32>', text)) for text in texts)
+  assert of_gpu == {'1x41x33x3', '1x6x5x5'}  # the image and the logits
+  assert all('1x21x17x4' in shapes for shapes in others)
