@@ -15,6 +15,7 @@ PACKAGE = tiny.ROOT / 'pspnet_jax'
 PLAN = """
 doors
 config
+planning
 training
 weights evaluation checkup
 inference pictures reporting

@@ -49,6 +49,7 @@ class PyramidPooling(nnx.Module):
       else None
     )
 
+  @jax.named_scope('pyramid')
   def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:
     """Feature map [N, h, w, C] to one grid [N, b, b, channels] a level, not yet upsampled."""
     pool = adaptive_avg_pool if self.pooling == 'avg' else adaptive_max_pool
@@ -90,6 +91,7 @@ class SplitBottleneck(nnx.Module):
     for kernel in (self.kernel, *self.level_kernels):
       kernel.set_value(kernel[...] * factor)
 
+  @jax.named_scope('head')
   def __call__(self, x: jax.Array, grids: Sequence[jax.Array], *, train: bool) -> jax.Array:
     _, height, width, _ = x.shape
     y = conv(x, self.kernel[...].astype(x.dtype))  # [N, h, w, O]
@@ -116,6 +118,7 @@ class Classifier(nnx.Module):
     init = torch_uniform(in_channels)
     self.conv = Conv(in_channels, num_classes, 1, use_bias=True, kernel_init=init, rngs=rngs)
 
+  @jax.named_scope('head')
   def __call__(self, x: jax.Array, *, train: bool, key: jax.Array | None) -> jax.Array:
     if train:
       if key is None:
@@ -141,6 +144,7 @@ class AuxHead(nnx.Module):
     self.bottleneck = ConvBN(in_channels, channels, 3, kernel_init=init, rngs=rngs)
     self.classifier = Classifier(channels, num_classes, rate, kind, rngs=rngs)
 
+  @jax.named_scope('aux_head')
   def __call__(self, x: jax.Array, *, key: jax.Array | None) -> jax.Array:
     return self.classifier(self.bottleneck(x, train=True), train=True, key=key)
 

@@ -101,6 +101,7 @@ class Stem(nnx.Module):
       for i, (c_in, c_out) in enumerate(zip(ins, channels, strict=True))
     )
 
+  @jax.named_scope('stem')
   def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
     x = image
     for conv in self.convs:
@@ -205,8 +206,9 @@ class ResNet(nnx.Module):
     """
     x = self.stem(image, train=train)
     stage3 = x
-    for stage in (self.stage1, self.stage2, self.stage3, self.stage4):
+    for i, stage in enumerate((self.stage1, self.stage2, self.stage3, self.stage4), 1):
       stage3 = x
-      for block in stage:
-        x = _run(block, x, train=train, remat=self.remat and train)
+      with jax.named_scope(f'stage{i}'):
+        for block in stage:
+          x = _run(block, x, train=train, remat=self.remat and train)
     return stage3, x

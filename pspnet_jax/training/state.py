@@ -46,6 +46,7 @@ class TrainState:
     average = None if self.ema_params is None else jax.tree.map(jnp.copy, params)
     return dataclasses.replace(self, params=params, batch_stats=batch_stats, ema_params=average)
 
+  @jax.named_scope('optimizer')
   def updated(
     self,
     tx: optax.GradientTransformation,

@@ -1,0 +1,184 @@
+"""Accelerators that need not be there: what their makers and XLA say of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh
+
+from pspnet_jax.errors import UserError, nearest
+
+TERA, GIGA = 1e12, 1e9
+MIB, GIB = 2**20, 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+  """A kind of accelerator.
+
+  Attributes:
+    name: as its maker calls it.
+    platform: 'cuda' or 'tpu'; 'cpu' is this machine, for trying things out.
+    memory: bytes that a program can use.
+    bandwidth: of that memory, bytes a second.
+    flops: of dense products a second, by what is multiplied: 'bf16', 'f32' as XLA multiplies by
+      default, 'f32 highest' to float32's last digit.
+    cache: bytes of the second-level cache; 0 where the compiler places what stays on chip itself.
+    source: of these figures.
+  """
+
+  name: str
+  platform: str
+  memory: int
+  bandwidth: float
+  flops: Mapping[str, float]
+  cache: int
+  source: str
+
+  def seconds(self, flops: Mapping[str, float]) -> float:
+    """The least time for so many FLOPs of each kind; a kind that is not known is the fastest."""
+    return sum(count / self._speed(kind) for kind, count in flops.items())
+
+  def _speed(self, kind: str) -> float:
+    dtype, _, precision = kind.partition(' ')
+    if passes := re.search(r'_x(\d)', precision):  # float32 by so many products of bfloat16
+      return self.flops['bf16'] / int(passes[1])
+    if dtype in ('bf16', 'f16'):
+      return self.flops['bf16']
+    known = f'{dtype} {precision}'.strip()
+    return self.flops.get(known, self.flops.get(dtype, self.flops['bf16']))
+
+
+def _tpu(name: str, memory: int, bandwidth: float, bf16: float, page: str) -> Device:
+  # The matrix unit multiplies bfloat16: float32 by one product, or by three or six to be exact.
+  flops = {'bf16': bf16, 'f32': bf16, 'f32 high': bf16 / 3, 'f32 highest': bf16 / 6}
+  source = f'cloud.google.com/tpu/docs/{page}'
+  return Device(name, 'tpu', memory, bandwidth, flops, 0, source)
+
+
+_H100 = Device(
+  'NVIDIA H100 SXM',
+  'cuda',
+  # What XLA is told of below; a running program finds about 79 of them free.
+  memory=84_929_347_584,
+  bandwidth=3350 * GIGA,
+  # Dense: the data sheet's figures are with sparsity, twice these. float32 is TF32 by default.
+  flops={'bf16': 989.4 * TERA, 'f32': 494.7 * TERA, 'f32 highest': 66.9 * TERA},
+  cache=50 * MIB,
+  source='NVIDIA H100 Tensor Core GPU data sheet, SXM5; H100 architecture white paper, table 3',
+)
+# The names that --topology knows, with the chips a topology of one host has as an example.
+DEVICES: dict[str, tuple[Device, str]] = {
+  'h100': (_H100, 'h100:8'),
+  'v5e': (_tpu('TPU v5e', 16 * GIB, 819 * GIGA, 197 * TERA, 'v5e'), 'v5e:2x2'),
+  'v5p': (_tpu('TPU v5p', 95 * GIB, 2765 * GIGA, 459 * TERA, 'v5p'), 'v5p:2x2x1'),
+  'v6e': (_tpu('TPU v6e', 32 * GIB, 1640 * GIGA, 918 * TERA, 'v6e'), 'v6e:2x2'),
+}
+# The machine at hand, of which nothing is known: no memory is too small, and all is done at once.
+_CPU = Device(
+  'this CPU', 'cpu', 2**62, float('inf'), {'bf16': float('inf')}, 0, 'nothing is known of it'
+)
+# What XLA for CUDA asks a device for; its own descriptions of devices have this form.
+_H100_FOR_XLA = """gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32
+  shared_memory_per_block: 49152 shared_memory_per_core: 233472
+  shared_memory_per_block_optin: 232448 threads_per_core_limit: 2048
+  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 device_memory_size: 84929347584
+  cuda_compute_capability { major: 9 }
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+}
+platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 }
+runtime_version { major: 12 minor: 9 } device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+  """Devices of one kind that compute together.
+
+  Attributes:
+    name: as it was asked for, such as 'v5e:2x2'.
+    device: what each of them is.
+    devices: descriptions of them to compile for.
+  """
+
+  name: str
+  device: Device
+  devices: tuple[Any, ...]
+
+  @property
+  def mesh(self) -> Mesh:
+    """The mesh of training: one axis, 'data', over all devices."""
+    return Mesh(np.array(self.devices), ('data',), (AxisType.Auto,))
+
+  def compiler_options(self) -> dict[str, Any]:
+    """Options without which the compiler refuses to work for a device that is absent.
+
+    XLA measures which tiles are best for products that it writes itself, and can choose none for
+    some of them when there is nothing to measure on: a library computes those.
+    """
+    return {'xla_gpu_enable_triton_gemm': False} if self.device.platform == 'cuda' else {}
+
+
+def keep_to_the_cpu() -> None:
+  """Has this process use no accelerator, even if there is one; call it before JAX uses a device."""
+  jax.config.update('jax_platforms', 'cpu')
+
+
+def open_topology(name: str) -> Topology:
+  """Describes devices to compile for, which need not be there.
+
+  Args:
+    name: 'h100' for one, 'h100:8' for eight on one host; 'v5e:2x2', 'v5p:2x2x1' and so on for
+      TPUs; 'cpu' for one device of this machine.
+
+  Raises:
+    UserError: if there is no such topology, or the compiler for it is not installed.
+  """
+  kind, _, layout = name.partition(':')
+  if name == 'cpu':
+    return Topology(name, _CPU, tuple(jax.devices('cpu')[:1]))
+  if kind not in DEVICES:
+    raise UserError(f'there is no topology {name!r}: {_known(kind)}.')
+  device, example = DEVICES[kind]
+  pattern = r'([1-9]\d*)?' if device.platform == 'cuda' else r'[1-9]\d*(x[1-9]\d*)+'
+  if not re.fullmatch(pattern, layout):
+    raise UserError(f'the topology {name!r} has no such layout: write it as {example}.')
+  if device.platform == 'tpu':
+    os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # it would look for the cloud it runs in
+  try:
+    if device.platform == 'tpu':
+      described = topologies.get_topology_desc(name, 'tpu')
+    else:
+      described = topologies.get_topology_desc(
+        platform='cuda', target_config=_H100_FOR_XLA, topology=f'1x1x{layout or 1}'
+      )
+  except jax.errors.JaxRuntimeError as e:  # as of 3x5, which no rack has
+    raise UserError(f'the topology {name!r} cannot be made: {_first_line(e)}') from e
+  except (NotImplementedError, RuntimeError) as e:
+    plugin = {'cuda': 'cuda12', 'tpu': 'tpu'}[device.platform]
+    raise UserError(
+      f"XLA's compiler for {device.name} is not installed here: make accelerators, in a clone, "
+      f'sets up .venv-{device.platform} with it, or install jax[{plugin}] where you start this.'
+    ) from e
+  return Topology(name, device, tuple(described.devices))
+
+
+def _known(kind: str) -> str:
+  examples = [*('h100', 'h100:8'), *(x for _, x in DEVICES.values() if not x.startswith('h100'))]
+  near = nearest(kind, DEVICES)
+  hint = f'did you mean {DEVICES[near][1]}? ' if near else ''
+  return f'{hint}There are {", ".join(examples)} and other sizes of these'
+
+
+def _first_line(error: Exception) -> str:
+  return str(error).partition('\n')[0].partition(': ')[2].rstrip('.') + '.'

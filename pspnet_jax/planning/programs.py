@@ -1,0 +1,169 @@
+"""The programs of training and inference, compiled for devices that need not be there."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.models.network import Network
+from pspnet_jax.ops.images import normalize
+from pspnet_jax.planning import counting, hlo
+from pspnet_jax.planning.devices import Topology
+from pspnet_jax.runtime import compiler_options, parallel
+from pspnet_jax.training.state import TrainState
+from pspnet_jax.training.step import Step, jit_options
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+  """A program compiled for a topology.
+
+  Attributes:
+    topology: what it was compiled for.
+    images: of a batch, on all devices together.
+    memory: bytes a device by what holds them: 'arguments', 'outputs' that are none of these, and
+      'temporaries'.
+    counted: its work on each device.
+    xla: the compiler's own count of 'flops' and 'bytes accessed', where it has one.
+    seconds, cpu_seconds: that compiling took; the latter of all threads.
+    text: the program.
+  """
+
+  topology: Topology
+  images: int
+  memory: dict[str, int]
+  counted: counting.Counted
+  xla: dict[str, float]
+  seconds: float
+  cpu_seconds: float
+  text: str = dataclasses.field(repr=False)
+
+  @property
+  def peak(self) -> int:
+    """Bytes that each device needs."""
+    return sum(self.memory.values())
+
+  @property
+  def seconds_of_arithmetic(self) -> float:
+    """The least time by the speed of the matrix unit."""
+    return self.topology.device.seconds(self.counted.flops)
+
+  @property
+  def seconds_of_traffic(self) -> float:
+    """The least time by the speed of the memory; what the cache holds is free."""
+    counted = self.counted
+    return (counted.memory - counted.cached) / self.topology.device.bandwidth
+
+  @property
+  def least_seconds(self) -> float:
+    """No device of this kind can run it faster."""
+    return max(self.seconds_of_arithmetic, self.seconds_of_traffic)
+
+
+def training_step(
+  topology: Topology,
+  network: Network,
+  tx: optax.GradientTransformation,
+  step: Step,
+  *,
+  batch_size: int,
+  crop_size: tuple[int, int],
+  ema_decay: float = 0.0,
+) -> Compiled:
+  """Compiles a step of training as `pspnet train` runs it, the batch split over the devices.
+
+  Args:
+    topology: what for.
+    network: what is trained.
+    tx: the optimiser.
+    step: of `make_train_step`.
+    batch_size: images of all devices together.
+    crop_size: height and width.
+    ema_decay: as `step` was made with.
+  """
+  params = network.param_shapes
+  average = params if ema_decay else None
+  opt_state = jax.eval_shape(tx.init, params)
+  number = jax.ShapeDtypeStruct((), jnp.int32)
+  state = TrainState(number, params, network.batch_stat_shapes, opt_state, average)
+  batch = {
+    'image': jax.ShapeDtypeStruct((batch_size, *crop_size, 3), jnp.uint8),
+    'label': jax.ShapeDtypeStruct((batch_size, *crop_size), jnp.uint8),
+  }
+  mesh = topology.mesh
+  options = jit_options(network, topology.device.platform)
+  options['compiler_options'] |= topology.compiler_options()
+  jitted = jax.jit(step, out_shardings=parallel.replicated(mesh), **options)
+  arguments = _placed(state, parallel.replicated(mesh)), _placed(batch, parallel.split_batch(mesh))
+  return _compiled(topology, batch_size, jitted, arguments)
+
+
+def inference(
+  topology: Topology, network: Network, *, batch_size: int, crop_size: tuple[int, int]
+) -> Compiled:
+  """Compiles what labels a batch of windows: the folded network and a softmax over the classes.
+
+  Args:
+    topology: what for.
+    network: as it is trained; its normalisation is folded here.
+    batch_size: windows of all devices together.
+    crop_size: height and width of a window.
+  """
+  mesh, folded = topology.mesh, network.folded()
+  weights = jax.eval_shape(network.fold, network.param_shapes, network.batch_stat_shapes)
+  windows = jax.ShapeDtypeStruct((batch_size, *crop_size, 3), jnp.float32)
+
+  def run(weights: Any, windows: jax.Array) -> jax.Array:
+    image = normalize(windows, IMAGENET_MEAN, IMAGENET_STD)
+    return jax.nn.softmax(folded.apply(*weights, image)[0]['logits'])
+
+  options = compiler_options.for_network(topology.device.platform, train=False)
+  jitted = jax.jit(
+    run,
+    out_shardings=parallel.split_batch(mesh),
+    compiler_options=options | topology.compiler_options(),
+  )
+  arguments = (
+    _placed(weights, parallel.replicated(mesh)),
+    _placed(windows, parallel.split_batch(mesh)),
+  )
+  return _compiled(topology, batch_size, jitted, arguments)
+
+
+def _placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+  def place(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+  return jax.tree.map(place, tree)
+
+
+def _compiled(topology: Topology, images: int, jitted: Any, arguments: tuple[Any, ...]) -> Compiled:
+  lowered = jitted.lower(*arguments)
+  began, cpu_began = time.perf_counter(), time.process_time()
+  compiled = lowered.compile()
+  seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+  sizes = compiled.memory_analysis()
+  memory = {
+    'arguments': sizes.argument_size_in_bytes,
+    'outputs': sizes.output_size_in_bytes - sizes.alias_size_in_bytes,
+    'temporaries': sizes.temp_size_in_bytes,
+  }
+  cost = compiled.cost_analysis() or {}
+  cost = cost[0] if isinstance(cost, list) else cost
+  text = compiled.as_text()
+  return Compiled(
+    topology,
+    images,
+    memory,
+    counting.count(hlo.read(text), cache_bytes=topology.device.cache),
+    {name: cost[name] for name in ('flops', 'bytes accessed') if name in cost},
+    seconds,
+    cpu_seconds,
+    text,
+  )
