@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
@@ -13,7 +13,8 @@ from flax import nnx
 from jax import lax
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.ops.conv import conv
+from pspnet_jax.ops.conv import computed_once, conv
+from pspnet_jax.ops.norm import Moments, Term, normalized_sum
 
 DropoutKind = Literal['channel', 'element']
 Initializer = Callable[[jax.Array, tuple[int, ...]], jax.Array]
@@ -99,8 +100,14 @@ class BatchNorm(nnx.Module):
   0.1). The running variance is the biased one, as in Caffe and Flax; torch stores n/(n-1) of it.
   Under a mesh the batch is the global one, so statistics are synchronised by construction.
 
+  Attributes:
+    fixed: whether training uses the running statistics and leaves them alone.
+    ghost_batch_size: images that are normalised together in training; 0: all of the batch.
+
   Raises:
-    OneValueAChannel: while training is traced, if N, H and W are all 1.
+    OneValueAChannel: while training is traced, if n, H and W are all 1, n being the images that are
+      normalised together.
+    UserError: while training is traced, if the images do not divide among groups.
   """
 
   epsilon = 1e-5
@@ -112,7 +119,8 @@ class BatchNorm(nnx.Module):
     self.bias = nnx.Param(jax.device_put(zeros))
     self.mean = nnx.BatchStat(jax.device_put(zeros))
     self.var = nnx.BatchStat(jax.device_put(ones))
-    self.fixed = False  # True: training uses the running statistics and leaves them alone
+    self.fixed = False
+    self.ghost_batch_size = 0
     self.folded = False
 
   def give_factor(self) -> jax.Array:
@@ -128,28 +136,71 @@ class BatchNorm(nnx.Module):
     self.folded = True
     return factor
 
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(self, x: jax.Array, *, train: bool, relu: bool = False) -> jax.Array:
+    return normalized([(self, x)], train=train, relu=relu)
+
+  def by_running_statistics(self, x: jax.Array) -> jax.Array:
+    """Normalises as inference does; once folded, it adds what is left of that."""
     dtype = x.dtype
     if self.folded:
       return _plus_bias(x, self.bias[...])
     x = x.astype(jnp.promote_types(dtype, jnp.float32))
-    running_mean, running_var = self.mean[...], self.var[...]
-    if train and not self.fixed:
-      if math.prod(x.shape[:-1]) == 1:
-        raise OneValueAChannel(self)
-      # Both moments in one pass over x; measured from the running mean, the difference of squares
-      # does not cancel, which the plain E[x²] - E[x]² does when |mean| is far above the deviation.
-      centred = x - running_mean
-      offset = centred.mean((0, 1, 2))
-      mean = running_mean + offset
-      var = jnp.maximum((centred * centred).mean((0, 1, 2)) - offset * offset, 0)
-      keep = self.momentum
-      self.mean.set_value(keep * running_mean + (1 - keep) * jax.lax.stop_gradient(mean))
-      self.var.set_value(keep * running_var + (1 - keep) * jax.lax.stop_gradient(var))
+    factor = self.scale[...] * jax.lax.rsqrt(self.var[...] + self.epsilon)
+    return ((x - self.mean[...]) * factor + self.bias[...]).astype(dtype)
+
+  def images_together(self, images: int) -> int:
+    """How many images of a training batch are normalised together."""
+    together = self.ghost_batch_size or images
+    if images % together:
+      raise UserError(
+        f'{images} images do not divide into groups of {together} for batch normalisation: change '
+        'model.ghost_batch_size, or batch_size / accumulation_steps.'
+      )
+    return together
+
+  def remember(self, batch: Moments) -> None:
+    """Moves the running statistics towards the moments of a batch, or the means of its groups'."""
+    for running, new in ((self.mean, batch.mean), (self.var, batch.var)):
+      new = jax.lax.stop_gradient(new).mean(tuple(range(new.ndim - 1)))
+      running.set_value(self.momentum * running[...] + (1 - self.momentum) * new)
+
+
+def normalized(
+  terms: Sequence[tuple[BatchNorm, jax.Array]],
+  shortcut: jax.Array | None = None,
+  *,
+  train: bool,
+  relu: bool,
+) -> jax.Array:
+  """Normalises each activation by its layer and sums them and the shortcut; then ReLU, if `relu`.
+
+  All are [N, H, W, C]. What is normalised by the batch is one operation with the sum and the ReLU
+  (`ops.norm`), as the passes over activations are what these layers cost.
+  """
+  by_batch = []
+  for layer, x in terms:
+    if train and not layer.fixed and not layer.folded:
+      by_batch.append((layer, x))
     else:
-      mean, var = running_mean, running_var
-    factor = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)
-    return ((x - mean) * factor + self.bias[...]).astype(dtype)
+      x = layer.by_running_statistics(x)
+      shortcut = x if shortcut is None else x + shortcut
+  if not by_batch:
+    return jax.nn.relu(shortcut) if relu else shortcut
+  shape = by_batch[0][1].shape
+  together = by_batch[0][0].images_together(shape[0])
+  for layer, _ in by_batch:
+    if together * math.prod(shape[1:-1]) == 1:
+      raise OneValueAChannel(layer)
+  in_groups = (-1, together, *shape[1:]) if together < shape[0] else shape
+  y, moments = normalized_sum(
+    [Term(x.reshape(in_groups), n.scale[...], n.bias[...], n.mean[...]) for n, x in by_batch],
+    None if shortcut is None else shortcut.reshape(in_groups),
+    relu=relu,
+    epsilon=BatchNorm.epsilon,
+  )
+  for (layer, _), moment in zip(by_batch, moments, strict=True):
+    layer.remember(moment)
+  return y.reshape(shape)
 
 
 class Conv(nnx.Module):
@@ -211,8 +262,18 @@ class ConvBN(nnx.Module):
     self.conv.kernel.set_value(self.conv.kernel[...] * self.bn.give_factor())
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    x = self.bn(self.conv(x), train=train)
-    return jax.nn.relu(x) if self.relu else x
+    return self.bn(self.conv(x), train=train, relu=self.relu)
+
+
+def residual_sum(
+  branch: ConvBN, y: jax.Array, projection: ConvBN | None, x: jax.Array, *, train: bool
+) -> jax.Array:
+  """Ends a residual block: relu(branch(y) + x), with projection(x) for x where there is one."""
+  terms = [(branch.bn, branch.conv(y))]
+  if projection is None:
+    return computed_once(normalized(terms, x, train=train, relu=True))
+  terms.append((projection.bn, projection.conv(x)))
+  return computed_once(normalized(terms, train=train, relu=True))
 
 
 def dropout(x: jax.Array, rate: float, kind: DropoutKind, key: jax.Array) -> jax.Array:

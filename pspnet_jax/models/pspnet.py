@@ -101,7 +101,7 @@ class SplitBottleneck(nnx.Module):
         grids, kernels, (height, width), align_corners=self.align_corners
       )
       y = (y + levels).astype(x.dtype)
-    return jax.nn.relu(self.bn(y, train=train))
+    return self.bn(y, train=train, relu=True)
 
 
 class Classifier(nnx.Module):

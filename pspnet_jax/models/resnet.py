@@ -8,8 +8,7 @@ import jax
 from flax import nnx
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.models.layers import ConvBN
-from pspnet_jax.ops.conv import computed_once
+from pspnet_jax.models.layers import ConvBN, residual_sum
 from pspnet_jax.ops.pool import max_pool
 
 # Depth -> whether blocks are bottlenecks, and blocks a stage. 269: the PSPNet paper gives no
@@ -51,9 +50,8 @@ class BasicBlock(nnx.Module):
     )
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    y = self.conv2(self.conv1(x, train=train), train=train)
-    shortcut = x if self.projection is None else self.projection(x, train=train)
-    return computed_once(jax.nn.relu(y + shortcut))
+    y = self.conv1(x, train=train)
+    return residual_sum(self.conv2, y, self.projection, x, train=train)
 
 
 class Bottleneck(nnx.Module):
@@ -85,9 +83,7 @@ class Bottleneck(nnx.Module):
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     y = self.conv2(self.conv1(x, train=train), train=train)
-    y = self.conv3(y, train=train)
-    shortcut = x if self.projection is None else self.projection(x, train=train)
-    return computed_once(jax.nn.relu(y + shortcut))
+    return residual_sum(self.conv3, y, self.projection, x, train=train)
 
 
 class Stem(nnx.Module):
