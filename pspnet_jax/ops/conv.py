@@ -45,6 +45,8 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
   if stride == 1 and dilation > 1:
     by_phases = functools.partial(dilated.conv, dilation=dilation)
     platforms |= {'cuda': by_phases, 'rocm': by_phases}
+  if not platforms:
+    return direct(x, kernel)
   return lax.platform_dependent(x, kernel, **platforms, default=direct)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -47,22 +48,42 @@ def _membership(size: int, bins: int) -> np.ndarray:
 def adaptive_avg_pool(x: jax.Array, bins: Sequence[int]) -> list[jax.Array]:
   """Averages [N, H, W, C] over a b×b grid for each b of `bins`: a list of [N, b, b, C].
 
-  Sums are accumulated in float32 or wider. The feature map is read once for all levels: summing
-  over 0/1 memberships is exact in bfloat16, the division comes last.
+  Sums are accumulated in float32 or wider and the division comes last. The feature map is read once
+  for all levels; crops of 473 and 713 give maps of 60 and 90, which blocks of all bins divide.
   """
-  wide = jnp.promote_types(x.dtype, jnp.float32)
   height, width = x.shape[1:3]
-  all_rows = np.concatenate([_membership(height, b) for b in bins])
-  sums = times_rows(all_rows, x)  # [N, sum(bins), W, C]
-  pooled, first = [], 0
-  for b in bins:
-    rows, columns = _membership(height, b), _membership(width, b)
-    level = sums[:, first : first + b]
-    level = jnp.einsum('bw,nawc->nabc', columns.astype(wide), level, precision=EXACT)
-    area = rows.sum(1)[:, None, None] * columns.sum(1)[None, :, None]
-    pooled.append((level / area.astype(wide)).astype(x.dtype))  # [N, b, b, C]
-    first += b
+  blocks = math.lcm(*bins)
+  divide = height % blocks == 0 and width % blocks == 0
+  sums = _sums_of_blocks(x, bins) if divide else _sums_of_overlapping(x, bins)
+  pooled = []
+  for level, b in zip(sums, bins, strict=True):
+    rows, columns = (np.diff(_cells(side, b)) for side in (height, width))  # [b, 1] each
+    area = rows[:, None] * columns
+    pooled.append((level / area.astype(level.dtype)).astype(x.dtype))  # [N, b, b, C]
   return pooled
+
+
+def _sums_of_blocks(x: jax.Array, bins: Sequence[int]) -> Iterator[jax.Array]:
+  """Sums over the cells of each grid, made of blocks that lie whole in one cell of every grid."""
+  n, height, width, channels = x.shape
+  m = math.lcm(*bins)
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  blocks = wide.reshape(n, m, height // m, m, width // m, channels).sum((2, 4))  # [N, m, m, C]
+  # XLA would take the sum of all blocks for a sum of all pixels, and read those once more.
+  blocks = lax.optimization_barrier(blocks)
+  for b in bins:
+    yield blocks.reshape(n, b, m // b, b, m // b, channels).sum((2, 4))
+
+
+def _sums_of_overlapping(x: jax.Array, bins: Sequence[int]) -> Iterator[jax.Array]:
+  """Sums over the cells of each grid, as products with 0/1 memberships: exact in bfloat16."""
+  height, width = x.shape[1:3]
+  sums = times_rows(np.concatenate([_membership(height, b) for b in bins]), x)
+  first = 0  # of the rows of all levels, [N, sum(bins), W, C]
+  for b in bins:
+    columns = _membership(width, b).astype(sums.dtype)
+    yield jnp.einsum('bw,nawc->nabc', columns, sums[:, first : first + b], precision=EXACT)
+    first += b
 
 
 def adaptive_max_pool(x: jax.Array, bins: Sequence[int]) -> list[jax.Array]:

@@ -29,9 +29,10 @@ def test_adaptive_pooling_matches_torch(kind, size, dtype):
     assert error(level, nhwc(theirs(exact, b))) <= (EPS[dtype] if kind == 'avg' else 0)
 
 
+@pytest.mark.parametrize('size', [(7, 9), (6, 12)])
 @pytest.mark.parametrize('kind', ['avg', 'max'])
-def test_adaptive_pooling_gradients_match_torch(kind, x64):
-  x = draw(2, 7, 9, 3)
+def test_adaptive_pooling_gradients_match_torch(kind, size, x64):
+  x = draw(2, *size, 3)
   weights = [draw(2, b, b, 3, seed=b) for b in BINS]
   pool = {'avg': adaptive_avg_pool, 'max': adaptive_max_pool}[kind]
   theirs = {'avg': F.adaptive_avg_pool2d, 'max': F.adaptive_max_pool2d}[kind]
@@ -44,8 +45,9 @@ def test_adaptive_pooling_gradients_match_torch(kind, x64):
   assert error(jax.jit(jax.grad(loss))(x), nhwc(leaf.grad)) < 1e-14
 
 
-def test_adaptive_avg_pool_of_bfloat16_rounds_only_the_result():
-  x = jnp.asarray(draw(2, 61, 45, 4) + 3, jnp.bfloat16)
+@pytest.mark.parametrize('size', [(61, 45), (60, 60)])
+def test_adaptive_avg_pool_of_bfloat16_rounds_only_the_result(size):
+  x = jnp.asarray(draw(2, *size, 4) + 3, jnp.bfloat16)
   exact = adaptive_avg_pool(x.astype(jnp.float32), BINS)
   for level, reference in zip(adaptive_avg_pool(x, BINS), exact, strict=True):
     assert level.dtype == jnp.bfloat16
