@@ -13,10 +13,10 @@ export JAX_PLATFORMS
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format install clean
+.PHONY: help demo test lint format install accelerators clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Another Python: make PYTHON=python3.12 demo'
 
 demo: $(VENV)/.core  ## Train a small PSPNet on generated scenes, then evaluate it (a few minutes)
@@ -37,8 +37,15 @@ format: $(VENV)/.test  ## Rewrite the sources as `make lint` wants them
 
 install: $(VENV)/.core  ## Only set up .venv
 
-clean:  ## Remove .venv, the demonstration's results and all caches
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+accelerators:  ## Set up the compilers for GPUs and TPUs in .venv-cuda and .venv-tpu (8 GB)
+	@$(MAKE) --no-print-directory VENV=.venv-cuda .venv-cuda/.cuda12
+	@$(MAKE) --no-print-directory VENV=.venv-tpu .venv-tpu/.tpu
+	@echo 'No device is needed:'
+	@echo '  .venv-cuda/bin/pspnet plan --config=ade20k_pspnet50 --topology=h100'
+	@echo '  .venv-tpu/bin/pspnet plan --config=ade20k_pspnet50 --topology=v5e:2x2'
+
+clean:  ## Remove .venv*, the demonstration's results and all caches
+	rm -rf $(VENV) .venv-cuda .venv-tpu demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment; `make clean` first to make it anew with another Python.
@@ -67,3 +74,9 @@ $(VENV)/.test: $(VENV)/.made $(REQUIREMENTS)
 	@echo 'Installing pspnet_jax and its test tools into $(VENV) (a minute or two, once) ...'
 	@$(PIP) -e '.[test]'
 	@touch $@ $(VENV)/.core
+
+# The compilers of one platform, by the extra that brings them.
+$(VENV)/.cuda12 $(VENV)/.tpu: $(VENV)/.made $(REQUIREMENTS)
+	@echo 'Installing pspnet_jax and jax[$(patsubst .%,%,$(@F))] into $(VENV) (some minutes, once) ...'
+	@$(PIP) -e '.[$(patsubst .%,%,$(@F))]'
+	@touch $@

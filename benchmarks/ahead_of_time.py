@@ -1,158 +1,156 @@
-"""What training and inference will cost on an accelerator that is not there.
+"""What training and inference take on an accelerator that is not there.
 
-    python -m benchmarks.ahead_of_time --topology=h100 [--only=training] [--depth=101 --batch=8]
+    python -m benchmarks.ahead_of_time --topology=h100 [--config=NAME] [--check]
 
 compiles the programs that run there and reads them: memory, arithmetic, traffic by part of the
 network, library calls, messages between devices, and the least time by the device's two ceilings.
-Nothing is timed but the compiler. `make accelerators` sets up the environments that it runs in:
+Nothing is timed but the compiler. `make accelerators` sets up the environments to start it in:
 .venv-cuda for h100 and h100:8, .venv-tpu for v5e:2x2, v5p:2x2x1, v6e:2x2 and other sizes.
+
+Without --config or a size (--depth=101 --crop=713 --batch=8) the cases are those whose figures
+ahead_of_time.json holds. --record writes them there, --check compares with them and fails where
+something has grown by more than 2 %, naming it.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import dataclasses
-import re
-from collections.abc import Iterator, Sequence
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import jax
+
+from benchmarks.program_figures import Figures, figures, grown, show
+from pspnet_jax import plan
+from pspnet_jax.config import files
+from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
-from pspnet_jax.planning import counting, devices, programs
-from pspnet_jax.planning.hlo import Computation, Instruction
+from pspnet_jax.planning import devices, programs, useful
+from pspnet_jax.runtime.files import write_whole
 from pspnet_jax.training import optim
 from pspnet_jax.training.step import make_train_step
 
-# The names that the model's code gives its parts (`jax.named_scope`), and what they are called.
-SCOPES = {
-  'stem': 'stem',
-  **{f'stage{i}': f'stage {i}' for i in range(1, 5)},
-  'pyramid': 'pyramid',
-  'head': 'head',
-  'aux_head': 'auxiliary head',
-  'optimizer': 'optimiser',
-}
-LOSS, MESSAGES = 'upsampling and loss', 'communication'
-PARTS = (*SCOPES.values(), LOSS, MESSAGES)
-NETWORK = tuple(SCOPES.values())[:-1]
-_SCOPE = re.compile(rf'\b({"|".join(SCOPES)})\b')
+SIZE = {'depth': int, 'crop': int, 'batch': int, 'dtype': str}  # of a case
+RECORDED = Path(__file__).with_suffix('.json')
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """A program to compile."""
+  """A program to compile: the paper's recipe in some size, with 150 classes, or a config's."""
 
   topology: str
   train: bool
-  depth: int
-  crop: int
-  batch: int
-  dtype: str
-  num_classes: int = 150
+  depth: int = 50
+  crop: int = 473
+  batch: int = 16
+  dtype: str = 'bfloat16'
+  config: str | None = None
 
   def __str__(self) -> str:
     kind = 'training step' if self.train else 'inference'
-    what = f'PSPNet-{self.depth}, {self.crop}², batch {self.batch}, {self.dtype}'
-    return f'{self.topology}: {kind}, {what}'
+    size = f'PSPNet-{self.depth}, {self.crop}², batch {self.batch}, {self.dtype}'
+    return f'{self.topology}: {kind}, {self.config or size}'
 
 
-def compile_case(case: Case) -> programs.Compiled:
-  """Compiles a program of the paper's recipe."""
+# What is recorded, by topology.
+CASES = {
+  'h100': (
+    *(Case('h100', True, depth) for depth in (50, 101)),
+    *(Case('h100', True, depth, 713, 8) for depth in (50, 101)),
+    *(Case('h100', False, 50, 473, 8, dtype) for dtype in ('bfloat16', 'float32')),
+  ),
+  **{name: (Case(name, True),) for name in ('h100:8', 'v5e:2x2', 'v6e:2x2')},
+}
+
+
+def compile_case(case: Case) -> tuple[programs.Compiled, int]:
+  """Compiles a case; with the FLOPs of the network as published."""
   topology = devices.open_topology(case.topology)
-  network = Network(case.num_classes, depth=case.depth, dtype=case.dtype)
-  sizes: dict[str, Any] = {'batch_size': case.batch, 'crop_size': (case.crop, case.crop)}
+  made = _recipe(case) if case.config is None else _of_config(case.config)
+  images = {name: made[name] for name in ('network', 'batch_size', 'crop_size')}
+  flops = useful.flops(*images.values(), train=case.train)
   if not case.train:
-    return programs.inference(topology, network, **sizes)
+    return programs.inference(topology, **images), flops
+  return programs.training_step(topology, **made), flops
+
+
+def _recipe(case: Case) -> dict[str, Any]:
+  network = Network(150, depth=case.depth, dtype=case.dtype)
   tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 100_000))
-  return programs.training_step(topology, network, tx, make_train_step(network, tx), **sizes)
+  sizes = {'batch_size': case.batch, 'crop_size': (case.crop, case.crop)}
+  return {'network': network, 'tx': tx, 'step': make_train_step(network, tx), **sizes}
 
 
-def part_of(instruction: Instruction, computation: Computation) -> str:
-  """The part of the network that an instruction belongs to."""
-  if counting.collective(instruction):
-    return MESSAGES
-  if scope := _SCOPE.search(instruction.op_name):
-    return SCOPES[scope[1]]
-  if '/' in instruction.op_name:
-    return LOSS
-  for name in instruction.operands:  # what the compiler adds belongs to what it moves
-    operand = computation.instructions[name]
-    if operand.op_name or operand.operands:
-      return part_of(operand, computation)
-  return LOSS
-
-
-def by_part(compiled: programs.Compiled) -> dict[str, dict[str, float]]:
-  """Of each part: bytes of its products and of its other passes, those cached, and FLOPs."""
-  found: dict[str, dict[str, float]] = {
-    part: dict.fromkeys(('products', 'passes', 'cached', 'on_chip', 'flops'), 0.0) for part in PARTS
-  }
-  for work in compiled.counted.work:
-    part = found[part_of(work.instruction, work.computation)]
-    part['products' if work.is_product else 'passes'] += work.memory
-    part['cached'] += work.cached
-    part['on_chip'] += work.on_chip
-    part['flops'] += sum(work.flops.values())
-  return found
-
-
-def rows(compiled: programs.Compiled) -> Iterator[list[str]]:
-  """The parts as rows of a table."""
-  total: collections.Counter[str] = collections.Counter()
-  for name, part in by_part(compiled).items():
-    total.update(part)  # type: ignore[arg-type]
-    yield _row(name, part)
-  yield _row('all', total)
-
-
-def _row(name: str, part: dict[str, float]) -> list[str]:
-  sizes = [part['products'] + part['passes'], *(part[k] for k in ('products', 'passes', 'cached'))]
-  cells = [f'{x / 1e9:.2f}' for x in (*sizes, part['on_chip'])]
-  return [name, *cells, f'{part["flops"] / 1e12:.3f}']
-
-
-COLUMNS = ('part', 'GB', 'products', 'other passes', 'from cache', 'on chip', 'TFLOP')
+def _of_config(name: str) -> dict[str, Any]:
+  config = files.load(name)
+  return plan.made(config, plan.classes(config))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-  """Parses the command line, compiles and prints what was found."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--topology', required=True)
-  parser.add_argument('--only', choices=('training', 'inference'))
-  parser.add_argument('--depth', type=int, default=50)
-  parser.add_argument('--crop', type=int, default=473)
-  parser.add_argument('--batch', type=int, default=16)
-  parser.add_argument('--dtype', default='bfloat16')
-  flags = parser.parse_args(arguments)
+  """Parses the command line, compiles, prints, and compares or records."""
+  flags = parse(arguments)
   devices.keep_to_the_cpu()
-  for kind in ('training', 'inference'):
-    if flags.only in (None, kind):
-      case = Case(
-        flags.topology, kind == 'training', flags.depth, flags.crop, flags.batch, flags.dtype
-      )
-      show(case, compile_case(case))
+  known = json.loads(RECORDED.read_text()) if RECORDED.is_file() else {'cases': {}}
+  report: Figures = {'about': {'jax': jax.__version__}, 'cases': {}}
+  faults = []
+  for case in cases(flags):
+    try:
+      found = figures(*compile_case(case))
+    except UserError as e:
+      sys.exit(f'Error: {e}')
+    report['cases'][str(case)] = found
+    show(str(case), found)
+    before = known['cases'].get(str(case))
+    if flags.check and before is None:
+      faults.append(f'{case}: nothing is recorded; --record does it')
+    elif flags.check and before is not None:
+      faults += [f'{case}: {fault}' for fault in grown(before, found)]
+    if flags.record:  # after each: what took long is not lost
+      known['cases'][str(case)] = {**found, 'jax': jax.__version__, 'date': time.strftime('%F')}
+      _write(RECORDED, known)
+    if flags.json:
+      _write(flags.json, report)
+  if faults:
+    sys.exit('\n' + '\n'.join(faults))
 
 
-def show(case: Case, compiled: programs.Compiled) -> None:
-  """Prints what a program costs."""
-  print(f'\n{case}\n')
-  lines = [list(COLUMNS), *rows(compiled)]
-  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  lines.insert(1, ['-' * width for width in widths])
-  for first, *others in lines:
-    cells = [x.rjust(width) for x, width in zip(others, widths[1:], strict=True)]
-    print('|', ' | '.join([first.ljust(widths[0]), *cells]), '|', flush=True)
-  memory = ', '.join(f'{name} {size / 1e9:.2f}' for name, size in compiled.memory.items())
-  print(f'\nmemory a device: {compiled.peak / 1e9:.2f} GB ({memory})')
-  print(
-    f'at least {1e3 * compiled.least_seconds:.1f} ms: arithmetic '
-    f'{1e3 * compiled.seconds_of_arithmetic:.1f}, traffic {1e3 * compiled.seconds_of_traffic:.1f}'
-  )
-  for (name, window), count in compiled.counted.calls().items():
-    print(f'{count:5d} {name} {window}')
-  for kind, (count, size) in compiled.counted.messages().items():
-    print(f'{count:5d} {kind}, {size / 1e6:.1f} MB a device')
-  print(f'compiled in {compiled.seconds:.0f} s, {compiled.cpu_seconds:.0f} of CPU')
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+  """The command line."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--topology', required=True, help='h100, h100:8, v5e:2x2, v5p:2x2x1 ...')
+  parser.add_argument('--only', choices=('training', 'inference'))
+  parser.add_argument('--config', help='a file or a name, instead of a size')
+  for name, kind in SIZE.items():
+    default = getattr(Case, name)
+    parser.add_argument(f'--{name}', type=kind, help=f'{default} without')
+  parser.add_argument('--json', type=Path, help='where to write the figures')
+  parser.add_argument('--check', action='store_true', help='compares with what is recorded')
+  parser.add_argument('--record', action='store_true', help=f'writes into {RECORDED.name}')
+  flags = parser.parse_args(arguments)
+  if flags.config and any(getattr(flags, name) for name in SIZE):
+    parser.error(f'--config has its own {", ".join(SIZE)}: leave them out')
+  return flags
+
+
+def cases(flags: argparse.Namespace) -> Iterator[Case]:
+  """What is asked for: one size, or those that are recorded."""
+  kinds = {'training': True, 'inference': False}
+  wanted = [kinds[flags.only]] if flags.only else [True, False]
+  given = {name: getattr(flags, name) for name in ('config', *SIZE)}
+  given = {name: value for name, value in given.items() if value is not None}
+  if not given and flags.topology in CASES:
+    yield from (case for case in CASES[flags.topology] if case.train in wanted)
+  else:
+    yield from (Case(flags.topology, train, **given) for train in wanted)
+
+
+def _write(path: Path, what: Mapping[str, Any]) -> None:
+  write_whole(path, json.dumps(what, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from pspnet_jax.runtime.plain_text import printable
 
 COMMANDS = (
   *('train', 'evaluate', 'predict'),
-  *('prepare', 'doctor'),
+  *('prepare', 'doctor', 'plan'),
   *('zoo', 'convert', 'export'),
   *('score', 'submit'),
 )

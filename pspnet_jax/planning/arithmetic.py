@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pspnet_jax.planning.hlo import Array, Instruction
@@ -31,6 +31,15 @@ def of(instruction: Instruction, operands: Sequence[Array]) -> Flops:
   else:
     return {}
   return {_kind(instruction, operands): count} if count else {}
+
+
+def total(parts: Iterable[Flops]) -> Flops:
+  """The sum of each kind."""
+  found: Flops = {}
+  for part in parts:
+    for kind, count in part.items():
+      found[kind] = found.get(kind, 0) + count
+  return found
 
 
 def _of_dot(instruction: Instruction, operands: Sequence[Array]) -> float:

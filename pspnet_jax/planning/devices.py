@@ -81,10 +81,8 @@ DEVICES: dict[str, tuple[Device, str]] = {
   'v5p': (_tpu('TPU v5p', 95 * GIB, 2765 * GIGA, 459 * TERA, 'v5p'), 'v5p:2x2x1'),
   'v6e': (_tpu('TPU v6e', 32 * GIB, 1640 * GIGA, 918 * TERA, 'v6e'), 'v6e:2x2'),
 }
-# The machine at hand, of which nothing is known: no memory is too small, and all is done at once.
-_CPU = Device(
-  'this CPU', 'cpu', 2**62, float('inf'), {'bf16': float('inf')}, 0, 'nothing is known of it'
-)
+# The machine at hand, to try things out without any other compiler.
+_CPU = Device('CPU', 'cpu', 16 * GIB, 50 * GIGA, {'bf16': TERA}, 0, 'round numbers')
 # What XLA for CUDA asks a device for; its own descriptions of devices have this form.
 _H100_FOR_XLA = """gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32
@@ -99,6 +97,16 @@ _H100_FOR_XLA = """gpu_device_info {
 platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 }
 runtime_version { major: 12 minor: 9 } device_description_str: "NVIDIA H100 80GB HBM3"
 """
+
+
+# The compiler for TPUs would look for the cloud that it runs in and for its devices, and refuse to
+# be loaded while another process has them. The type of TPU does not matter: a topology has its own.
+_TPU_COMPILER = {
+  'TPU_SKIP_MDS_QUERY': '1',
+  'TPU_WORKER_HOSTNAMES': 'localhost',
+  'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
+  'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +136,14 @@ class Topology:
     """
     return {'xla_gpu_enable_triton_gemm': False} if self.device.platform == 'cuda' else {}
 
+  def usable_memory(self) -> int:
+    """Bytes of each device that a process gets: of a GPU, JAX takes three quarters by default."""
+    share = os.environ.get('XLA_PYTHON_CLIENT_MEM_FRACTION', '.75')
+    try:
+      return int(self.device.memory * (float(share) if self.device.platform == 'cuda' else 1))
+    except ValueError as e:
+      raise UserError(f'XLA_PYTHON_CLIENT_MEM_FRACTION is {share!r}: give a share, as .9.') from e
+
 
 def keep_to_the_cpu() -> None:
   """Has this process use no accelerator, even if there is one; call it before JAX uses a device."""
@@ -154,7 +170,8 @@ def open_topology(name: str) -> Topology:
   if not re.fullmatch(pattern, layout):
     raise UserError(f'the topology {name!r} has no such layout: write it as {example}.')
   if device.platform == 'tpu':
-    os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')  # it would look for the cloud it runs in
+    for variable, value in _TPU_COMPILER.items():
+      os.environ.setdefault(variable, value)
   try:
     if device.platform == 'tpu':
       described = topologies.get_topology_desc(name, 'tpu')
@@ -176,7 +193,8 @@ def open_topology(name: str) -> Topology:
 def _known(kind: str) -> str:
   examples = [*('h100', 'h100:8'), *(x for _, x in DEVICES.values() if not x.startswith('h100'))]
   near = nearest(kind, DEVICES)
-  hint = f'did you mean {DEVICES[near][1]}? ' if near else ''
+  example = near if near is None or DEVICES[near][0].platform == 'cuda' else DEVICES[near][1]
+  hint = f'did you mean {example}? ' if near else ''
   return f'{hint}There are {", ".join(examples)} and other sizes of these'
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import time
 from typing import Any
 
@@ -66,6 +68,19 @@ class Compiled:
     return max(self.seconds_of_arithmetic, self.seconds_of_traffic)
 
 
+class TooLarge(Exception):
+  """A program that the compiler refuses, since no device could hold what it needs.
+
+  Attributes:
+    needed: bytes a device, or infinity where the compiler does not say.
+  """
+
+  def __init__(self, message: str):
+    super().__init__(message)
+    used = re.search(r'Used ([\d.]+)([KMGT]) of', message)
+    self.needed = float(used[1]) * 1024 ** (1 + 'KMGT'.index(used[2])) if used else math.inf
+
+
 def training_step(
   topology: Topology,
   network: Network,
@@ -86,6 +101,9 @@ def training_step(
     batch_size: images of all devices together.
     crop_size: height and width.
     ema_decay: as `step` was made with.
+
+  Raises:
+    TooLarge: if the compiler finds that no device could hold it.
   """
   params = network.param_shapes
   average = params if ema_decay else None
@@ -146,7 +164,12 @@ def _placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
 def _compiled(topology: Topology, images: int, jitted: Any, arguments: tuple[Any, ...]) -> Compiled:
   lowered = jitted.lower(*arguments)
   began, cpu_began = time.perf_counter(), time.process_time()
-  compiled = lowered.compile()
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as e:
+    if 'RESOURCE_EXHAUSTED' not in str(e):
+      raise
+    raise TooLarge(str(e)) from e
   seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
   sizes = compiled.memory_analysis()
   memory = {

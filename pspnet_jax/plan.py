@@ -1,0 +1,244 @@
+"""Says what training would take on a GPU or TPU that need not be there.
+
+  pspnet plan --config=ade20k_pspnet50 --topology=h100
+
+Compiles the training step for that device and reads the program: the memory it needs, the largest
+batch that fits, what saves memory, and the most images a second that the device's matrix unit and
+memory allow. That is a bound, which no run exceeds, and not a promise of how near it comes.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_config()
+  flags.DEFINE_string('topology', None, 'h100, h100:8, v5e:2x2, v5p:2x2x1 ...', required=True)
+  flags.DEFINE_integer('num_classes', None, 'Where the data are not here to tell.')
+  flags.DEFINE_bool('largest', True, 'Looks for the largest batch: compiles a few times more.')
+  flags.DEFINE_bool('ways', True, 'Compiles what saves memory, too.')
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('plan', __doc__, define_flags)
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+
+from pspnet_jax.config import checks, parts
+from pspnet_jax.data.prepared import SPECS
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.errors import UserError
+from pspnet_jax.planning import devices, programs
+from pspnet_jax.planning.fitting import largest_batch
+from pspnet_jax.reporting.console import Cell
+from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime import parallel
+
+CHUNK_ROWS = 32
+COLUMNS = ('', 'GB a device', 'fits', 'GB moved', 'TFLOP', 'least ms', 'images/s at most')
+
+
+def plan(
+  config: ml_collections.ConfigDict,
+  topology_name: str,
+  *,
+  num_classes: int | None = None,
+  largest: bool = True,
+  ways: bool = True,
+) -> None:
+  """Prints what training by `config` takes on a topology.
+
+  Args:
+    config: of the training.
+    topology_name: see `devices.open_topology`.
+    num_classes: where they are not to be told from the data.
+    largest: looks for the largest batch that fits.
+    ways: compiles the ways to save memory, too.
+
+  Raises:
+    UserError: for whatever the user can mend.
+  """
+  checks.check_training(config)
+  devices.keep_to_the_cpu()
+  topology = devices.open_topology(topology_name)
+  spec = classes(config, num_classes)
+  parallel.check_batch_size(config.batch_size, topology.mesh, config.accumulation_steps)
+  usable = topology.usable_memory()
+  height, width = config.crop_size
+  compilations = 0
+
+  with Reporter(None, total_steps=1) as report:
+
+    def compiled(**changes: Any) -> programs.Compiled | programs.TooLarge:
+      nonlocal compilations
+      compilations += 1
+      shown = ', '.join(f'{k}={v}' for k, v in changes.items()) or 'as configured'
+      report.say(f'Compiling ({compilations}): {shown} ...')
+      return training_step(changed(config, changes), topology, spec)
+
+    report.say(
+      f'{config.batch_size} × {height}×{width} a step, {spec.num_classes} classes, '
+      f'{config.model.get("dtype", "float32")}, on {len(topology.devices)} × '
+      f'{topology.device.name} of {topology.device.memory / 1e9:.1f} GB '
+      f'({topology.device.source}). Compiling takes a minute for a GPU, many for a TPU.'
+    )
+    first = compiled()
+    rows = [_row('as configured', first, usable)]
+    for changes in ways_to_save(config, len(topology.devices)) if ways else ():
+      name = ', '.join(f'{k}={v}' for k, v in changes.items())
+      rows.append(_row(name, compiled(**changes), usable))
+    report.table(COLUMNS, rows)
+    report.say('')
+    for line in _verdict(topology, first, usable):
+      report.say(line)
+    if largest:
+
+      def needs(batch_size: int) -> float:
+        if batch_size == config.batch_size:
+          return _needed(first)
+        return _needed(compiled(batch_size=batch_size))
+
+      unit = len(topology.devices) * config.accumulation_steps
+      found = largest_batch(needs, usable, unit=unit, first=config.batch_size)
+      report.say(_largest(found.batch, found.is_largest))
+
+
+def training_step(
+  config: ml_collections.ConfigDict, topology: devices.Topology, spec: DatasetSpec
+) -> programs.Compiled | programs.TooLarge:
+  """Compiles the training step of a config, or says that the compiler finds it too large."""
+  try:
+    return programs.training_step(topology, **made(config, spec))
+  except programs.TooLarge as e:
+    return e
+
+
+def made(config: ml_collections.ConfigDict, spec: DatasetSpec) -> dict[str, Any]:
+  """What `programs.training_step` compiles for a config, as its keyword arguments."""
+  c = config
+  network = parts.make_network(c, parts.make_card(c, spec))
+  _, tx = parts.make_optimizer(c, network.param_shapes)
+  return {
+    'network': network,
+    'tx': tx,
+    'step': parts.make_step(c, network, tx),
+    'batch_size': c.batch_size,
+    'crop_size': tuple(c.crop_size),
+    'ema_decay': c.ema_decay,
+  }
+
+
+def classes(config: ml_collections.ConfigDict, num_classes: int | None = None) -> DatasetSpec:
+  """The classes of the config's data, which need not be there if it is published.
+
+  Raises:
+    UserError: if they cannot be told.
+  """
+  if num_classes is not None:
+    if not 2 <= num_classes <= 255:
+      raise UserError(f'--num_classes is {num_classes}: give 2 to 255.')
+    names = tuple(f'class {i}' for i in range(num_classes))
+    return DatasetSpec(names, default_palette(num_classes))
+  if config.data.name in SPECS:
+    return SPECS[config.data.name]
+  if names := config.data.get('class_names'):
+    return DatasetSpec(tuple(names), default_palette(len(names)))
+  try:
+    return parts.open_split(config, 'train', lenient=True).spec
+  except UserError as e:
+    raise UserError(f'{str(e).rstrip(".")}; without the data, give --num_classes=N.') from e
+
+
+def ways_to_save(config: ml_collections.ConfigDict, devices: int) -> Iterator[dict[str, Any]]:
+  """Changes of settings that save memory, those that the config does not have yet."""
+  remat = config.model.get('remat') is False
+  chunks = config.loss.get('chunk_rows') == 0
+  if remat:
+    yield {'model.remat': True}
+  if chunks:
+    yield {'loss.chunk_rows': CHUNK_ROWS}
+  if remat and chunks:
+    yield {'model.remat': True, 'loss.chunk_rows': CHUNK_ROWS}
+  for times in (2, 4):
+    steps = times * config.accumulation_steps
+    if config.batch_size % (devices * steps) == 0:
+      yield {'accumulation_steps': steps}
+
+
+def changed(
+  config: ml_collections.ConfigDict, changes: dict[str, Any]
+) -> ml_collections.ConfigDict:
+  """A copy with other settings, by their names."""
+  config = copy.deepcopy(config)
+  config.update_from_flattened_dict(changes)
+  return config
+
+
+def _needed(step: programs.Compiled | programs.TooLarge) -> float:
+  return step.peak if isinstance(step, programs.Compiled) else step.needed
+
+
+def _row(name: str, step: programs.Compiled | programs.TooLarge, usable: int) -> list[Cell]:
+  needed = _needed(step)
+  size = 'too many' if math.isinf(needed) else f'{needed / 1e9:.1f}'
+  fits = 'yes' if needed <= usable else 'no'
+  if not isinstance(step, programs.Compiled):
+    return [name, size, fits, *4 * [None]]
+  counted, least = step.counted, step.least_seconds
+  flops = sum(counted.flops.values())
+  figures = [counted.memory / 1e9, flops / 1e12, 1e3 * least]
+  return [name, size, fits, *(f'{x:.1f}' for x in figures), f'{step.images / least:.0f}']
+
+
+def _verdict(
+  topology: devices.Topology, step: programs.Compiled | programs.TooLarge, usable: int
+) -> Iterator[str]:
+  needed = _needed(step)
+  size = 'More than a device has' if math.isinf(needed) else f'{needed / 1e9:.1f} GB a device'
+  of = f'{usable / 1e9:.1f} GB'
+  yield f'It {"fits" if needed <= usable else "does not fit"}: {size}, of {of}.'
+  if topology.device.platform == 'cuda':
+    yield (
+      'JAX takes three quarters of a GPU: XLA_PYTHON_CLIENT_MEM_FRACTION=.9 gives it more, here '
+      'as in training.'
+    )
+  if isinstance(step, programs.Compiled):
+    arithmetic, traffic = step.seconds_of_arithmetic, step.seconds_of_traffic
+    bound = 'arithmetic' if arithmetic > traffic else "the memory's speed"
+    yield (
+      f'At most {step.images / step.least_seconds:.0f} images/s, bound by {bound}: '
+      f'{1e3 * arithmetic:.1f} ms of products, {1e3 * traffic:.1f} ms of traffic a step. '
+      'A bound, not a promise: kernels that fall short of the data sheet, launches, messages '
+      'between devices and the loader come on top.'
+    )
+    for kind, (count, size_sent) in step.counted.messages().items():
+      yield f'{count} × {kind} a step, {size_sent / 1e6:.0f} MB a device.'
+    if step.counted.endless:
+      yield 'Some loops have no known length and are counted once: the figures are too small.'
+
+
+def _largest(batch: int, is_largest: bool) -> str:
+  if not batch:
+    return 'No batch fits: take a smaller crop_size, or one of the ways above.'
+  return f'The largest batch that fits: {"" if is_largest else "at least "}{batch}.'
+
+
+def main(config: ml_collections.ConfigDict) -> None:
+  plan(
+    config,
+    FLAGS.topology,
+    num_classes=FLAGS.num_classes,
+    largest=FLAGS.largest,
+    ways=FLAGS.ways,
+  )
