@@ -122,10 +122,16 @@ def parse(arguments: Sequence[str] | None, platform: str) -> argparse.Namespace:
     default=work.PEERS,
     help=f'ways of PyTorch, separated by semicolons, of {"; ".join(work.PEERS)}',
   )
+  parser.add_argument(
+    '--ways',
+    type=lambda text: text.split(';'),
+    default=repeat.WAYS,
+    help=f'of two starts, separated by semicolons, of {"; ".join(repeat.WAYS)}',
+  )
   parser.add_argument('--rounds', type=int, default=5 if on_cpu else 10)
   parser.add_argument('--num_classes', type=int, default=150)
   parser.add_argument('--ceiling_side', type=int, help='of the matrix product')
-  parser.add_argument('--times', **numbers, default=[1, 2], help="evaluated images, in CamVid's size")
+  parser.add_argument('--times', **numbers, default=[1, 2], help='size of evaluated images')
   parser.add_argument('--scales', **numbers, default=[1, 6], help='of an evaluation: 1, 6 or both')
   parser.add_argument('--threads', type=int, help='of the loader; all cores without')
   flags = parser.parse_args(arguments)
@@ -135,6 +141,9 @@ def parse(arguments: Sequence[str] | None, platform: str) -> argparse.Namespace:
   for name in flags.peers:
     if name not in work.PEERS:
       parser.error(f'--peers={name}: give some of {"; ".join(work.PEERS)}')
+  for name in flags.ways:
+    if name not in repeat.WAYS:
+      parser.error(f'--ways={name}: give some of {"; ".join(repeat.WAYS)}')
   return flags
 
 
@@ -162,7 +171,7 @@ def cases(part: str, flags: argparse.Namespace, platform: str) -> Iterator[Any]:
     sizes, batches, dtypes = sizes[:1], batches[:1], dtypes[:1]
   for dtype, depth, size, batch in itertools.product(dtypes, depths, sizes, batches):
     case = work.Case(train, depth, size, batch, dtype, flags.num_classes)
-    yield from ([repeat.Case(case, way) for way in repeat.WAYS] if part == 'repeat' else [case])
+    yield from ([repeat.Case(case, way) for way in flags.ways] if part == 'repeat' else [case])
 
 
 def table(module: Any, measured: dict[str, Any]) -> str:

@@ -11,8 +11,7 @@ import numpy as np
 from flax import nnx
 
 from pspnet_jax.config import named
-from pspnet_jax.data.decode import Exif
-from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.spec import DatasetSpec, Exif
 from pspnet_jax.data.to_rgb import images_of, to_rgb
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card

@@ -227,9 +227,7 @@ def _first_state(
   return jax.device_put(state, sharding), notes
 
 
-def _on_compiling(
-  platform: str, options: Mapping[str, str], deterministic: bool
-) -> Iterator[str]:
+def _on_compiling(platform: str, options: Mapping[str, str], deterministic: bool) -> Iterator[str]:
   """Yields what the user should know of how the step is compiled; a CPU's options are no news."""
   if platform == 'cpu':
     if deterministic:

@@ -16,13 +16,12 @@ from pspnet_jax.config import checks, named
 from pspnet_jax.config.defaults import chosen
 from pspnet_jax.config.signatures import defaults_of
 from pspnet_jax.data.augment import Augment
-from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.identity import identity
 from pspnet_jax.data.loader import Transform
 from pspnet_jax.data.one_class import refuse_one_class
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
-from pspnet_jax.data.spec import DatasetSpec, Source
+from pspnet_jax.data.spec import DatasetSpec, Exif, Source
 from pspnet_jax.data.transform_first import TransformFirst
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card

@@ -10,7 +10,7 @@ from __future__ import annotations
 import stat
 import zlib
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -19,10 +19,9 @@ from PIL import Image
 from pspnet_jax.data import jpeg, packed_colours, pillow, png, stored_ids, tiff
 from pspnet_jax.data.orientation import UPRIGHT, orientation_of, turned
 from pspnet_jax.data.pillow import damaged
+from pspnet_jax.data.spec import Exif
 from pspnet_jax.errors import BadData, UserError
 from pspnet_jax.runtime.limits import BYTES
-
-Exif = Literal['upright', 'stored']  # whether images are turned as their EXIF data say
 
 _AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 _THREE_BANDS = 'write 3 bands of 8 bits, as gdal_translate -b 1 -b 2 -b 3 -ot Byte does'

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pspnet_jax.data.classes import Classes, Labels, read_classes, spec_and_table
-from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.layout import Layout
 from pspnet_jax.data.list_files import pairs_of_list
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.pairing import pairs_of_split, refuse
-from pspnet_jax.data.spec import PathText
+from pspnet_jax.data.spec import Exif, PathText
 from pspnet_jax.errors import UserError
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pspnet_jax.data.decode import Exif, checked_exif, read_with_orientation
+from pspnet_jax.data.decode import checked_exif, read_with_orientation
 from pspnet_jax.data.orientation import UPRIGHT
+from pspnet_jax.data.spec import Exif
 
 _log = logging.getLogger(__name__)
 _HELD = {'upright': 'turned upright', 'stored': 'left as they are stored'}

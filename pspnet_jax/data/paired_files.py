@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pspnet_jax.data.decode import Exif, exif_orientation, read_ids
+from pspnet_jax.data.decode import exif_orientation, read_ids
 from pspnet_jax.data.illegal_ids import holds_colours
 from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.label_ids import colour_label, map_ids
 from pspnet_jax.data.orientation import OTHER_FRAME
-from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, Example, Exif
 from pspnet_jax.errors import BadData, UserError
 
 

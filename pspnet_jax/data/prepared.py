@@ -11,12 +11,12 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from pspnet_jax.data.decode import Exif, exif_orientation
+from pspnet_jax.data.decode import exif_orientation
 from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
 from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
-from pspnet_jax.data.spec import Example, PathText
+from pspnet_jax.data.spec import Example, Exif, PathText
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import paths
 

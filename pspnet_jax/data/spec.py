@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Protocol, TypedDict, runtime_checkable
+from typing import Annotated, Literal, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from pspnet_jax.errors import UserError
 IGNORE_LABEL = 255  # never a class: left out of the loss, of augmentation's padding and of metrics
 # An argument of a source: a folder or a file, from wherever the command was started.
 PathText = Annotated[str, 'path']
+Exif = Literal['upright', 'stored']  # whether images are turned as their EXIF data say
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, 0-255 (torchvision's .485, .456, .406)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 

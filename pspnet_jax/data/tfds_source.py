@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from pspnet_jax.data.classes import Classes, Labels, spec_and_table
-from pspnet_jax.data.decode import Exif
 from pspnet_jax.data.illegal_ids import holds_colours
 from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.label_ids import map_ids, read_label
 from pspnet_jax.data.paired_files import sizes_differ
 from pspnet_jax.data.prepared import DATA_DIR
-from pspnet_jax.data.spec import Example, PathText
+from pspnet_jax.data.spec import Example, Exif, PathText
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import paths
 

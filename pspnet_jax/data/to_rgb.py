@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pspnet_jax.data.decode import Exif, read_image, rgb_of
+from pspnet_jax.data.decode import read_image, rgb_of
+from pspnet_jax.data.spec import Exif
 from pspnet_jax.errors import BadData, UserError
 
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha

@@ -9,8 +9,7 @@ from typing import Any
 
 from flax import nnx
 
-from pspnet_jax.data.decode import Exif
-from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, Exif
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.protocol import PLAIN, Protocol
 from pspnet_jax.models.network import Network
