@@ -1,11 +1,12 @@
 """Upsampling and cross-entropy of the logits with their gradient, in several forms.
 
-Two thirds of what a loss costs is memory traffic of logits at the image's size: which form a device
-is fastest with is a matter of what its compiler keeps out of memory.
+Logits at the image's size are the largest arrays of a training step: which form a device is fastest
+with is a matter of what its compiler keeps out of memory.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,27 +17,40 @@ import jax.numpy as jnp
 from benchmarks import work
 from benchmarks.timing import Program, alternate, summary
 from pspnet_jax.data.spec import IGNORE_LABEL
+from pspnet_jax.ops.cells import Cells
 from pspnet_jax.ops.images import resize
 from pspnet_jax.training.losses import SegmentationLoss
-from pspnet_jax.training.pixel_losses import denominator
+from pspnet_jax.training.pixel_losses import (
+  denominator,
+  pixel_losses_in_cells,
+  pixel_losses_of_upsampled,
+)
 
 COLUMNS = ('form', 'ms', 'middle half', 'temporaries, MB', 'of the first', 'gradients differ')
 CHUNK_ROWS = 32
 Form = Callable[[jax.Array, jax.Array], jax.Array]  # logits [N, h, w, C], label [N, H, W] -> loss
 
 
-def _of_the_step(chunk_rows: int = 0) -> Form:
-  """The loss as `training.step` calls it."""
-
-  def form(logits: jax.Array, label: jax.Array) -> jax.Array:
-    loss = SegmentationLoss(chunk_rows=chunk_rows)
-    logits = logits if chunk_rows else resize(logits, label.shape[1:], align_corners=True)
-    return loss(logits, label, loss.denominators(label))['loss']
-
-  return form
+def _of_the_step(logits: jax.Array, label: jax.Array) -> jax.Array:
+  """The loss as `training.step` has it, in this platform's form."""
+  loss = SegmentationLoss()
+  return loss(logits, label, loss.denominators(label))['loss']
 
 
-def _plain(picked: Callable[[jax.Array, jax.Array], jax.Array]) -> Form:
+def _in_cells(logits: jax.Array, label: jax.Array, *, flat: bool) -> jax.Array:
+  """The form of accelerators, interpolated cell by cell; `flat` is a TPU's layout."""
+  cells = Cells.of(logits.shape[1:3], label.shape[1:], align_corners=True)
+  arranged = cells.arrange(label, IGNORE_LABEL)
+  losses = pixel_losses_in_cells(cells, flat, logits, arranged)
+  return losses.sum() / denominator(label)
+
+
+def _in_chunks(logits: jax.Array, label: jax.Array) -> jax.Array:
+  losses = pixel_losses_of_upsampled(logits, label, CHUNK_ROWS, align_corners=True)
+  return losses.sum() / denominator(label)
+
+
+def _upsampled(picked: Callable[[jax.Array, jax.Array], jax.Array]) -> Form:
   """Log-sum-exp of the upsampled logits less what `picked` takes from them."""
 
   def form(logits: jax.Array, label: jax.Array) -> jax.Array:
@@ -67,11 +81,13 @@ def _one_hot(logits: jax.Array, label: jax.Array) -> jax.Array:
 
 # The first is what the others are compared with.
 FORMS: dict[str, Form] = {
-  'as the step has it': _of_the_step(),
-  'log-sum-exp and gather': _plain(_gather),
-  'log-sum-exp and select': _plain(_select),
-  'log-softmax and one-hot': _one_hot,
-  f'chunks of {CHUNK_ROWS} rows': _of_the_step(CHUNK_ROWS),
+  'as the step has it': _of_the_step,
+  'in cells': functools.partial(_in_cells, flat=False),
+  'in cells, flat': functools.partial(_in_cells, flat=True),
+  f'chunks of {CHUNK_ROWS} rows': _in_chunks,
+  'upsampled, gather': _upsampled(_gather),
+  'upsampled, select': _upsampled(_select),
+  'upsampled, log-softmax and one-hot': _one_hot,
 }
 
 

@@ -2,8 +2,9 @@
 
   pspnet train --config=context_scenes --workdir=/tmp/scenes
 
-Run again with the same workdir, it goes on from the latest checkpoint, bit for bit as if it had
-never stopped. --config.KEY=VALUE changes a setting, as in --config.optimizer.base_lr=0.02.
+Run again with the same workdir, it goes on from the latest checkpoint as if it had never stopped:
+on a CPU bit for bit, on a GPU but for the last digits (--config.deterministic=True asks for those).
+--config.KEY=VALUE changes a setting, as in --config.optimizer.base_lr=0.02.
 """
 
 from __future__ import annotations

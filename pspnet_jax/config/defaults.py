@@ -54,7 +54,7 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   names = {group: next(iter(known)) for group, known in CHOICES.items()} | dict(names or {})
   c = ml_collections.ConfigDict()
   c.seed = 0
-  c.deterministic = False  # on GPUs, at some cost: every start computes the same, bit for bit
+  c.deterministic = False  # on GPUs: asks for the same bits in every start, which costs speed
   # Weights to start from: a workdir, converted or not, a file, or the name of published weights;
   # a checkpoint in the run's own workdir goes first.
   c.init_from = config_dict.placeholder(str)
