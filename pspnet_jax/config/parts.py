@@ -127,7 +127,8 @@ def make_card(
 ) -> Card:
   """What will travel with the weights; `exif` is how the images are held."""
   options = config.model.to_dict()
-  del options['fixed_batch_stats']  # of training only
+  for of_training_only in ('fixed_batch_stats', 'ghost_batch_size'):
+    del options[of_training_only]
   if options['name'] == PSPNET:
     del options['name']
   else:
@@ -151,7 +152,11 @@ def make_card(
 def make_network(config: ml_collections.ConfigDict, card: Card) -> Network:
   """The network to train; refuses one that cannot be trained on batches of this size."""
   model: Any = chosen('model', config.model.name)
-  network = card.build_network(model, fixed_batch_stats=config.model.fixed_batch_stats)
+  network = card.build_network(
+    model,
+    fixed_batch_stats=config.model.fixed_batch_stats,
+    ghost_batch_size=config.model.ghost_batch_size,
+  )
   # Statistics are those of a part of the batch, on all devices together.
   network.check_outputs(config.crop_size, max(config.batch_size // config.accumulation_steps, 1))
   return network

@@ -31,6 +31,10 @@ class Network:
     dtype: name of the compute dtype, such as 'bfloat16'.
     fixed_batch_stats: parts, such as 'backbone', whose batch normalisation is trained with its
       running statistics, which stay as they are: for fine-tuning with small batches.
+    ghost_batch_size: images that batch normalisation normalises together in training, as they lie
+      in the batch or in each of its parts (`accumulation_steps`); 0: all of them. With as many as
+      a device has, no device waits for another's statistics (Hoffer et al. 2017, "ghost batch
+      normalization"). The running statistics are means over the groups.
     **options: further arguments of `model`.
 
   Attributes:
@@ -50,6 +54,7 @@ class Network:
     model: type[nnx.Module] = PSPNet,
     dtype: str = 'float32',
     fixed_batch_stats: Sequence[str] = (),
+    ghost_batch_size: int = 0,
     **options: Any,
   ):
     if dtype not in _DTYPES:
@@ -58,7 +63,9 @@ class Network:
       )
     self.model = model
     self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
-    self._fixed_batch_stats = tuple(fixed_batch_stats)
+    if ghost_batch_size < 0:
+      raise UserError(f'model.ghost_batch_size is {ghost_batch_size}: give 0 (all) or more.')
+    self._fixed_batch_stats, self._ghost_batch_size = tuple(fixed_batch_stats), ghost_batch_size
     try:
       built = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
     except TypeError as e:
@@ -77,6 +84,7 @@ class Network:
     model: Any = self.model
     built = model(**options, rngs=rngs)
     _fix(built, self._fixed_batch_stats)
+    _divide(built, self._ghost_batch_size)
     return built
 
   def _remember_layout(self, built: nnx.Module) -> None:
@@ -193,6 +201,18 @@ def _fix(built: nnx.Module, parts: Sequence[str]) -> None:
     raise UserError(
       f'fixed_batch_stats names {min(unknown)!r}, where there is no batch normalisation: name '
       "parts such as 'backbone' or 'backbone/stage1'."
+    )
+
+
+def _divide(built: nnx.Module, ghost_batch_size: int) -> None:
+  """Tells all batch normalisation how many images to normalise together."""
+  layers = [module for _, module in nnx.iter_modules(built) if isinstance(module, BatchNorm)]
+  for layer in layers:
+    layer.ghost_batch_size = ghost_batch_size
+  if ghost_batch_size and not layers:
+    raise UserError(
+      f'model.ghost_batch_size is {ghost_batch_size}, but the network {type(built).__name__} has no '
+      '`layers.BatchNorm`: set it to 0.'
     )
 
 

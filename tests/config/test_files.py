@@ -31,7 +31,7 @@ def test_defaults_stand_in_the_signatures_of_what_they_configure():
   assert {name: c.model[name] for name in ('bins', 'head_channels', 'remat')} == {
     name: parameters[name].default for name in ('bins', 'head_channels', 'remat')
   }
-  assert set(c.model) - {'name', 'fixed_batch_stats'} == (
+  assert set(c.model) - {'name', 'fixed_batch_stats', 'ghost_batch_size'} == (
     parameters.keys() - {'self', 'num_classes', 'rngs'}
   )
   assert c.model.dtype == 'float32'
