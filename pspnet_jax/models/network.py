@@ -211,8 +211,8 @@ def _divide(built: nnx.Module, ghost_batch_size: int) -> None:
     layer.ghost_batch_size = ghost_batch_size
   if ghost_batch_size and not layers:
     raise UserError(
-      f'model.ghost_batch_size is {ghost_batch_size}, but the network {type(built).__name__} has no '
-      '`layers.BatchNorm`: set it to 0.'
+      f'model.ghost_batch_size is {ghost_batch_size}, but {type(built).__name__} has no batch '
+      'normalisation of `models.layers`: set it to 0.'
     )
 
 

@@ -7,7 +7,14 @@ from flax import nnx
 from torch import nn
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.models.layers import BatchNorm, Conv, dropout, kaiming_fan_out, torch_uniform
+from pspnet_jax.models.layers import (
+  BatchNorm,
+  Conv,
+  dropout,
+  kaiming_fan_out,
+  normalized,
+  torch_uniform,
+)
 from tests.torch_pspnet import nchw, nhwc
 
 CHANNELS = 5
@@ -95,6 +102,66 @@ def test_a_single_value_a_channel_has_no_variance_to_train_with():
   layer.fixed = True
   layer(one, train=True)
   np.testing.assert_array_equal(layer.var[...], before)
+
+
+@pytest.mark.parametrize('train', [True, False])
+def test_relu_and_a_shortcut_change_nothing_else(train, x64):
+  x, shortcut = jnp.asarray(draw(2, 4, 6, CHANNELS)), jnp.asarray(draw(2, 4, 6, CHANNELS, seed=1))
+  layer, apart = batch_norms(jnp.float64)[0], batch_norms(jnp.float64)[0]
+  y = normalized([(layer, x)], shortcut, train=train, relu=True)
+  np.testing.assert_allclose(y, jax.nn.relu(apart(x, train=train) + shortcut), atol=1e-14)
+  np.testing.assert_array_equal(layer.var[...], apart.var[...])
+
+
+def test_a_layer_with_fixed_statistics_joins_a_sum_as_it_is(x64):
+  x = jnp.asarray(draw(2, 4, 6, CHANNELS))
+  first, fixed = batch_norms(jnp.float64)[0], batch_norms(jnp.float64)[0]
+  fixed.fixed = True
+  wanted = batch_norms(jnp.float64)[0](x, train=True) + fixed(x, train=False)
+  before = fixed.mean[...]
+  y = normalized([(first, x), (fixed, x)], train=True, relu=False)
+  np.testing.assert_allclose(y, wanted, atol=1e-14)
+  np.testing.assert_array_equal(fixed.mean[...], before)
+  assert (first.mean[...] != before).any()
+
+
+def test_groups_of_images_are_normalised_by_themselves(x64):
+  x, cotangent = draw(6, 4, 5, CHANNELS) * 3 + 1, draw(6, 4, 5, CHANNELS, seed=9)
+  x += np.arange(6)[:, None, None, None]  # no two groups alike
+  start, _ = batch_norms(jnp.float64)
+
+  def run(parts, group):
+    def f(x, scale, bias):
+      total, stats = 0, []
+      for rows in parts:
+        layer, _ = batch_norms(jnp.float64)
+        layer.scale, layer.bias, layer.ghost_batch_size = nnx.Param(scale), nnx.Param(bias), group
+        total += (layer(x[rows], train=True, relu=True) * cotangent[rows]).sum()
+        stats.append((layer.mean[...], layer.var[...]))
+      return total, stats
+
+    arguments = jnp.asarray(x), start.scale[...], start.bias[...]
+    return jax.value_and_grad(f, argnums=(0, 1, 2), has_aux=True)(*arguments)
+
+  (value, [of_groups]), gradients = run([slice(0, 6)], group=2)
+  (wanted, alone), wanted_gradients = run([slice(i, i + 2) for i in (0, 2, 4)], group=0)
+  np.testing.assert_allclose(value, wanted, rtol=1e-12)
+  for a, b in zip(gradients, wanted_gradients, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-12)
+  for a, b in zip(of_groups, zip(*alone, strict=True), strict=True):  # means over the groups
+    np.testing.assert_allclose(a, np.mean(b, 0), rtol=1e-13)
+
+
+def test_groups_that_cannot_be_are_refused():
+  layer = BatchNorm(3)
+  layer.ghost_batch_size = 4
+  with pytest.raises(UserError, match='6 images .* groups of 4 .*: change model.ghost_batch_size'):
+    layer(jnp.ones((6, 2, 2, 3)), train=True)
+  layer(jnp.ones((6, 2, 2, 3)), train=False)
+  layer.ghost_batch_size = 1
+  layer(jnp.ones((6, 2, 2, 3)), train=True)
+  with pytest.raises(UserError, match='one value a channel'):
+    layer(jnp.ones((6, 1, 1, 3)), train=True)
 
 
 def test_bfloat16_keeps_float32_statistics():
