@@ -1,16 +1,19 @@
 """Floating-point operations of the products in a compiled program; a multiply and an add are two.
 
-What is counted is what runs, holes between the elements of a dilated image left out. Other
-arithmetic is a sliver of a network's, and not counted.
+What is counted is what runs, but for padding and the holes between the elements of a dilated image.
+Other arithmetic is a sliver of a network's, and not counted.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from pspnet_jax.planning.hlo import Array, Instruction
 
@@ -58,21 +61,49 @@ def _product(result: Array, left: Array, contracted: Sequence[int]) -> float:
 
 
 def _of_convolution(instruction: Instruction, operands: Sequence[Array], call: str) -> float:
-  labels = instruction.attribute('dim_labels')
-  _, kernel, _ = re.split('_|->', labels)
-  result_array = instruction.arrays[0]
-  # A library's calls are described by the forward convolution that they belong to: its result has
-  # a sum over the window and the channels of the image for each element.
+  result = instruction.arrays[0]
+  # A library's calls are described by the forward convolution that they belong to: an image and a
+  # kernel that make sums, whichever of the three comes out.
   if call == '__cudnn$convBackwardInput':
-    sums, kernel_array = operands[0], operands[1]
+    image, kernel, sums = result, operands[1], operands[0]
   elif call == '__cudnn$convBackwardFilter':
-    sums, kernel_array = operands[1], result_array
+    image, kernel, sums = operands[0], result, operands[1]
   else:
-    sums, kernel_array = result_array, operands[1]
-  window = instruction.attribute('window')
-  taps = math.prod(_sides(window, 'size') or [1])
-  holes = math.prod(_sides(window, 'lhs_dilate') or [1])
-  return 2 * sums.size * taps * kernel_array.shape[kernel.index('i')] / holes
+    image, kernel, sums = operands[0], operands[1], result
+  of_image, of_kernel, of_sums = re.split('_|->', instruction.attribute('dim_labels'))
+  count = 2 * kernel.shape[of_kernel.index('i')]
+  for label, side in zip(of_sums, sums.shape, strict=True):
+    if not label.isdigit():
+      count *= side
+      continue
+    window = _Window.along(int(label), instruction.attribute('window'))
+    count *= _pairs(image.shape[of_image.index(label)], side, window)
+  return count
+
+
+class _Window(NamedTuple):
+  """A convolution's window along one dimension."""
+
+  size: int = 1
+  stride: int = 1
+  pad: int = 0  # before the first element
+  lhs_dilate: int = 1
+  rhs_dilate: int = 1
+
+  @classmethod
+  def along(cls, dimension: int, text: str) -> _Window:
+    fields = dict(field.split('=') for field in text.split())
+    values = {name: fields[name].split('x')[dimension] for name in cls._fields if name in fields}
+    return cls(**{name: int(value.split('_')[0]) for name, value in values.items()})
+
+
+@functools.cache
+def _pairs(image: int, sums: int, window: _Window) -> int:
+  """How many elements of the image, padding and holes left out, all sums along a side have."""
+  starts = np.arange(sums) * window.stride - window.pad
+  place = starts[:, None] + np.arange(window.size) * window.rhs_dilate
+  inside = (place >= 0) & (place <= (image - 1) * window.lhs_dilate)
+  return int((inside & (place % window.lhs_dilate == 0)).sum())
 
 
 def _of_kernel(instruction: Instruction) -> float:
@@ -95,11 +126,6 @@ def _kind(instruction: Instruction, operands: Sequence[Array]) -> str:
 
 def _numbers(text: str) -> list[int]:
   return [int(x) for x in text.split(',') if x]
-
-
-def _sides(window: str, name: str) -> list[int]:
-  found = re.search(rf'\b{name}=([\dx]+)', window)
-  return [int(x) for x in found[1].split('x')] if found else []
 
 
 def _config(instruction: Instruction) -> Any:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
+from collections.abc import Iterator
 
 from pspnet_jax.planning import arithmetic
 from pspnet_jax.planning.hlo import Array, Computation, Instruction, Program
-from pspnet_jax.planning.touching import collective, touched
+from pspnet_jax.planning.touching import MOVES_NOTHING, collective, touched
 
 _FREE = {
   *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'after-all'),
@@ -31,6 +32,7 @@ class Work:
       so short a time ago that everything since, whole arrays, fits.
     on_chip: bytes of arrays that the compiler keeps beside the arithmetic (a TPU's VMEM).
     flops: of its products, by what is multiplied.
+    calls: the products and kernels that it runs, each by its name and its window.
   """
 
   instruction: Instruction
@@ -40,6 +42,7 @@ class Work:
   cached: float
   on_chip: float
   flops: arithmetic.Flops
+  calls: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +76,8 @@ class Counted:
     """How often each kernel of a library runs, by its name and its window; the most first."""
     found: collections.Counter[tuple[str, str]] = collections.Counter()
     for work in self.work:
-      if target := work.instruction.attribute('custom_call_target'):
-        found[target, work.instruction.attribute('window')] += work.times
+      for call in work.calls:
+        found[call] += work.times
     return dict(found.most_common())
 
   def messages(self) -> dict[str, tuple[int, float]]:
@@ -157,15 +160,27 @@ class _Walk:
       if not array.on_chip:
         many = len(instruction.arrays) > 1
         cache.use(f'{instruction.name}/{i}' if many else instruction.name, array.bytes)
-    flops = {k: times * n for k, n in self._flops(instruction, computation).items()}
-    sizes = (times * memory, times * cached, times * on_chip)
-    return Work(instruction, computation, times, *sizes, flops)
+    inner = [*self._within(instruction, computation)]
+    flops = arithmetic.total(arithmetic.of(x, _operands(x, its)) for x, its in inner)
+    return Work(
+      instruction,
+      computation,
+      times,
+      *(times * memory, times * cached, times * on_chip),
+      flops={kind: times * n for kind, n in flops.items()},
+      calls=tuple((name, x.attribute('window')) for x, _ in inner if (name := _call(x))),
+    )
 
-  def _flops(self, instruction: Instruction, computation: Computation) -> arithmetic.Flops:
+  def _within(
+    self, instruction: Instruction, computation: Computation
+  ) -> Iterator[tuple[Instruction, Computation]]:
+    """The instruction, or those that are fused in it, with their computation."""
     if instruction.opcode != 'fusion':
-      return arithmetic.of(instruction, _operands(instruction, computation))
-    inner = [self._computations[name] for name in instruction.called]
-    return arithmetic.total(self._flops(x, within) for within in inner for x in within)
+      yield instruction, computation
+      return
+    for name in instruction.called:
+      for x in self._computations[name]:
+        yield from self._within(x, self._computations[name])
 
   def _turns(self, loop: Instruction) -> int:
     """How often a loop runs, as XLA found out, or as it compares a counter with a constant."""
@@ -181,6 +196,14 @@ class _Walk:
       return constants[0]
     self.endless.append(loop.name)
     return 1
+
+
+def _call(instruction: Instruction) -> str:
+  """The name of a product or a kernel; nothing for what is neither."""
+  if instruction.opcode in ('convolution', 'dot'):
+    return instruction.opcode
+  target = instruction.attribute('custom_call_target')
+  return '' if target in MOVES_NOTHING else target
 
 
 def _operands(instruction: Instruction, computation: Computation) -> list[Array]:

@@ -16,7 +16,7 @@ COLLECTIVES = (
   *('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all'),
   *('collective-permute', 'collective-broadcast'),
 )
-_MOVES_NOTHING = {'ConcatBitcast', 'Sharding', 'SPMDFullToShardShape', 'SPMDShardToFullShape'}
+MOVES_NOTHING = {'ConcatBitcast', 'Sharding', 'SPMDFullToShardShape', 'SPMDShardToFullShape'}
 # What takes more than one element of its operand for one of its result.
 _WHOLE = ('reduce-window', 'convolution', 'dot', 'sort', 'select-and-scatter', 'fusion')
 
@@ -40,7 +40,7 @@ def touched(
 ) -> list[Touched]:
   """What an instruction of `computation` reads, then what it writes."""
   opcode, results = instruction.opcode, list(instruction.arrays)
-  if instruction.attribute('custom_call_target') in _MOVES_NOTHING:
+  if instruction.attribute('custom_call_target') in MOVES_NOTHING:
     return []
   if opcode == 'fusion':
     return _of_fusion(instruction, computation, computations[instruction.called[0]])
