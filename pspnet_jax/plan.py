@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_config()
-  flags.DEFINE_string('topology', None, 'h100, h100:8, v5e:2x2, v5p:2x2x1 ...', required=True)
+  flags.DEFINE_string('topology', None, 'h100, h100:8, a100, v5e:2x2, v5p:2x2x1 ...', required=True)
   flags.DEFINE_integer('num_classes', None, 'Where the data are not here to tell.')
   flags.DEFINE_bool('largest', True, 'Looks for the largest batch: compiles a few times more.')
   flags.DEFINE_bool('ways', True, 'Compiles what saves memory, too.')
@@ -191,21 +191,25 @@ def _needed(step: programs.Compiled | programs.TooLarge) -> float:
 
 def _row(name: str, step: programs.Compiled | programs.TooLarge, usable: int) -> list[Cell]:
   needed = _needed(step)
-  size = 'too many' if math.isinf(needed) else f'{needed / 1e9:.1f}'
+  size = 'too many' if math.isinf(needed) else f'{needed / 1e9:.3g}'
   fits = 'yes' if needed <= usable else 'no'
   if not isinstance(step, programs.Compiled):
     return [name, size, fits, *4 * [None]]
   counted, least = step.counted, step.least_seconds
   flops = sum(counted.flops.values())
-  figures = [counted.memory / 1e9, flops / 1e12, 1e3 * least]
-  return [name, size, fits, *(f'{x:.1f}' for x in figures), f'{step.images / least:.0f}']
+  figures = counted.memory / 1e9, flops / 1e12, 1e3 * least, step.images / least
+  return [name, size, fits, *map(_short, figures)]
+
+
+def _short(x: float) -> str:
+  return f'{x:.3g}' if x < 100 else f'{x:.0f}'
 
 
 def _verdict(
   topology: devices.Topology, step: programs.Compiled | programs.TooLarge, usable: int
 ) -> Iterator[str]:
   needed = _needed(step)
-  size = 'More than a device has' if math.isinf(needed) else f'{needed / 1e9:.1f} GB a device'
+  size = 'More than a device has' if math.isinf(needed) else f'{needed / 1e9:.3g} GB a device'
   of = f'{usable / 1e9:.1f} GB'
   yield f'It {"fits" if needed <= usable else "does not fit"}: {size}, of {of}.'
   if topology.device.platform == 'cuda':
@@ -218,12 +222,12 @@ def _verdict(
     bound = 'arithmetic' if arithmetic > traffic else "the memory's speed"
     yield (
       f'At most {step.images / step.least_seconds:.0f} images/s, bound by {bound}: '
-      f'{1e3 * arithmetic:.1f} ms of products, {1e3 * traffic:.1f} ms of traffic a step. '
+      f'{1e3 * arithmetic:.3g} ms of products, {1e3 * traffic:.3g} ms of traffic a step. '
       'A bound, not a promise: kernels that fall short of the data sheet, launches, messages '
       'between devices and the loader come on top.'
     )
     for kind, (count, size_sent) in step.counted.messages().items():
-      yield f'{count} × {kind} a step, {size_sent / 1e6:.0f} MB a device.'
+      yield f'{count} × {kind} a step, {size_sent / 1e6:.3g} MB a device.'
     if step.counted.endless:
       yield 'Some loops have no known length and are counted once: the figures are too small.'
 

@@ -32,6 +32,7 @@ class Device:
       default, 'f32 highest' to float32's last digit.
     cache: bytes of the second-level cache; 0 where the compiler places what stays on chip itself.
     source: of these figures.
+    for_xla: how XLA is told of a GPU that is absent.
   """
 
   name: str
@@ -41,6 +42,7 @@ class Device:
   flops: Mapping[str, float]
   cache: int
   source: str
+  for_xla: str = dataclasses.field(default='', repr=False)
 
   def seconds(self, flops: Mapping[str, float]) -> float:
     """The least time for so many FLOPs of each kind; a kind that is not known is the fastest."""
@@ -56,49 +58,81 @@ class Device:
     return self.flops.get(known, self.flops.get(dtype, self.flops['bf16']))
 
 
-def _tpu(name: str, memory: int, bandwidth: float, bf16: float, page: str) -> Device:
+# What XLA asks of a GPU, in the form of its own descriptions, from which the numbers below are:
+# xla/backends/gpu/target_config/specs.
+_FOR_XLA = """gpu_device_info {{
+  threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
+  shared_memory_per_block: 49152 shared_memory_per_core: {shared}
+  shared_memory_per_block_optin: {shared_by_one}
+  core_count: {cores} fpus_per_core: {units} clock_rate_ghz: {clock}
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: {bandwidth} l2_cache_size: {cache} device_memory_size: {memory}
+  cuda_compute_capability {{ major: {major} }}
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+}}
+platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 10 }}
+runtime_version {{ major: 12 minor: 9 }} device_description_str: "{name}"
+"""
+_HOPPER = {'major': 9, 'cores': 132, 'units': 128, 'clock': 1.98}
+_HOPPER |= {'shared': 233472, 'shared_by_one': 232448}
+_AMPERE = {'major': 8, 'cores': 108, 'units': 64, 'clock': 1.41}
+_AMPERE |= {'shared': 167936, 'shared_by_one': 166912}
+
+
+def _gpu(
+  name: str,
+  kind: dict[str, Any],
+  memory: int,
+  bandwidth: float,
+  flops: tuple[float, float, float],
+  cache: int,
+  source: str,
+) -> Device:
+  """`flops`: of bfloat16, TF32 (XLA's default for float32) and float32, dense."""
+  rates = dict(zip(('bf16', 'f32', 'f32 highest'), (TERA * x for x in flops), strict=True))
+  sizes = {'memory': memory, 'bandwidth': int(bandwidth), 'cache': cache}
+  text = _FOR_XLA.format(name=name, **kind, **sizes)
+  return Device(name, 'cuda', memory, bandwidth, rates, cache, source, text)
+
+
+def _tpu(name: str, memory: int, bandwidth: float, bf16: float) -> Device:
   # The matrix unit multiplies bfloat16: float32 by one product, or by three or six to be exact.
+  bf16 *= TERA
   flops = {'bf16': bf16, 'f32': bf16, 'f32 high': bf16 / 3, 'f32 highest': bf16 / 6}
-  source = f'cloud.google.com/tpu/docs/{page}'
-  return Device(name, 'tpu', memory, bandwidth, flops, 0, source)
+  source = f'cloud.google.com/tpu/docs/{name.split()[-1]}'
+  return Device(name, 'tpu', memory * GIB, bandwidth * GIGA, flops, 0, source)
 
 
-_H100 = Device(
-  'NVIDIA H100 SXM',
-  'cuda',
-  # What XLA is told of below; a running program finds about 79 of them free.
-  memory=84_929_347_584,
-  bandwidth=3350 * GIGA,
-  # Dense: the data sheet's figures are with sparsity, twice these. float32 is TF32 by default.
-  flops={'bf16': 989.4 * TERA, 'f32': 494.7 * TERA, 'f32 highest': 66.9 * TERA},
-  cache=50 * MIB,
-  source='NVIDIA H100 Tensor Core GPU data sheet, SXM5; H100 architecture white paper, table 3',
-)
-# The names that --topology knows, with the chips a topology of one host has as an example.
+_FLOPS = 989.4, 494.7, 66.9  # the data sheets' are with sparsity, twice as much
+# The names that --topology knows, and an example of each.
 DEVICES: dict[str, tuple[Device, str]] = {
-  'h100': (_H100, 'h100:8'),
-  'v5e': (_tpu('TPU v5e', 16 * GIB, 819 * GIGA, 197 * TERA, 'v5e'), 'v5e:2x2'),
-  'v5p': (_tpu('TPU v5p', 95 * GIB, 2765 * GIGA, 459 * TERA, 'v5p'), 'v5p:2x2x1'),
-  'v6e': (_tpu('TPU v6e', 32 * GIB, 1640 * GIGA, 918 * TERA, 'v6e'), 'v6e:2x2'),
+  'h100': (
+    _gpu(
+      'NVIDIA H100 80GB HBM3',
+      *(_HOPPER, 84_942_979_072, 3352 * GIGA, _FLOPS, 50 * MIB, 'data sheet of the H100 SXM'),
+    ),
+    'h100:8',
+  ),
+  'h200': (
+    _gpu(
+      'NVIDIA H200 141GB HBM3e',
+      *(_HOPPER, 151_397_597_184, 4800 * GIGA, _FLOPS, 50 * MIB, 'data sheet of the H200 SXM'),
+    ),
+    'h200:8',
+  ),
+  'a100': (
+    _gpu(
+      'NVIDIA A100-SXM4-80GB',
+      *(_AMPERE, 85_100_068_864, 2039 * GIGA, (312, 156, 19.5), 40 * MIB, 'data sheet of the A100'),
+    ),
+    'a100:8',
+  ),
+  'v5e': (_tpu('TPU v5e', 16, 819, 197), 'v5e:2x2'),
+  'v5p': (_tpu('TPU v5p', 95, 2765, 459), 'v5p:2x2x1'),
+  'v6e': (_tpu('TPU v6e', 32, 1640, 918), 'v6e:2x2'),
 }
 # The machine at hand, to try things out without any other compiler.
 _CPU = Device('CPU', 'cpu', 16 * GIB, 50 * GIGA, {'bf16': TERA}, 0, 'round numbers')
-# What XLA for CUDA asks a device for; its own descriptions of devices have this form.
-_H100_FOR_XLA = """gpu_device_info {
-  threads_per_block_limit: 1024 threads_per_warp: 32
-  shared_memory_per_block: 49152 shared_memory_per_core: 233472
-  shared_memory_per_block_optin: 232448 threads_per_core_limit: 2048
-  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
-  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 device_memory_size: 84929347584
-  cuda_compute_capability { major: 9 }
-  registers_per_core_limit: 65536 registers_per_block_limit: 65536
-}
-platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 }
-runtime_version { major: 12 minor: 9 } device_description_str: "NVIDIA H100 80GB HBM3"
-"""
-
-
 # The compiler for TPUs would look for the cloud that it runs in and for its devices, and refuse to
 # be loaded while another process has them. The type of TPU does not matter: a topology has its own.
 _TPU_COMPILER = {
@@ -154,8 +188,8 @@ def open_topology(name: str) -> Topology:
   """Describes devices to compile for, which need not be there.
 
   Args:
-    name: 'h100' for one, 'h100:8' for eight on one host; 'v5e:2x2', 'v5p:2x2x1' and so on for
-      TPUs; 'cpu' for one device of this machine.
+    name: 'h100' for one, 'h100:8' for eight on one host, and so on for other GPUs; 'v5e:2x2',
+      'v5p:2x2x1' and so on for TPUs; 'cpu' for one device of this machine.
 
   Raises:
     UserError: if there is no such topology, or the compiler for it is not installed.
@@ -177,7 +211,7 @@ def open_topology(name: str) -> Topology:
       described = topologies.get_topology_desc(name, 'tpu')
     else:
       described = topologies.get_topology_desc(
-        platform='cuda', target_config=_H100_FOR_XLA, topology=f'1x1x{layout or 1}'
+        platform='cuda', target_config=device.for_xla, topology=f'1x1x{layout or 1}'
       )
   except jax.errors.JaxRuntimeError as e:  # as of 3x5, which no rack has
     raise UserError(f'the topology {name!r} cannot be made: {_first_line(e)}') from e
@@ -191,7 +225,7 @@ def open_topology(name: str) -> Topology:
 
 
 def _known(kind: str) -> str:
-  examples = [*('h100', 'h100:8'), *(x for _, x in DEVICES.values() if not x.startswith('h100'))]
+  examples = ['h100', *(example for _, example in DEVICES.values())]
   near = nearest(kind, DEVICES)
   example = near if near is None or DEVICES[near][0].platform == 'cuda' else DEVICES[near][1]
   hint = f'did you mean {example}? ' if near else ''

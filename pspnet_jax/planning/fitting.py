@@ -40,7 +40,7 @@ def largest_batch(
     tries: how often `needs` is called at most.
   """
   known: dict[int, float] = {}
-  guess = first
+  guess, fits = first, 0
   while len(known) < tries:
     known[guess] = needs(guess)
     fits = max((n for n, size in known.items() if size <= capacity), default=0)

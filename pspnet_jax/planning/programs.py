@@ -108,7 +108,7 @@ def training_step(
   params = network.param_shapes
   average = params if ema_decay else None
   opt_state = jax.eval_shape(tx.init, params)
-  number = jax.ShapeDtypeStruct((), jnp.int32)
+  number: Any = jax.ShapeDtypeStruct((), jnp.int32)
   state = TrainState(number, params, network.batch_stat_shapes, opt_state, average)
   batch = {
     'image': jax.ShapeDtypeStruct((batch_size, *crop_size, 3), jnp.uint8),
@@ -139,7 +139,8 @@ def inference(
 
   def run(weights: Any, windows: jax.Array) -> jax.Array:
     image = normalize(windows, IMAGENET_MEAN, IMAGENET_STD)
-    return jax.nn.softmax(folded.apply(*weights, image)[0]['logits'])
+    outputs, _ = folded.apply(weights[0], weights[1], image)
+    return jax.nn.softmax(outputs['logits'])
 
   options = compiler_options.for_network(topology.device.platform, train=False)
   jitted = jax.jit(

@@ -8,7 +8,7 @@ from pspnet_jax.planning import devices
 @pytest.mark.parametrize(
   ('name', 'says'),
   [
-    ('h10', r"no topology 'h10': did you mean h100\? There are h100, h100:8, v5e:2x2, v5p:2x2x1"),
+    ('h10', r"no topology 'h10': did you mean h100\? There are h100, h100:8, h200:8, a100:8, v5e"),
     ('nonsense', r"no topology 'nonsense': There are h100"),
     ('', 'There are h100'),
     ('v6:2x2', r'did you mean v6e:2x2\?'),
@@ -26,7 +26,7 @@ def test_a_topology_that_does_not_exist_is_refused_with_those_that_do(name, says
 @pytest.mark.parametrize(
   ('name', 'error', 'says'),
   [
-    ('h100', NotImplementedError('not for cuda'), r'H100 SXM is not installed here: .*jax\[cuda12'),
+    ('h100', NotImplementedError('not for cuda'), r'H100 .* is not installed here: .*jax\[cuda12'),
     ('v5e:2x2', RuntimeError('no TPU support'), r'TPU v5e is not installed here: .*jax\[tpu\]'),
     (
       'v5e:3x5',
@@ -46,7 +46,9 @@ def test_a_compiler_that_is_not_there_is_one_sentence_with_the_remedy(
     devices.open_topology(name)
 
 
-@pytest.mark.parametrize(('name', 'count'), [('h100', 1), ('h100:8', 8), ('v5e:2x2', 4)])
+@pytest.mark.parametrize(
+  ('name', 'count'), [('h100', 1), ('h200', 1), ('a100:8', 8), ('v5e:2x2', 4)]
+)
 def test_topologies_of_compilers_that_are_installed(name, count):
   try:
     topology = devices.open_topology(name)
