@@ -203,6 +203,9 @@ def _call(instruction: Instruction) -> str:
   if instruction.opcode in ('convolution', 'dot'):
     return instruction.opcode
   target = instruction.attribute('custom_call_target')
+  *_, name, last = ('', *instruction.op_name.split('/'))
+  if last == 'pallas_call':  # all kernels of one's own have one target
+    return f'{target} {name}'
   return '' if target in MOVES_NOTHING else target
 
 

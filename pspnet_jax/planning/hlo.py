@@ -166,7 +166,7 @@ def read(text: str) -> Program:
   computations: dict[str, Computation] = {}
   entry = None
   current: Computation | None = None
-  for line in text.splitlines():
+  for line in text.split('\n'):
     if line.startswith((' ', '\t')):
       if current is not None and (instruction := _instruction(line)) is not None:
         current.instructions[instruction.name] = instruction

@@ -198,6 +198,15 @@ def test_calls_messages_and_what_stays_on_the_chip():
   assert found.on_chip == tiles
 
 
+def test_kernels_of_ones_own_have_names():
+  call = 'custom_call_target="__cublas$lt$matmul"'
+  text = CALLS.replace(
+    call,
+    'custom_call_target="tpu_custom_call", metadata={op_name="jit(f)/jvp(stem)/twice/pallas_call"}',
+  )
+  assert counted(text).calls() == {('tpu_custom_call twice', ''): 1}
+
+
 def test_every_array_of_a_compiled_program_counts_once():
   x = jax.ShapeDtypeStruct((1000,), np.float32)
   compiled = jax.jit(lambda x, y: (x + y) * 2).lower(x, x).compile()
