@@ -136,6 +136,7 @@ def made(config: ml_collections.ConfigDict, spec: DatasetSpec) -> dict[str, Any]
     'batch_size': c.batch_size,
     'crop_size': tuple(c.crop_size),
     'ema_decay': c.ema_decay,
+    'deterministic': c.deterministic,
   }
 
 

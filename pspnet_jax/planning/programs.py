@@ -90,6 +90,7 @@ def training_step(
   batch_size: int,
   crop_size: tuple[int, int],
   ema_decay: float = 0.0,
+  deterministic: bool = False,
 ) -> Compiled:
   """Compiles a step of training as `pspnet train` runs it, the batch split over the devices.
 
@@ -101,6 +102,7 @@ def training_step(
     batch_size: images of all devices together.
     crop_size: height and width.
     ema_decay: as `step` was made with.
+    deterministic: see `compiler_options.for_network`.
 
   Raises:
     TooLarge: if the compiler finds that no device could hold it.
@@ -115,7 +117,9 @@ def training_step(
     'label': jax.ShapeDtypeStruct((batch_size, *crop_size), jnp.uint8),
   }
   mesh = topology.mesh
-  options = jit_options(network, topology.device.platform)
+  options = jit_options(
+    network, topology.device.platform, devices=mesh.size, deterministic=deterministic
+  )
   options['compiler_options'] |= topology.compiler_options()
   jitted = jax.jit(step, out_shardings=parallel.replicated(mesh), **options)
   arguments = _placed(state, parallel.replicated(mesh)), _placed(batch, parallel.split_batch(mesh))
