@@ -213,7 +213,7 @@ def _verdict(
   size = 'More than a device has' if math.isinf(needed) else f'{needed / 1e9:.3g} GB a device'
   of = f'{usable / 1e9:.1f} GB'
   yield f'It {"fits" if needed <= usable else "does not fit"}: {size}, of {of}.'
-  if topology.device.platform == 'cuda':
+  if topology.device.platform == 'gpu':
     yield (
       'JAX takes three quarters of a GPU: XLA_PYTHON_CLIENT_MEM_FRACTION=.9 gives it more, here '
       'as in training.'

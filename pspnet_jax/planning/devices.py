@@ -25,7 +25,8 @@ class Device:
 
   Attributes:
     name: as its maker calls it.
-    platform: 'cuda' or 'tpu'; 'cpu' is this machine, for trying things out.
+    platform: 'gpu' or 'tpu', as `jax.Device.platform` has it; 'cpu' is this machine, for trying
+      things out.
     memory: bytes that a program can use.
     bandwidth: of that memory, bytes a second.
     flops: of dense products a second, by what is multiplied: 'bf16', 'f32' as XLA multiplies by
@@ -92,7 +93,7 @@ def _gpu(
   rates = dict(zip(('bf16', 'f32', 'f32 highest'), (TERA * x for x in flops), strict=True))
   sizes = {'memory': memory, 'bandwidth': int(bandwidth), 'cache': cache}
   text = _FOR_XLA.format(name=name, **kind, **sizes)
-  return Device(name, 'cuda', memory, bandwidth, rates, cache, source, text)
+  return Device(name, 'gpu', memory, bandwidth, rates, cache, source, text)
 
 
 def _tpu(name: str, memory: int, bandwidth: float, bf16: float) -> Device:
@@ -133,6 +134,8 @@ DEVICES: dict[str, tuple[Device, str]] = {
 }
 # The machine at hand, to try things out without any other compiler.
 _CPU = Device('CPU', 'cpu', 16 * GIB, 50 * GIGA, {'bf16': TERA}, 0, 'round numbers')
+# What `make accelerators` sets up, and the extra that brings the compiler.
+_ENVIRONMENTS = {'gpu': ('.venv-cuda', 'cuda12'), 'tpu': ('.venv-tpu', 'tpu')}
 # The compiler for TPUs would look for the cloud that it runs in and for its devices, and refuse to
 # be loaded while another process has them. The type of TPU does not matter: a topology has its own.
 _TPU_COMPILER = {
@@ -168,13 +171,13 @@ class Topology:
     XLA measures which tiles are best for products that it writes itself, and can choose none for
     some of them when there is nothing to measure on: a library computes those.
     """
-    return {'xla_gpu_enable_triton_gemm': False} if self.device.platform == 'cuda' else {}
+    return {'xla_gpu_enable_triton_gemm': False} if self.device.platform == 'gpu' else {}
 
   def usable_memory(self) -> int:
     """Bytes of each device that a process gets: of a GPU, JAX takes three quarters by default."""
     share = os.environ.get('XLA_PYTHON_CLIENT_MEM_FRACTION', '.75')
     try:
-      return int(self.device.memory * (float(share) if self.device.platform == 'cuda' else 1))
+      return int(self.device.memory * (float(share) if self.device.platform == 'gpu' else 1))
     except ValueError as e:
       raise UserError(f'XLA_PYTHON_CLIENT_MEM_FRACTION is {share!r}: give a share, as .9.') from e
 
@@ -200,7 +203,7 @@ def open_topology(name: str) -> Topology:
   if kind not in DEVICES:
     raise UserError(f'there is no topology {name!r}: {_known(kind)}.')
   device, example = DEVICES[kind]
-  pattern = r'([1-9]\d*)?' if device.platform == 'cuda' else r'[1-9]\d*(x[1-9]\d*)+'
+  pattern = r'([1-9]\d*)?' if device.platform == 'gpu' else r'[1-9]\d*(x[1-9]\d*)+'
   if not re.fullmatch(pattern, layout):
     raise UserError(f'the topology {name!r} has no such layout: write it as {example}.')
   if device.platform == 'tpu':
@@ -216,10 +219,10 @@ def open_topology(name: str) -> Topology:
   except jax.errors.JaxRuntimeError as e:  # as of 3x5, which no rack has
     raise UserError(f'the topology {name!r} cannot be made: {_first_line(e)}') from e
   except (NotImplementedError, RuntimeError) as e:
-    plugin = {'cuda': 'cuda12', 'tpu': 'tpu'}[device.platform]
+    folder, extra = _ENVIRONMENTS[device.platform]
     raise UserError(
       f"XLA's compiler for {device.name} is not installed here: make accelerators, in a clone, "
-      f'sets up .venv-{device.platform} with it, or install jax[{plugin}] where you start this.'
+      f'sets up {folder} with it, or install jax[{extra}] where you start this.'
     ) from e
   return Topology(name, device, tuple(described.devices))
 
@@ -227,7 +230,7 @@ def open_topology(name: str) -> Topology:
 def _known(kind: str) -> str:
   examples = ['h100', *(example for _, example in DEVICES.values())]
   near = nearest(kind, DEVICES)
-  example = near if near is None or DEVICES[near][0].platform == 'cuda' else DEVICES[near][1]
+  example = near if near is None or DEVICES[near][0].platform == 'gpu' else DEVICES[near][1]
   hint = f'did you mean {example}? ' if near else ''
   return f'{hint}There are {", ".join(examples)} and other sizes of these'
 
