@@ -38,20 +38,23 @@ STEPS, WARM_UP = 16, 6  # the batches that a loader has prepared meanwhile do no
 Batches = Iterator[dict[str, np.ndarray]]
 
 
-def measure(case: work.Case, rounds: int, threads: int | None = None) -> dict[str, Any]:
+def measure(
+  case: work.Case, rounds: int, threads: int | None = None, steps: int | None = None
+) -> dict[str, Any]:
   """Times the bare step, the step fed by a loader, and the loader without a step, in turn.
 
   Args:
     case: a training step.
     rounds: how often.
     threads: that read and augment; None: one a core.
+    steps: that are timed together; None: `STEPS`.
   """
   threads = threads or len(os.sched_getaffinity(0))
   with tempfile.TemporaryDirectory() as folder:
     paths = _make_files(Path(folder), case.num_classes)
     name, batches = _batches(Path(folder), paths, case, threads)
     try:
-      results = _measure(case, rounds, batches)
+      results = _measure(case, rounds, steps or STEPS, batches)
     finally:
       batches.close()
   about = f'{threads} threads, files of {SIZE[1]}×{SIZE[0]}, {name}'
@@ -71,7 +74,7 @@ def rows(measured: dict[str, Any]) -> Iterator[list[str]]:
     ]
 
 
-def _measure(case: work.Case, rounds: int, batches: Batches) -> dict[str, Any]:
+def _measure(case: work.Case, rounds: int, steps: int, batches: Batches) -> dict[str, Any]:
   mesh = parallel.make_mesh()
   on_mesh = parallel.replicated(mesh)
   network = Network(case.num_classes, depth=case.depth, dtype=case.dtype)
@@ -97,8 +100,8 @@ def _measure(case: work.Case, rounds: int, batches: Batches) -> dict[str, Any]:
   programs['bare step'].seconds()  # compiles
   for _ in range(rounds):
     for name, program in programs.items():
-      program.seconds(WARM_UP)
-      seconds[name].append(program.seconds(STEPS))
+      program.seconds(min(WARM_UP, steps))
+      seconds[name].append(program.seconds(steps))
   results = {name: summary(times) for name, times in seconds.items()}
   return {
     name: found | {'images_per_s': case.batch / found['seconds']} for name, found in results.items()

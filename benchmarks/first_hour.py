@@ -35,7 +35,7 @@ PEERS = '--peers=eager;channels_last;compile, channels_last'
 USUAL = ('--sizes=473', '--batches=16', '--dtypes=bfloat16', '--rounds=5', '--depths=50')
 SMALL = (
   *('--depths=10', '--sizes=33', '--batches=2', '--dtypes=float32', '--num_classes=5'),
-  *('--rounds=1', '--ceiling_side=64', '--threads=2', '--peers=eager'),
+  *('--rounds=1', '--ceiling_side=64', '--steps=2', '--threads=2', '--peers=eager'),
 )
 
 
@@ -69,7 +69,7 @@ PLAN = (
   Part('dilation', 1.5, ('--only=dilation', *USUAL)),
   Part('profile', 1, ('--only=profile', *USUAL)),
   Part('fed training', 1.5, ('--only=fed', *USUAL)),
-  Part('two starts', 4, ('--only=repeat', *USUAL), ('--ways=deterministic',)),
+  Part('two starts', 4.5, ('--only=repeat', *USUAL), ('--ways=deterministic',)),
   Part(
     'inference, PSPNet-50',
     2.5,
@@ -79,9 +79,9 @@ PLAN = (
   Part('training, PSPNet-101', 4.5, ('--only=training', *USUAL, '--depths=101', PEERS)),
   Part(
     'evaluation',
-    3.5,
+    3,
     ('--only=evaluation', *USUAL, '--rounds=1', '--peers=channels_last'),
-    ('--sizes=89', '--times=1', '--scales=1', '--peers=channels_last'),
+    ('--sizes=185', '--times=1', '--scales=1', '--peers=channels_last'),
   ),
 )
 

@@ -15,10 +15,10 @@
 #    1.5  dilation               dilated convolutions: forward and backward
 #    1    profile                a step's longest operations
 #    1.5  fed training           the loader's share of a step
-#    4    two starts             whether they compute the same bits, with config.deterministic too
+#    4.5  two starts             whether they compute the same bits, with config.deterministic too
 #    2.5  inference, PSPNet-50   beside PyTorch
 #    4.5  training, PSPNet-101   beside PyTorch
-#    3.5  evaluation             150 classes, beside semseg's loop
+#    3    evaluation             150 classes, beside semseg's loop
 #
 # PYTHON=FILE chooses the interpreter.
 set -eu

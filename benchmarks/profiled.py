@@ -21,13 +21,14 @@ STEPS, WARM_UP, SHOWN = 5, 3, 25
 _SUMMARIES = re.compile(r'XLA Modules|Steps|Framework|Source code|python', re.IGNORECASE)
 
 
-def measure(case: work.Case) -> dict[str, Any]:
-  """Traces a few steps and adds up the device's operations by name."""
+def measure(case: work.Case, steps: int | None = None) -> dict[str, Any]:
+  """Traces `steps` (None: `STEPS`) and adds up the device's operations by name."""
+  steps = steps or STEPS
   program = ours.program(case)
   program.seconds(WARM_UP)
   with tempfile.TemporaryDirectory() as folder:
     with jax.profiler.trace(folder):
-      seconds = program.seconds(STEPS)
+      seconds = program.seconds(steps)
     [path] = Path(folder).rglob('*.trace.json.gz')
     trace = json.loads(gzip.decompress(path.read_bytes()))
   operations = summed(trace['traceEvents'])
@@ -36,9 +37,9 @@ def measure(case: work.Case) -> dict[str, Any]:
   return {
     'case': str(case),
     'step_ms': 1e3 * seconds,
-    'busy_ms': total / STEPS,
+    'busy_ms': total / steps,
     'operations': [
-      {'name': name, 'calls': operations[name][0] / STEPS, 'ms': operations[name][1] / STEPS}
+      {'name': name, 'calls': operations[name][0] / steps, 'ms': operations[name][1] / steps}
       for name in most
     ],
   }

@@ -33,9 +33,10 @@ class Case:
 
   work: work.Case
   way: str  # of WAYS
+  steps: int = STEPS
 
   def __str__(self) -> str:
-    return f'two starts of {STEPS} steps, {self.way}, {self.work}'
+    return f'two starts of {self.steps} steps, {self.way}, {self.work}'
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -72,7 +73,8 @@ def _start(case: Case, folder: Path, name: str) -> dict[str, float]:
   cache = {'JAX_ENABLE_COMPILATION_CACHE': '1' if kept else '0'}
   if kept:
     cache['JAX_COMPILATION_CACHE_DIR'] = str(folder / 'programs')
-  values = {**dataclasses.asdict(case.work), 'deterministic': case.way == 'deterministic'}
+  how = {'deterministic': case.way == 'deterministic', 'steps': case.steps}
+  values = dataclasses.asdict(case.work) | how
   path = folder / f'{name}.npy'
   result = subprocess.run(
     [sys.executable, '-m', 'benchmarks.repeat', json.dumps(values), str(path)],
@@ -93,7 +95,7 @@ def _child(values: dict[str, Any], path: str) -> dict[str, float]:
   from benchmarks import ours
   from benchmarks.timing import Program
 
-  deterministic = values.pop('deterministic')
+  deterministic, steps = values.pop('deterministic'), values.pop('steps')
   step, arguments = ours.train_step(work.Case(**values), deterministic=deterministic)
   state, batch = (make() for make in arguments)
   carried: list[Any] = [state, None]
@@ -103,7 +105,7 @@ def _child(values: dict[str, Any], path: str) -> dict[str, float]:
 
   program = Program(run, lambda: jax.block_until_ready(carried))
   program.seconds()  # compiles
-  seconds = program.seconds(STEPS - 1)
+  seconds = program.seconds(steps - 1)
   flat = np.concatenate([np.asarray(x).ravel() for x in jax.tree.leaves(carried[0].params)])
   np.save(path, flat)
   return {'loss': float(carried[1]['loss'].compute()), 'step': seconds}

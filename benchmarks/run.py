@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     'memory': memory.measure,
     'dilation': lambda c: dilation.measure(c, flags.rounds),
     'losses': lambda c: losses.measure(c, flags.rounds),
-    'fed': lambda c: fed.measure(c, flags.rounds, flags.threads),
-    'profile': profiled.measure,
+    'fed': lambda c: fed.measure(c, flags.rounds, flags.threads, flags.steps),
+    'profile': lambda c: profiled.measure(c, flags.steps),
     'parity': lambda c: parity.measure(c, platform),
     'repeat': repeat.measure,
     'evaluation': lambda c: evaluation.measure(c, flags.peers, flags.rounds, platform),
@@ -133,6 +133,7 @@ def parse(arguments: Sequence[str] | None, platform: str) -> argparse.Namespace:
   parser.add_argument('--ceiling_side', type=int, help='of the matrix product')
   parser.add_argument('--times', **numbers, default=[1, 2], help='size of evaluated images')
   parser.add_argument('--scales', **numbers, default=[1, 6], help='of an evaluation: 1, 6 or both')
+  parser.add_argument('--steps', type=int, help='timed together, traced, or of two starts')
   parser.add_argument('--threads', type=int, help='of the loader; all cores without')
   flags = parser.parse_args(arguments)
   for part in flags.only:
@@ -171,7 +172,10 @@ def cases(part: str, flags: argparse.Namespace, platform: str) -> Iterator[Any]:
     sizes, batches, dtypes = sizes[:1], batches[:1], dtypes[:1]
   for dtype, depth, size, batch in itertools.product(dtypes, depths, sizes, batches):
     case = work.Case(train, depth, size, batch, dtype, flags.num_classes)
-    yield from ([repeat.Case(case, way) for way in flags.ways] if part == 'repeat' else [case])
+    if part == 'repeat':
+      yield from (repeat.Case(case, way, flags.steps or repeat.STEPS) for way in flags.ways)
+    else:
+      yield case
 
 
 def table(module: Any, measured: dict[str, Any]) -> str:
