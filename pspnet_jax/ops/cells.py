@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,8 @@ class Interval:
     padding[axis] = (max(-first, 0), max(low[-1] + 2 - self.size_in, 0))
     x = jnp.pad(x, padding, mode='edge')
     start = max(first, 0)
-    return tuple(lax.slice_in_dim(x, i, i + count, axis=axis) for i in (start, start + 1))
+    begin, end = (lax.slice_in_dim(x, i, i + count, axis=axis) for i in (start, start + 1))
+    return begin, end
 
   def select(self, dtype: jnp.dtype) -> jax.Array:
     """A product with it puts outputs in the order of the intervals: 0/1 [K R, size_out]."""
@@ -88,7 +90,7 @@ class Cells:
 
   @classmethod
   def of(
-    cls, map_size: tuple[int, int], size: tuple[int, int], *, align_corners: bool, every: int = 1
+    cls, map_size: Sequence[int], size: Sequence[int], *, align_corners: bool, every: int = 1
   ) -> Cells:
     """The cells between a map of `map_size` and an image of `size`; see `Interval`."""
     return cls(*(Interval(a, b, align_corners, every) for a, b in zip(map_size, size, strict=True)))

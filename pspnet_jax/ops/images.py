@@ -64,9 +64,7 @@ def bilinear_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndar
   return matrix
 
 
-def resize(
-  x: jax.Array, size: tuple[int, int], *, align_corners: bool, every: int = 1
-) -> jax.Array:
+def resize(x: jax.Array, size: Sequence[int], *, align_corners: bool, every: int = 1) -> jax.Array:
   """Resizes [N, h, w, C] bilinearly to [N, *size, C]; see `bilinear_taps`.
 
   With `every`=n only each n-th row and column of the result is computed.

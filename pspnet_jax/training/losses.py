@@ -217,10 +217,10 @@ class SegmentationLoss:
     self, logits: jax.Array, label: jax.Array, align_corners: bool, flat: bool
   ) -> dict[str, jax.Array]:
     """Does the same for accelerators: sums over pixels need no logits of the image's size there."""
-    regions = dict.fromkeys(('cross_entropy', 'focal'), 0.0)
     sums = {}
     if self.dice or self.lovasz:
-      sums = dataclasses.replace(self, **regions)._sums(logits, label, align_corners)
+      regions = dataclasses.replace(self, cross_entropy=0.0, focal=0.0)
+      sums = regions._sums(logits, label, align_corners)
     if self.cross_entropy or self.focal:
       cells = Cells.of(logits.shape[1:3], label.shape[1:], align_corners=align_corners)
       arranged = cells.arrange(label, IGNORE_LABEL)  # [N, K, J, P]
