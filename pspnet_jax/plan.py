@@ -30,6 +30,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,7 @@ from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.planning import devices, programs
 from pspnet_jax.planning.fitting import largest_batch
-from pspnet_jax.reporting.console import Cell
+from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
 
@@ -85,7 +86,11 @@ def plan(
       compilations += 1
       shown = ', '.join(f'{k}={v}' for k, v in changes.items()) or 'as configured'
       report.say(f'Compiling ({compilations}): {shown} ...')
-      return training_step(changed(config, changes), topology, spec)
+      began = time.monotonic()
+      step = training_step(changed(config, changes), topology, spec)
+      took = format_duration(time.monotonic() - began)
+      report.say(f'  {_size(step)} GB a device; this took {took}.')
+      return step
 
     report.say(
       f'{config.batch_size} × {height}×{width} a step, {spec.num_classes} classes, '
@@ -190,9 +195,14 @@ def _needed(step: programs.Compiled | programs.TooLarge) -> float:
   return step.peak if isinstance(step, programs.Compiled) else step.needed
 
 
+def _size(step: programs.Compiled | programs.TooLarge) -> str:
+  needed = _needed(step)
+  return 'too many' if math.isinf(needed) else f'{needed / 1e9:.3g}'
+
+
 def _row(name: str, step: programs.Compiled | programs.TooLarge, usable: int) -> list[Cell]:
   needed = _needed(step)
-  size = 'too many' if math.isinf(needed) else f'{needed / 1e9:.3g}'
+  size = _size(step)
   fits = 'yes' if needed <= usable else 'no'
   if not isinstance(step, programs.Compiled):
     return [name, size, fits, *4 * [None]]
@@ -210,9 +220,8 @@ def _verdict(
   topology: devices.Topology, step: programs.Compiled | programs.TooLarge, usable: int
 ) -> Iterator[str]:
   needed = _needed(step)
-  size = 'More than a device has' if math.isinf(needed) else f'{needed / 1e9:.3g} GB a device'
-  of = f'{usable / 1e9:.1f} GB'
-  yield f'It {"fits" if needed <= usable else "does not fit"}: {size}, of {of}.'
+  verdict = 'fits' if needed <= usable else 'does not fit'
+  yield f'It {verdict}: {_size(step)} GB a device, of {usable / 1e9:.1f} GB.'
   if topology.device.platform == 'gpu':
     yield (
       'JAX takes three quarters of a GPU: XLA_PYTHON_CLIENT_MEM_FRACTION=.9 gives it more, here '

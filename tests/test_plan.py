@@ -23,7 +23,7 @@ def test_a_plan_says_what_fits_and_how_fast_it_can_be(tmp_path, in_this_process,
   plan.plan(tiny.config(tmp_path, batch_size=2), 'cpu', ways=False, largest=False)
   printed = capsys.readouterr().out
   assert '2 × 33×49 a step, 11 classes, float32, on 1 × CPU of 17.2 GB' in printed
-  assert 'Compiling (1): as configured ...' in printed
+  assert 'Compiling (1): as configured ...' in printed and 'this took 0:' in printed
   assert 'GB a device, of 17.2 GB.' in printed
   assert 'images/s, bound by' in printed and 'A bound, not a promise' in printed
 
