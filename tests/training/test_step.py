@@ -72,8 +72,9 @@ def error(ours, theirs) -> float:
   )
 
 
-def sharded_and_single(dtype, **loss):
-  _, step, state = setup({'dropout_rate': 0.3}, dtype=dtype, **loss)
+def sharded_and_single(dtype, ghost_batch_size=0, **loss):
+  options = {'dropout_rate': 0.3, 'ghost_batch_size': ghost_batch_size}
+  _, step, state = setup(options, dtype=dtype, **loss)
   batches = [make_batch(i) for i in range(3)]
   single = run(step, state, batches)
   mesh = Mesh(np.array(jax.devices()), ('data',))
@@ -83,12 +84,35 @@ def sharded_and_single(dtype, **loss):
   return run(step, state, split), single
 
 
+def all_reduces(**options):
+  """What is reduced over eight devices in a compiled step, as the program writes it."""
+  _, step, state = setup({'bins': (1, 2), **options})
+  mesh = Mesh(np.array(jax.devices()), ('data',))
+  state = jax.device_put(state, NamedSharding(mesh, P()))
+  batch = jax.device_put(make_batch(n=16), NamedSharding(mesh, P('data')))
+  text = step.lower(state, batch).compile().as_text()
+  return [line for line in text.splitlines() if ' all-reduce(' in line]
+
+
+@pytest.mark.slow
+def test_images_normalised_on_their_device_need_no_messages_between_layers():
+  layers = 1 + sum('scale' in name for name in Network(CLASSES, **TINY).param_shapes)
+  synchronised, ghost = all_reduces(), all_reduces(ghost_batch_size=2)
+  assert len(synchronised) >= layers > 10 > len(ghost)
+  assert len(all_reduces(ghost_batch_size=4)) >= layers  # of two devices, so these talk
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   # In float64 nothing but the order of summation differs. In float32 three steps of training carry
   # that difference through batch normalisation of 8 values (the 1×1 bin).
   ('dtype', 'bound', 'loss'),
-  [('float64', 1e-11, {}), ('float64', 1e-11, MINED), ('float32', 3e-5, {})],
+  [
+    ('float64', 1e-11, {}),
+    ('float64', 1e-11, MINED),
+    ('float64', 1e-11, {'ghost_batch_size': 4}),  # of four devices
+    ('float32', 3e-5, {}),
+  ],
 )
 def test_eight_devices_train_as_one(dtype, bound, loss):
   with jax.enable_x64(dtype == 'float64'):
