@@ -65,11 +65,15 @@ class OneValueAChannel(UserError):
   def __init__(self, layer: BatchNorm, name: str = 'backbone/.../bn'):
     part = name.partition('/')[0]
     wider = 'leave 1 out of model.bins' if part == 'pyramid' else 'enlarge crop_size'
+    more = (
+      'raise model.ghost_batch_size'
+      if layer.ghost_batch_size
+      else 'give each part of a batch two images or more (raise batch_size, or lower '
+      'accumulation_steps to at most half of batch_size)'
+    )
     super().__init__(
-      f'{name} gets one value a channel in training, which has no variance: give each part of a '
-      'batch two images or more (raise batch_size, or lower accumulation_steps to at most half of '
-      f'batch_size), {wider}, or train with the running statistics by '
-      f'model.fixed_batch_stats={part}.'
+      f'{name} gets one value a channel in training, which has no variance: {more}, {wider}, or '
+      f'train with the running statistics by model.fixed_batch_stats={part}.'
     )
     self.layer = layer
 

@@ -294,6 +294,31 @@ def test_one_image_is_enough_where_nothing_is_normalised_by_one_value(tiny, chan
   Network(5, **tiny | changes).check_outputs((33, 49), images=1)
 
 
+@pytest.mark.parametrize(
+  ('size', 'images', 'says'),
+  [
+    (1, 4, r'^pyramid/reductions/0/bn gets .*: raise model\.ghost_batch_size, leave 1 out'),
+    (3, 4, r'^4 images do not divide into groups of 3 '),
+    (-1, 4, r'^model\.ghost_batch_size is -1: give'),
+  ],
+)
+def test_groups_of_images_that_cannot_be_normalised_are_refused(tiny, size, images, says):
+  with pytest.raises(UserError, match=says):
+    Network(5, ghost_batch_size=size, **tiny).check_outputs((33, 49), images)
+  Network(5, ghost_batch_size=2, **tiny).check_outputs((33, 49), images)
+
+
+def test_a_network_without_our_batch_normalisation_has_no_groups():
+  with pytest.raises(UserError, match=r'Unnormalised has no batch normalisation .*: set it to 0'):
+    Network(5, model=Unnormalised, ghost_batch_size=2)
+  Network(5, model=Unnormalised)
+
+
+class Unnormalised(nnx.Module):
+  def __init__(self, num_classes, *, dtype, rngs):
+    self.kernel = nnx.Param(jnp.zeros((3, num_classes), dtype))
+
+
 class Broken(nnx.Module):
   def __init__(self, num_classes, *, dtype, rngs):
     len(num_classes)
