@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -182,14 +183,15 @@ def normalized(
   (`ops.norm`), as the passes over activations are what these layers cost.
   """
   by_batch = []
+  others = [] if shortcut is None else [shortcut]
   for layer, x in terms:
     if train and not layer.fixed and not layer.folded:
       by_batch.append((layer, x))
     else:
-      x = layer.by_running_statistics(x)
-      shortcut = x if shortcut is None else x + shortcut
-  if not by_batch:
-    return jax.nn.relu(shortcut) if relu else shortcut
+      others.append(layer.by_running_statistics(x))
+  rest = functools.reduce(jnp.add, others) if others else None
+  if not by_batch and rest is not None:
+    return jax.nn.relu(rest) if relu else rest
   shape = by_batch[0][1].shape
   together = by_batch[0][0].images_together(shape[0])
   for layer, _ in by_batch:
@@ -198,7 +200,7 @@ def normalized(
   in_groups = (-1, together, *shape[1:]) if together < shape[0] else shape
   y, moments = normalized_sum(
     [Term(x.reshape(in_groups), n.scale[...], n.bias[...], n.mean[...]) for n, x in by_batch],
-    None if shortcut is None else shortcut.reshape(in_groups),
+    None if rest is None else rest.reshape(in_groups),
     relu=relu,
     epsilon=BatchNorm.epsilon,
   )

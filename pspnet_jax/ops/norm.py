@@ -115,9 +115,10 @@ def _forward(
   y = (jnp.maximum(y, 0) if relu else y).astype(terms[0].x.dtype)
   # What the sum was before the ReLU is computed again from a single x. With more to read than that,
   # the result itself is looked at, which the next layer keeps anyway.
-  alone = rest is None and len(terms) == 1
-  kept = None if alone else _apart(y)
-  return (y if alone else kept, moments), (terms, affines, inverses, kept, rest is not None)
+  kept = None
+  if rest is not None or len(terms) > 1:
+    kept = y = _apart(y)
+  return (y, moments), (terms, affines, inverses, kept, rest is not None)
 
 
 def _backward(relu: bool, epsilon: float, residuals: Any, gradients: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -47,35 +48,32 @@ def _maximum_and_place(x: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns the maximum of each window, and as int8 which of its nine pixels is the first."""
   height, width = ((size + 1) // 2 for size in x.shape[1:3])
   x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), [(0, 0, 0), (1, 2, 0), (1, 2, 0), (0, 0, 0)])
-  first, place = None, jnp.int8(0)
-  for k, (i, j) in enumerate(_WINDOW):
-    other = x[:, i : i + 2 * height : 2, j : j + 2 * width : 2]  # [N, H/2, W/2, C]
-    if first is None:
-      first, place = other, jnp.zeros(other.shape, jnp.int8)
-    else:
-      stays = (first >= other) | jnp.isnan(first)
-      first, place = jnp.where(stays, first, other), jnp.where(stays, place, jnp.int8(k))
+  first, *others = (x[:, i : i + 2 * height : 2, j : j + 2 * width : 2] for i, j in _WINDOW)
+  place = jnp.zeros(first.shape, jnp.int8)  # [N, H/2, W/2, C]
+  for k, other in enumerate(others, 1):
+    stays = (first >= other) | jnp.isnan(first)
+    first, place = jnp.where(stays, first, other), jnp.where(stays, place, jnp.int8(k))
   return first, place
 
 
 def _max_of_nine_gradient(
-  residuals: tuple[jax.Array, tuple[int, int]], g: jax.Array
+  residuals: tuple[jax.Array, tuple[int, ...]], g: jax.Array
 ) -> tuple[jax.Array]:
   """Gathers, for each pixel, from the windows whose maximum it is."""
   place, sizes = residuals
   wide = jnp.promote_types(g.dtype, jnp.float32)
-  zero, total = jnp.zeros((), wide), 0
+  zero, parts = jnp.zeros((), wide), []
   for k, starts in enumerate(_WINDOW):
     spread = [
       (start - 1, size - (2 * out - 1) - (start - 1), 1)
       for start, size, out in zip(starts, sizes, g.shape[1:3], strict=True)
     ]
     mine = jnp.where(place == k, g.astype(wide), 0)
-    total += lax.pad(mine, zero, [(0, 0, 0), *spread, (0, 0, 0)])
-  return (jnp.asarray(total).astype(g.dtype),)
+    parts.append(lax.pad(mine, zero, [(0, 0, 0), *spread, (0, 0, 0)]))
+  return (functools.reduce(jnp.add, parts).astype(g.dtype),)
 
 
-def _max_of_nine_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, tuple[int, int]]]:
+def _max_of_nine_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, tuple[int, ...]]]:
   y, place = _maximum_and_place(x)
   return y, (place, x.shape[1:3])
 
