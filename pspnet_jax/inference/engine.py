@@ -5,24 +5,25 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
+from pspnet_jax.inference.on_device import Pieces, Weights, Windows
 from pspnet_jax.inference.programs import RecentPrograms
 from pspnet_jax.inference.views import Region, make_views, rounded, tiles
 from pspnet_jax.models.network import Arrays, Network
-from pspnet_jax.ops.images import normalize
 from pspnet_jax.runtime import compiler_options, parallel
 
 _CANVAS_STEP = 128  # canvases are rounded up to multiples of this: few shapes for many image sizes
+_AHEAD = 2  # images that an accelerator is given before the result of one is asked for
 
-Weights = tuple[Arrays, Arrays]  # folded, and on every device of this process
 Finish = Callable[['_Tile'], jax.Array]
 
 
@@ -42,7 +43,10 @@ class _Window(NamedTuple):
   """A piece of a view on its way through the network."""
 
   tile: _Tile
+  view: int  # which of the tile's
   pixels: np.ndarray  # uint8 or float32 [h, w, 3]
+  inside: list[int]  # what of it is image; see `on_device.Windows`
+  padding: np.ndarray
   pieces: tuple[Piece, Piece]  # where its scores go
 
 
@@ -50,8 +54,7 @@ class _Programs(NamedTuple):
   """Functions of `jax.jit`."""
 
   run: Any
-  join: Any
-  resample: Any
+  add: Any
 
 
 class Inference:
@@ -82,36 +85,32 @@ class Inference:
     self.card = card
     self._network = network
     self._mesh = parallel.make_mesh(local=True)
-    platform = self._mesh.devices.flat[0].platform
+    self._first = self._mesh.devices.flat[0]
+    platform = self._first.platform
     if not batch_size:  # on a CPU, more windows at once take more memory and no less time
       batch_size = 1 if platform == 'cpu' else 8
     self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
+    self._fractions: set[tuple[int, ...]] = set()  # window shapes that are sent as float32
+    self._ahead = 0 if platform == 'cpu' else _AHEAD
     protocol, folded = card.protocol, network.folded()
-    self._mirror = protocol.flip and protocol.flip_rule != 'image'
-    self._views = len(protocol.scales) * (1 + (protocol.flip and not self._mirror))
+    mirror = protocol.flip and protocol.flip_rule != 'image'
+    self._views = len(protocol.scales) * (1 + (protocol.flip and not mirror))
     self._softmax_last = protocol.average == 'logits'
     self._of_view = self._softmax_last and self._views > 1  # needs a canvas of its own
     pixel = 4 * card.spec.num_classes * (2 if self._of_view else 1)
     self._canvas_pixels = canvas_mb * 2**20 // pixel
-    sum_logits = self._mirror and protocol.flip_rule == 'logits'
+    options = compiler_options.for_network(platform, train=False)
 
-    def make_programs() -> _Programs:
-      @jax.jit(compiler_options=compiler_options.for_network(platform, train=False))
-      def run(weights: Weights, image: jax.Array) -> jax.Array:
-        # float32 [N, h, w, 3] -> float32 [N, h, w, C]
-        image = normalize(image, card.mean, card.std)
-        outputs, _ = folded.apply(*weights, image)
-        logits = outputs['logits']
-        return logits if self._softmax_last or sum_logits else jax.nn.softmax(logits)
-
-      @jax.jit
-      def join(scores: jax.Array, mirrored: jax.Array) -> jax.Array:
-        both = scores + mirrored[:, :, ::-1]
-        return jax.nn.softmax(both) if sum_logits else both / 2
-
-      # A function of its own: JAX keeps one cache for all that jit makes of one.
-      return _Programs(run, join, jax.jit(lambda *arguments: _resample(*arguments)))
+    def make_programs(shape: tuple[int, ...]) -> _Programs:
+      # Functions of their own: JAX keeps one cache for all that jit makes of one.
+      in_turn = platform == 'cpu'
+      run = on_device.logits_of(folded, card, mirror=mirror, in_turn=in_turn)
+      add = on_device.add_pieces(card, (shape[0], shape[1]), align_corners=network.align_corners)
+      return _Programs(
+        jax.jit(run, compiler_options=options),
+        jax.jit(add, donate_argnums=0, compiler_options=options),
+      )
 
     self._programs = RecentPrograms(make_programs)
 
@@ -155,18 +154,25 @@ class Inference:
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
     waiting: list[_Window] = []  # of one shape
     order: collections.deque[_Tile] = collections.deque()
+    computed: collections.deque[tuple[_Tile, jax.Array]] = collections.deque()  # or about to be
     assembled: np.ndarray | None = None  # of an image in tiles
+    given: jax.Array | None = None  # the last result
 
     def flush() -> None:
       if waiting:
         self._process(weights, waiting)
         waiting.clear()
 
-    def finished() -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
-      nonlocal assembled
+    def finished(ahead: int) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
+      """All results but the last few, which the device computes while the next image is read."""
+      nonlocal assembled, given
       while order and not order[0].windows_left:
-        tile = order.popleft()
-        result = finish(tile)
+        computed.append((order[0], finish(order.popleft())))
+      while len(computed) > ahead:
+        tile, result = computed.popleft()
+        if given is not None:  # or memory would fill with what the device has not come to yet
+          given.block_until_ready()
+        given = result
         rows, columns = tile.region
         sides = rows.stop - rows.start, columns.stop - columns.start
         if sides == tile.image_size:
@@ -187,9 +193,9 @@ class Inference:
         waiting.append(window)
         if len(waiting) == self._batch_size:
           flush()
-          yield from finished()
+          yield from finished(self._ahead)
     flush()
-    yield from finished()
+    yield from finished(0)
 
   def _cut(self, tag: Any, image: np.ndarray, order: collections.deque[_Tile]) -> Iterator[_Window]:
     """Windows of all views of an image; the tiles that wait for them join `order`."""
@@ -203,14 +209,18 @@ class Inference:
       ]
       placed = [view.place(region, canvas) for view in views]
       counts = collections.deque(len(rows) * len(columns) for rows, columns in placed)
-      scores = jnp.zeros((*canvas, self.card.spec.num_classes), jnp.float32)
+      scores = self._zeros((*canvas, self.card.spec.num_classes))
       tile = _Tile(tag, (height, width), region, counts, scores)
       order.append(tile)
-      for view, (rows, columns) in zip(views, placed, strict=True):
-        pixels = view.prepare(image, self.card)
+      for i, (view, (rows, columns)) in enumerate(zip(views, placed, strict=True)):
+        pixels, padding = view.prepare(image, self.card), view.padding(self.card)
         h, w = view.window
         for (y, row), (x, column) in itertools.product(rows, columns):
-          yield _Window(tile, pixels[y : y + h, x : x + w], (row, column))
+          window = pixels[y : y + h, x : x + w]
+          yield _Window(tile, i, window, view.inside(y, x), padding, (row, column))
+
+  def _zeros(self, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.zeros(shape, jnp.float32, device=self._first)
 
   def _process(self, weights: Weights, waiting: list[_Window]) -> None:
     """Runs windows of one shape and adds their scores to the canvases."""
@@ -222,60 +232,56 @@ class Inference:
       while full < len(waiting):
         full *= 2
       full = self._batch_sizes[shape] = min(full, self._batch_size)
-    first = jax.local_devices()[0]
-    run, join, resample = self._programs.of(shape)
+    run, add = self._programs.of(shape)
     for begin in range(0, len(waiting), full):
       windows = waiting[begin : begin + full]
-      pixels = [window.pixels for window in windows]
-      pixels += [pixels[0]] * (full - len(pixels))
-      batch = jax.device_put(np.stack(pixels, dtype=np.float32), parallel.split_batch(self._mesh))
-      scores = run(weights, batch)  # [N, h, w, C]
-      if self._mirror:
-        scores = join(scores, run(weights, batch[:, :, ::-1]))
+      logits = run(weights, self._to_device(windows, full))  # [N, M, h', w', C]
       if self._mesh.size > 1:
-        scores = jax.device_put(scores, first)
-      for i, window in enumerate(windows):
-        row, column = window.pieces
-        taps = row.index, row.weight, column.index, column.weight
-        self._add(window, resample(scores, i, *taps))
+        logits = jax.device_put(logits, self._first)
+      numbered = enumerate(windows)
+      for _, group in itertools.groupby(numbered, lambda x: (id(x[1].tile), x[1].view)):
+        self._add(add, logits, list(group))
 
-  def _add(self, window: _Window, piece: jax.Array) -> None:
-    tile, (row, column) = window.tile, window.pieces
-    position = np.array([row.position, column.position], np.int32)
-    if not self._of_view:
-      tile.scores = _paste(tile.scores, piece, position)
-    else:
-      view = jnp.zeros_like(tile.scores) if tile.of_view is None else tile.of_view
-      tile.of_view = _paste(view, piece, position)
-    tile.windows_left[0] -= 1
+  def _to_device(self, windows: Sequence[_Window], full: int) -> Windows:
+    """Starts the transfer of windows, some twice if they do not fill a batch."""
+    windows = [*windows, *[windows[0]] * (full - len(windows))]
+    shape = windows[0].pixels.shape
+    if any(window.pixels.dtype != np.uint8 for window in windows):
+      self._fractions.add(shape)  # from now on, so that it compiles once
+    batch = Windows(
+      np.stack([x.pixels for x in windows], dtype=self._dtype(shape), casting='safe'),
+      np.array([x.inside for x in windows], np.int32),
+      np.stack([x.padding for x in windows]),
+    )
+    return jax.device_put(batch, parallel.split_batch(self._mesh))
+
+  def _dtype(self, shape: tuple[int, ...]) -> type[np.generic]:
+    return np.float32 if shape in self._fractions else np.uint8
+
+  def _add(self, add: Any, logits: jax.Array, group: list[tuple[int, _Window]]) -> None:
+    """Adds windows of one view to its tile's canvas, by a program for 1, 2, 4, ... windows."""
+    tile = group[0][1].tile
+    tile.windows_left[0] -= len(group)
+    while group:
+      count = 1 << (len(group).bit_length() - 1)
+      pieces, group = _stacked(group[:count]), group[count:]
+      if not self._of_view:
+        tile.scores = add(tile.scores, logits, pieces)
+      else:
+        view = self._zeros(tile.scores.shape) if tile.of_view is None else tile.of_view
+        tile.of_view = add(view, logits, pieces)
     if not tile.windows_left[0]:
       tile.windows_left.popleft()
       if tile.of_view is not None:
         tile.scores, tile.of_view = _add_softmax(tile.scores, tile.of_view), None
 
 
-def _resample(
-  scores: jax.Array,
-  i: int,
-  row_index: jax.Array,
-  row_weight: jax.Array,
-  column_index: jax.Array,
-  column_weight: jax.Array,
-) -> jax.Array:
-  """scores[i] [h, w, C] to [F, G, C] by the taps [F, K] of its rows and [G, K] of its columns."""
-  x = jax.lax.dynamic_index_in_dim(scores, i, keepdims=False)
-  taps = range(row_index.shape[1])
-  x = sum(row_weight[:, k, None, None] * x[row_index[:, k]] for k in taps)
-  taps = range(column_index.shape[1])
-  return sum(column_weight[:, k, None] * x[:, column_index[:, k]] for k in taps)
-
-
-@jax.jit(donate_argnums=0)
-def _paste(canvas: jax.Array, piece: jax.Array, position: jax.Array) -> jax.Array:
-  """Adds a piece [F, G, C] to a canvas [H, W, C] at (y, x)."""
-  start = (*position, jnp.zeros((), position.dtype))  # of one type, under 64-bit JAX too
-  old = jax.lax.dynamic_slice(canvas, start, piece.shape)
-  return jax.lax.dynamic_update_slice(canvas, old + piece, start)
+def _stacked(group: Sequence[tuple[int, _Window]]) -> Pieces:
+  pieces = [window.pieces for _, window in group]
+  positions = [(row.position, column.position) for row, column in pieces]
+  taps = [(row.index, row.weight, column.index, column.weight) for row, column in pieces]
+  numbers = np.array([i for i, _ in group], np.int32)
+  return Pieces(numbers, np.array(positions, np.int32), *map(np.stack, zip(*taps, strict=True)))
 
 
 @jax.jit(donate_argnums=0)

@@ -28,10 +28,10 @@ class RecentPrograms(Generic[Programs]):
   more: a data set of a thousand sizes would fill the memory.
 
   Args:
-    make: functions of `jax.jit`, new ones each time.
+    make: called with a shape, makes functions of `jax.jit`, new ones each time.
   """
 
-  def __init__(self, make: Callable[[], Programs]):
+  def __init__(self, make: Callable[[tuple[int, ...]], Programs]):
     self._make = make
     self._by_shape: collections.OrderedDict[tuple[int, ...], Programs] = collections.OrderedDict()
     self._made = 0
@@ -42,7 +42,7 @@ class RecentPrograms(Generic[Programs]):
   def of(self, shape: tuple[int, ...]) -> Programs:
     """Those of a shape; the shape that has waited longest gives way."""
     if shape not in self._by_shape:
-      self._by_shape[shape] = self._make()
+      self._by_shape[shape] = self._make(shape)
       self._made += 1
       if self._made == _MANY:
         _log.warning(

@@ -44,24 +44,39 @@ class View:
     ]
 
   def prepare(self, image: np.ndarray, card: Card) -> np.ndarray:
-    """Resizes, mirrors and pads the image uint8 [H, W, 3]: windows are cut from the result."""
-    protocol, mean = card.protocol, np.asarray(card.mean, np.float32)
-    if self.size != image.shape[:2] or protocol.resize != 'none':
-      image = resize_image(image, self.size, protocol.resampling)
+    """Resizes and mirrors the image uint8 [H, W, 3]; windows are cut from the result.
+
+    It is uint8 where the resampling gives whole numbers. Around the image it is 0, where windows
+    get `padding`.
+    """
+    if self.size != image.shape[:2]:
+      image = resize_image(image, self.size, card.protocol.resampling)
     if self.mirrored:
       image = image[:, ::-1]
     vertical, horizontal = self.axes
     inner = vertical.inner, horizontal.inner
     if inner == self.size:
       return image
-    padded = np.empty((*inner, 3), np.float32)
-    # MATLAB's padarray keeps the image's type and so rounds the mean, but scale_process.m has made
-    # an image that fits one window single precision before.
-    one_window = max(self.size) <= max(self.window)
-    padded[:] = np.round(mean) if protocol.resampling == 'matlab' and not one_window else mean
+    padded = np.zeros((*inner, 3), image.dtype)
     top, left = vertical.offset, horizontal.offset
     padded[top : top + self.size[0], left : left + self.size[1]] = image
     return padded
+
+  def padding(self, card: Card) -> np.ndarray:
+    """Returns the pixel around the image, float32 [3]."""
+    mean = np.asarray(card.mean, np.float32)
+    # MATLAB's padarray keeps the image's type and so rounds the mean, but scale_process.m has made
+    # an image that fits one window single precision before.
+    one_window = max(self.size) <= max(self.window)
+    return np.round(mean) if card.protocol.resampling == 'matlab' and not one_window else mean
+
+  def inside(self, y: int, x: int) -> list[int]:
+    """Returns what is image of the window that begins at (y, x): top, bottom, left, right."""
+    ends: list[int] = []
+    for axis, start, length in zip(self.axes, (y, x), self.size, strict=True):
+      first = axis.offset - start
+      ends += [max(first, 0), min(first + length, axis.window)]
+    return ends
 
 
 def make_views(size: tuple[int, int], card: Card) -> Iterator[View]:

@@ -135,6 +135,116 @@ def test_new_image_sizes_compile_no_network(model):
   assert len(predictor._inference._programs) == 1
 
 
+class Recorded:
+  """Programs that note what they are called with."""
+
+  def __init__(self, inference):
+    self.sent, self.added = [], []
+    self._programs, inference._programs = inference._programs, self
+
+  def of(self, shape):
+    programs = self._programs.of(shape)
+
+    def run(weights, windows):
+      self.sent.append(windows.pixels)
+      return programs.run(weights, windows)
+
+    def add(canvas, logits, pieces):
+      self.added.append(len(pieces.window))
+      return programs.add(canvas, logits, pieces)
+
+    return programs._replace(run=run, add=add)
+
+
+def recorded(model, protocol, sizes, batch_size):
+  card, network, params, batch_stats = model
+  inference = Inference(
+    network, dataclasses.replace(card, protocol=protocol), batch_size=batch_size
+  )
+  calls = Recorded(inference)
+  found = inference.labels(inference.prepare(params, batch_stats), enumerate(images(*sizes)))
+  return calls, [np.asarray(label) for _, label in found]
+
+
+@pytest.mark.usefixtures('one_device')
+def test_a_batch_is_one_call_of_the_network_and_one_that_adds_its_windows(model):
+  # 4×4 windows of 33×41 with their mirror images, two batches of 8.
+  calls, _ = recorded(model, Protocol(window=(33, 41), flip=True), [(99, 123)], 8)
+  assert len(calls.sent) == 2 and calls.added == [8, 8]
+
+
+@pytest.mark.usefixtures('one_device')
+def test_a_batch_is_shared_by_images_and_views(model):
+  # Three images of one window, then two of six: 3 + 5, 1 + 6 + 1.
+  sizes = [(20, 30)] * 3 + [(55, 90)] * 2
+  calls, _ = recorded(model, Protocol(window=(33, 41), stride=0.7), sizes, 8)
+  assert len(calls.sent) == 2 and sum(calls.added) == 15
+  assert calls.added == [1, 1, 1, 4, 1, 1, 4, 2]
+
+
+@pytest.mark.usefixtures('one_device')
+@pytest.mark.parametrize('flip', [False, True])
+def test_labels_are_the_same_by_any_batch_size(model, flip):
+  sizes = [(20, 30), (50, 90), (33, 41), (60, 41)]
+  protocol = Protocol(window=(33, 41), flip=flip, resize='long_side', base_size=(60,))
+  _, expected = recorded(model, protocol, sizes, 1)
+  for batch_size in (3, 4):
+    for a, b in zip(recorded(model, protocol, sizes, batch_size)[1], expected, strict=True):
+      np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.usefixtures('one_device')
+@pytest.mark.parametrize('window', ['crop', 'image'])
+def test_pixels_are_sent_as_uint8(model, window):
+  calls, _ = recorded(model, Protocol(window=window), [(33, 41), (20, 30), (70, 41)], 2)
+  assert {(x.dtype.name, x.ndim) for x in calls.sent} == {('uint8', 4)}
+
+
+@pytest.mark.usefixtures('one_device')
+def test_fractions_are_sent_as_float32_and_then_all_windows_of_the_shape(model):
+  # One program for uint8, one for float32, and no third.
+  protocol = Protocol(window=(33, 41), resize='long_side', base_size=(40,))
+  sizes = [(30, 40), (30, 50), (40, 30)]  # the second one is resized, the last has two windows
+  calls, _ = recorded(model, protocol, sizes, 1)
+  assert [x.dtype.name for x in calls.sent] == ['uint8', *['float32'] * 3]
+
+
+class Result:
+  """A result of the device that tells when it is waited for."""
+
+  shape, dtype = (128, 128), np.dtype(np.uint8)
+
+  def __init__(self, log, name):
+    self._log, self._name = log, name
+
+  def block_until_ready(self):
+    self._log.append(f'wait for {self._name}')
+
+
+@pytest.mark.usefixtures('one_device')
+def test_the_host_waits_for_an_image_only_when_others_are_in_flight(model):
+  card, network, params, batch_stats = model
+  inference = Inference(network, card, batch_size=1)
+  weights, log = inference.prepare(params, batch_stats), []
+
+  def source():
+    for i, image in enumerate(images(*[(33, 41)] * 5)):
+      log.append(f'read {i}')
+      yield i, image
+
+  def run():
+    log.clear()
+    for tag, _ in inference._stream(weights, source(), lambda tile: Result(log, tile.tag)):
+      log.append(f'give {tag}')
+    return log
+
+  inference._ahead = 2  # as on an accelerator
+  first = ['read 0', 'read 1', 'read 2', 'give 0', 'read 3', 'wait for 0', 'give 1', 'read 4']
+  assert run()[:8] == first
+  inference._ahead = 0  # on a CPU an answer comes before the next image is read
+  assert run()[:6] == ['read 0', 'give 0', 'read 1', 'wait for 0', 'give 1', 'read 2']
+
+
 class Source:
   """Labelled images of different sizes in memory."""
 

@@ -15,7 +15,7 @@ class Program:
 
 @pytest.fixture
 def recent():
-  return RecentPrograms(lambda: (Program(),))
+  return RecentPrograms(lambda shape: (Program(),))
 
 
 def test_a_shape_has_its_programs_once(recent):

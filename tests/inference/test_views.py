@@ -52,15 +52,17 @@ def test_every_scale_is_a_view_and_so_is_its_mirror_image_if_images_are_mirrored
 def test_a_small_image_lies_in_the_middle_of_mean_pixels():
   image = np.full((21, 31, 3), 200, np.uint8)
   [view] = views((21, 31), PLAIN)
-  padded = view.prepare(image, dataclasses.replace(CARD, protocol=PLAIN))
+  card = dataclasses.replace(CARD, protocol=PLAIN)
+  padded = view.prepare(image, card)
   assert padded.shape == (33, 41, 3) and (padded[6:27, 5:36] == 200).all()
-  np.testing.assert_allclose(padded[0, 0], CARD.mean, rtol=1e-6)
+  assert view.inside(0, 0) == [6, 27, 5, 36]
+  np.testing.assert_array_equal(view.padding(card), np.float32(CARD.mean))
   assert (padded == 200).all(-1).sum() == 21 * 31
 
 
 @pytest.mark.parametrize(
   ('base', 'corner'),
-  [(29, (10.4, 20.0, 30.6)), (59, (10, 20, 31))],  # one window, several: see View.prepare
+  [(29, (10.4, 20.0, 30.6)), (59, (10, 20, 31))],  # one window, several: see View.padding
 )
 def test_caffe_pads_at_the_end_and_rounds_the_mean_of_large_images(base, corner):
   protocol = CAFFE.changed(base_size=(base,))
@@ -68,7 +70,26 @@ def test_caffe_pads_at_the_end_and_rounds_the_mean_of_large_images(base, corner)
   view, _ = next(make_views((20, 60), card)), None
   padded = view.prepare(np.full((20, 60, 3), 200, np.uint8), card)
   assert padded.shape[0] == 33 and (padded[0, 0] == 200).all()
-  np.testing.assert_allclose(padded[-1, -1], corner, rtol=1e-6)
+  _, bottom, _, right = view.inside(0, padded.shape[1] - 33)
+  assert bottom == view.size[0] < 33 and right == 33 - (padded.shape[1] - view.size[1])
+  np.testing.assert_allclose(view.padding(card), corner, rtol=1e-6)
+
+
+def test_windows_are_all_image_but_at_its_borders():
+  [view] = views((21, 100), PLAIN)  # windows of 33×41 begin at 0, 28, 56 and 59
+  assert view.inside(0, 28) == [6, 27, 0, 41]
+
+
+@pytest.mark.parametrize(('protocol', 'whole'), [(SEMSEG, False), (CAFFE, True), (MMSEG, True)])
+def test_pixels_are_whole_numbers_where_the_rule_rounds_or_nothing_is_resized(protocol, whole):
+  image = np.full((40, 60, 3), 77, np.uint8)
+  for base in (60, 50):
+    sides = (base,) * len(protocol.base_size)
+    [view] = views((40, 60), protocol.changed(base_size=sides))
+    card = dataclasses.replace(CARD, protocol=protocol.changed(base_size=sides))
+    is_resized = view.size != (40, 60)
+    expected = np.uint8 if whole or not is_resized else np.float32
+    assert view.prepare(image, card).dtype == expected
 
 
 def test_a_mirrored_view_is_cut_from_the_mirror_image():

@@ -1,0 +1,187 @@
+"""What the device does with a batch of windows: the network, and their scores added to a canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from pspnet_jax.inference.card import Card
+from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.ops.conv import computed_once
+from pspnet_jax.ops.images import EXACT, bilinear_taps, normalize, resize
+
+Weights = tuple[Arrays, Arrays]  # folded, and on every device of this process
+
+
+class Windows(NamedTuple):
+  """N windows as they are sent to the device."""
+
+  pixels: np.ndarray | jax.Array  # uint8 [N, h, w, 3], float32 where there are fractions
+  inside: np.ndarray | jax.Array  # int32 [N, 4]: top, bottom, left, right of what is image
+  padding: np.ndarray | jax.Array  # float32 [N, 3], the pixel of the rest
+
+
+class Pieces(NamedTuple):
+  """Where the scores of n windows go, and how they are interpolated; see `geometry.Piece`."""
+
+  window: np.ndarray | jax.Array  # int32 [n], which of the batch it is
+  position: np.ndarray | jax.Array  # int32 [n, 2], of the piece [F, G] on the canvas
+  row_index: np.ndarray | jax.Array  # int32 [n, F, K]
+  row_weight: np.ndarray | jax.Array  # float32 [n, F, K]
+  column_index: np.ndarray | jax.Array  # int32 [n, G, K]
+  column_weight: np.ndarray | jax.Array  # float32 [n, G, K]
+
+
+def logits_of(
+  folded: Network, card: Card, *, mirror: bool, in_turn: bool
+) -> Callable[[Weights, Windows], jax.Array]:
+  """Makes the function that runs the network on windows, and on their mirror images.
+
+  It returns logits as the network has them before they are upsampled, float32 [N, M, h', w', C]: a
+  fiftieth of those of all pixels, which nothing but `add_pieces` needs, a window at a time. M is 2
+  if they are mirrored, the second one's columns still from right to left. If `in_turn`, the mirror
+  images come after the windows: less is held at once, where two are no faster together.
+  """
+
+  def run(weights: Weights, windows: Windows) -> jax.Array:
+    def apply(image: jax.Array) -> jax.Array:
+      return folded.apply(*weights, image, upsample=False)[0]['logits']
+
+    image = normalize(_padded(windows), card.mean, card.std)
+    if not mirror:
+      return apply(image)[:, None]
+    mirrored = image[:, :, ::-1]
+    if in_turn:
+      return jnp.moveaxis(lax.map(apply, jnp.stack([image, mirrored])), 0, 1)
+    logits = apply(jnp.stack([image, mirrored], 1).reshape(-1, *image.shape[1:]))
+    return logits.reshape(-1, 2, *logits.shape[1:])
+
+  return run
+
+
+def _padded(windows: Windows) -> jax.Array:
+  """Puts the padding around the image: float32 [N, h, w, 3]."""
+  pixels = jnp.asarray(windows.pixels)
+  _, height, width, _ = pixels.shape
+  top, bottom, left, right = jnp.asarray(windows.inside).T[..., None]  # each [N, 1]
+  y, x = jnp.arange(height, dtype=jnp.int32), jnp.arange(width, dtype=jnp.int32)
+  rows, columns = (top <= y) & (y < bottom), (left <= x) & (x < right)
+  inside = (rows[:, :, None] & columns[:, None])[..., None]  # [N, h, w, 1]
+  return jnp.where(inside, pixels.astype(jnp.float32), windows.padding[:, None, None])
+
+
+def add_pieces(
+  card: Card, size: tuple[int, int], *, align_corners: bool
+) -> Callable[[jax.Array, jax.Array, Pieces], jax.Array]:
+  """Makes the function that adds windows of `size` to a canvas, one after the other.
+
+  It takes the canvas [H, W, C], the logits of a batch as `logits_of` gives them, and the pieces;
+  windows of other canvases may be in the batch. Nothing is held but one window's scores.
+  """
+  protocol = card.protocol
+  as_logits = protocol.average == 'logits'  # the softmax comes when all of a view are together
+  sum_logits = protocol.flip_rule == 'logits'
+
+  def scores_of(logits: jax.Array) -> jax.Array:
+    # [M, h', w', C] -> [h, w, C]
+    each = [_upsampled(x, size, align_corners) for x in logits]
+    if len(each) == 1:
+      return each[0] if as_logits else _softmax(each[0])
+    first, second = each if as_logits or sum_logits else map(_softmax, each)
+    both = first + second[:, ::-1]
+    return _softmax(both) if sum_logits else both / 2
+
+  def add(canvas: jax.Array, logits: jax.Array, pieces: Pieces) -> jax.Array:
+    def step(canvas: jax.Array, piece: Pieces) -> tuple[jax.Array, None]:
+      scores = scores_of(lax.dynamic_index_in_dim(logits, piece.window, keepdims=False))
+      return _paste(canvas, _resampled(computed_once(scores), piece), piece.position), None
+
+    return lax.scan(step, canvas, jax.tree.map(jnp.asarray, pieces))[0]
+
+  return add
+
+
+# Each platform interpolates as it does best. A CPU reads rows that are not where they were. A GPU
+# does, too, and computes them within whatever reads the result: the logits of all pixels, sixty
+# times the network's, are nowhere written. A TPU reads few numbers at a time unless it multiplies.
+
+
+def _upsampled(logits: jax.Array, size: tuple[int, int], align_corners: bool) -> jax.Array:
+  """Resizes [h', w', C] to [*size, C], as the network would."""
+
+  def by_taps(logits: jax.Array) -> jax.Array:
+    (rows, row_weight), (columns, column_weight) = (
+      bilinear_taps(*sides, align_corners) for sides in zip(logits.shape[:2], size, strict=True)
+    )
+    row_weight, column_weight = (x.astype(logits.dtype) for x in (row_weight, column_weight))
+    return _by_taps(logits, rows, row_weight, columns, column_weight)
+
+  def by_products(logits: jax.Array) -> jax.Array:
+    return resize(logits[None], size, align_corners=align_corners)[0]
+
+  return lax.platform_dependent(logits, cuda=by_taps, default=by_products)
+
+
+def _softmax(logits: jax.Array) -> jax.Array:
+  """Takes the softmax of [h, w, C]."""
+
+  def in_two_passes(x: jax.Array) -> jax.Array:
+    # XLA's own softmax on a GPU reads logits that were written; this one computes them three times.
+    top = x.max(-1, keepdims=True)
+    total = jnp.exp(x - top).sum(-1, keepdims=True)
+    top, total = lax.optimization_barrier((top, total))
+    return jnp.exp(x - top) / total
+
+  def in_one(x: jax.Array) -> jax.Array:
+    return computed_once(jax.nn.softmax(x))
+
+  return lax.platform_dependent(logits, cuda=in_two_passes, default=in_one)
+
+
+def _resampled(x: jax.Array, piece: Pieces) -> jax.Array:
+  """Brings [h, w, C] to [F, G, C] by the taps of one piece."""
+  return lax.platform_dependent(x, *piece[2:], tpu=_by_products, default=_by_taps)
+
+
+def _by_taps(
+  x: jax.Array,
+  row_index: jax.Array | np.ndarray,
+  row_weight: jax.Array | np.ndarray,
+  column_index: jax.Array | np.ndarray,
+  column_weight: jax.Array | np.ndarray,
+) -> jax.Array:
+  taps = range(row_index.shape[1])
+  x = sum(row_weight[:, k, None, None] * x[row_index[:, k]] for k in taps)
+  taps = range(column_index.shape[1])
+  x = sum(column_weight[:, k, None] * x[:, column_index[:, k]] for k in taps)
+  return computed_once(x)
+
+
+def _by_products(
+  x: jax.Array,
+  row_index: jax.Array,
+  row_weight: jax.Array,
+  column_index: jax.Array,
+  column_weight: jax.Array,
+) -> jax.Array:
+  rows, columns = (
+    (weight[..., None] * (index[..., None] == jnp.arange(side))).sum(1)
+    for index, weight, side in (
+      (row_index, row_weight, x.shape[0]),
+      (column_index, column_weight, x.shape[1]),
+    )
+  )
+  x = jnp.einsum('Fh,hwc->Fwc', rows, x, precision=EXACT)
+  return jnp.einsum('Gw,Fwc->FGc', columns, x, precision=EXACT)
+
+
+def _paste(canvas: jax.Array, piece: jax.Array, position: jax.Array) -> jax.Array:
+  """Adds a piece [F, G, C] to a canvas [H, W, C] at (y, x)."""
+  start = (*position, jnp.zeros((), position.dtype))  # of one type, under 64-bit JAX too
+  old = lax.dynamic_slice(canvas, start, piece.shape)
+  return lax.dynamic_update_slice(canvas, old + piece, start)
