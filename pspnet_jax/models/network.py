@@ -117,6 +117,7 @@ class Network:
   def fold(self, params: Arrays, batch_stats: Arrays) -> tuple[Arrays, Arrays]:
     """Makes the parameters and batch statistics of `folded`, in float32 or wider.
 
+    A PSPNet's kernels come in the compute dtype, or every call would convert them once more.
     The only pass is over the kernels: each takes its normalisation's factor, and the bias what is
     left of it. No statistics remain of a PSPNet.
     """
@@ -223,6 +224,10 @@ def _fold_modules(built: Any) -> Any:
     fold = getattr(module, 'fold_batch_norm', None)
     if fold is not None:
       fold()
+  if type(built) is PSPNet:  # a network of one's own may use a kernel in another dtype
+    for _, node in nnx.iter_graph(built):
+      if isinstance(node, nnx.Param) and node.get_value().ndim == 4:
+        node.set_value(node.get_value().astype(built.dtype))
   return built
 
 

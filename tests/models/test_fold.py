@@ -57,6 +57,17 @@ def test_bfloat16_is_as_near_to_float32_as_unfolded():
   assert 0 < error(folded, exact) < max(1.5 * error(plain, exact), 15 * 2**-9)
 
 
+def test_kernels_of_a_pspnet_are_kept_as_they_are_used_and_nothing_else_is_narrowed():
+  network = Network(5, **TINY, dtype='bfloat16')
+  shapes = jax.eval_shape(network.fold, network.param_shapes, network.batch_stat_shapes)
+  assert shapes == (network.folded().param_shapes, {})
+  assert {x.dtype for x in shapes[0].values() if x.ndim == 4} == {jnp.dtype('bfloat16')}
+  assert {x.dtype for x in shapes[0].values() if x.ndim < 4} == {jnp.dtype('float32')}
+  own = Network(5, model=AsppNet, **TINY, dtype='bfloat16')
+  params, _ = jax.eval_shape(own.fold, own.param_shapes, own.batch_stat_shapes)
+  assert {x.dtype for x in params.values()} == {jnp.dtype('float32')}
+
+
 def test_a_folded_network_holds_nothing_it_does_not_use():
   network = Network(5, **TINY)
   folded, statistics = jax.eval_shape(network.fold, network.param_shapes, network.batch_stat_shapes)
