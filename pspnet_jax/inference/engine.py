@@ -15,7 +15,7 @@ import numpy as np
 from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
-from pspnet_jax.inference.on_device import Pieces, Weights, Windows
+from pspnet_jax.inference.on_device import Pieces, Windows
 from pspnet_jax.inference.programs import RecentPrograms
 from pspnet_jax.inference.views import Region, make_views, rounded, tiles
 from pspnet_jax.models.network import Arrays, Network
@@ -24,6 +24,7 @@ from pspnet_jax.runtime import compiler_options, parallel
 _CANVAS_STEP = 128  # canvases are rounded up to multiples of this: few shapes for many image sizes
 _AHEAD = 2  # images that an accelerator is given before the result of one is asked for
 
+Weights = on_device.Weights
 Finish = Callable[['_Tile'], jax.Array]
 
 
@@ -240,7 +241,7 @@ class Inference:
         logits = jax.device_put(logits, self._first)
       numbered = enumerate(windows)
       for _, group in itertools.groupby(numbered, lambda x: (id(x[1].tile), x[1].view)):
-        self._add(add, logits, list(group))
+        self._add(add, logits, list(group), full)
 
   def _to_device(self, windows: Sequence[_Window], full: int) -> Windows:
     """Starts the transfer of windows, some twice if they do not fill a batch."""
@@ -258,18 +259,19 @@ class Inference:
   def _dtype(self, shape: tuple[int, ...]) -> type[np.generic]:
     return np.float32 if shape in self._fractions else np.uint8
 
-  def _add(self, add: Any, logits: jax.Array, group: list[tuple[int, _Window]]) -> None:
-    """Adds windows of one view to its tile's canvas, by a program for 1, 2, 4, ... windows."""
+  def _add(self, add: Any, logits: jax.Array, group: list[tuple[int, _Window]], full: int) -> None:
+    """Adds windows of one view to its tile's canvas: a whole batch of them at once.
+
+    Others are added one by one, as every number of them would be compiled for every canvas.
+    """
     tile = group[0][1].tile
-    tile.windows_left[0] -= len(group)
-    while group:
-      count = 1 << (len(group).bit_length() - 1)
-      pieces, group = _stacked(group[:count]), group[count:]
+    for part in [group] if len(group) == full else [[x] for x in group]:
       if not self._of_view:
-        tile.scores = add(tile.scores, logits, pieces)
+        tile.scores = add(tile.scores, logits, _stacked(part))
       else:
         view = self._zeros(tile.scores.shape) if tile.of_view is None else tile.of_view
-        tile.of_view = add(view, logits, pieces)
+        tile.of_view = add(view, logits, _stacked(part))
+    tile.windows_left[0] -= len(group)
     if not tile.windows_left[0]:
       tile.windows_left.popleft()
       if tile.of_view is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -99,7 +100,7 @@ def add_pieces(
   def add(canvas: jax.Array, logits: jax.Array, pieces: Pieces) -> jax.Array:
     def step(canvas: jax.Array, piece: Pieces) -> tuple[jax.Array, None]:
       scores = scores_of(lax.dynamic_index_in_dim(logits, piece.window, keepdims=False))
-      return _paste(canvas, _resampled(computed_once(scores), piece), piece.position), None
+      return _paste(canvas, _resampled(computed_once(scores), piece), piece), None
 
     return lax.scan(step, canvas, jax.tree.map(jnp.asarray, pieces))[0]
 
@@ -155,10 +156,13 @@ def _by_taps(
   column_index: jax.Array | np.ndarray,
   column_weight: jax.Array | np.ndarray,
 ) -> jax.Array:
-  taps = range(row_index.shape[1])
-  x = sum(row_weight[:, k, None, None] * x[row_index[:, k]] for k in taps)
-  taps = range(column_index.shape[1])
-  x = sum(column_weight[:, k, None] * x[:, column_index[:, k]] for k in taps)
+  def sum_of(parts: Iterable[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, parts)
+
+  weight, taps = jnp.asarray(row_weight)[:, :, None, None], range(row_index.shape[1])
+  x = sum_of(weight[:, k] * x[row_index[:, k]] for k in taps)
+  weight, taps = jnp.asarray(column_weight)[:, :, None], range(column_index.shape[1])
+  x = sum_of(weight[:, k] * x[:, column_index[:, k]] for k in taps)
   return computed_once(x)
 
 
@@ -180,8 +184,9 @@ def _by_products(
   return jnp.einsum('Gw,Fwc->FGc', columns, x, precision=EXACT)
 
 
-def _paste(canvas: jax.Array, piece: jax.Array, position: jax.Array) -> jax.Array:
-  """Adds a piece [F, G, C] to a canvas [H, W, C] at (y, x)."""
+def _paste(canvas: jax.Array, scores: jax.Array, piece: Pieces) -> jax.Array:
+  """Adds the scores of a piece [F, G, C] to a canvas [H, W, C]."""
+  position = jnp.asarray(piece.position)
   start = (*position, jnp.zeros((), position.dtype))  # of one type, under 64-bit JAX too
-  old = lax.dynamic_slice(canvas, start, piece.shape)
-  return lax.dynamic_update_slice(canvas, old + piece, start)
+  old = lax.dynamic_slice(canvas, start, scores.shape)
+  return lax.dynamic_update_slice(canvas, old + scores, start)
