@@ -44,7 +44,7 @@ def logits_of(
   """Makes the function that runs the network on windows, and on their mirror images.
 
   It returns logits as the network has them before they are upsampled, float32 [N, M, h', w', C]: a
-  fiftieth of those of all pixels, which nothing but `add_pieces` needs, a window at a time. M is 2
+  sixtieth of those of all pixels, which nothing but `add_pieces` needs, a window at a time. M is 2
   if they are mirrored, the second one's columns still from right to left. If `in_turn`, the mirror
   images come after the windows: less is held at once, where two are no faster together.
   """
