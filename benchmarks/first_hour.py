@@ -116,6 +116,7 @@ def run(parts: Sequence[Part], path: Path, *, miniature: bool = False) -> None:
     # Parts compile some programs in common, and more kernels.
     environment = os.environ | {
       'PYTHONPATH': os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))),
+      'JAX_ENABLE_COMPILATION_CACHE': '1',
       'JAX_COMPILATION_CACHE_DIR': str(Path(folder) / 'programs'),
     }
     for number, part in enumerate(parts, 1):
