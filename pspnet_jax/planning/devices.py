@@ -96,12 +96,12 @@ def _gpu(
   return Device(name, 'gpu', memory, bandwidth, rates, cache, source, text)
 
 
-def _tpu(name: str, memory: int, bandwidth: float, bf16: float) -> Device:
+def _tpu(name: str, memory: float, bandwidth: float, bf16: float) -> Device:
   # The matrix unit multiplies bfloat16: float32 by one product, or by three or six to be exact.
   bf16 *= TERA
   flops = {'bf16': bf16, 'f32': bf16, 'f32 high': bf16 / 3, 'f32 highest': bf16 / 6}
   source = f'cloud.google.com/tpu/docs/{name.split()[-1]}'
-  return Device(name, 'tpu', memory * GIB, bandwidth * GIGA, flops, 0, source)
+  return Device(name, 'tpu', int(memory * GIB), bandwidth * GIGA, flops, 0, source)
 
 
 _FLOPS = 989.4, 494.7, 66.9  # the data sheets' are with sparsity, twice as much
@@ -128,9 +128,10 @@ DEVICES: dict[str, tuple[Device, str]] = {
     ),
     'a100:8',
   ),
-  'v5e': (_tpu('TPU v5e', 16, 819, 197), 'v5e:2x2'),
-  'v5p': (_tpu('TPU v5p', 95, 2765, 459), 'v5p:2x2x1'),
-  'v6e': (_tpu('TPU v6e', 32, 1640, 918), 'v6e:2x2'),
+  # Their memory is what XLA says is there; the data sheets have 16, 95 and 32 GB.
+  'v5e': (_tpu('TPU v5e', 15.75, 819, 197), 'v5e:2x2'),
+  'v5p': (_tpu('TPU v5p', 95.74, 2765, 459), 'v5p:2x2x1'),
+  'v6e': (_tpu('TPU v6e', 31.25, 1640, 918), 'v6e:2x2'),
 }
 # The machine at hand, to try things out without any other compiler.
 _CPU = Device('CPU', 'cpu', 16 * GIB, 50 * GIGA, {'bf16': TERA}, 0, 'round numbers')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import time
 from typing import Any
@@ -77,8 +76,10 @@ class TooLarge(Exception):
 
   def __init__(self, message: str):
     super().__init__(message)
-    used = re.search(r'Used ([\d.]+)([KMGT]) of', message)
-    self.needed = float(used[1]) * 1024 ** (1 + 'KMGT'.index(used[2])) if used else math.inf
+    # XLA for TPUs has two ways to say it.
+    used = re.search(r'Used ([\d.]+)([KMGT]) of|\(([\d.]+)([KMGT])\) exceeds', message)
+    number, unit = [x for x in used.groups() if x] if used else ('inf', 'K')
+    self.needed = float(number) * 1024 ** (1 + 'KMGT'.index(unit))
 
 
 def training_step(

@@ -74,6 +74,11 @@ def test_inference_runs_the_folded_network(cpu):
   ('message', 'needed'),
   [
     ('RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 21.5G of 15.75G hbm.', 21.5),
+    (
+      'RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries '
+      '(64.00G) exceeds available HBM (15.75G).',
+      64,
+    ),
     ('RESOURCE_EXHAUSTED: too much', math.inf),
   ],
 )
