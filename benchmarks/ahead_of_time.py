@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   for case in cases(flags):
     try:
       found = figures(*compile_case(case))
-    except UserError as e:
+    except (UserError, programs.TooLarge) as e:
       sys.exit(f'Error: {e}')
     report['cases'][str(case)] = found
     show(str(case), found)
