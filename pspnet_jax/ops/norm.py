@@ -74,12 +74,26 @@ def _axes(x: jax.Array) -> tuple[int, ...]:
 
 
 def _apart(x: Any) -> Any:
-  """Returns `x`, as something of which XLA on a GPU knows no more.
+  """Returns `x`, as something of which XLA on an accelerator knows no more.
 
   It would compute an array that two passes need in a pass of its own and write it, in float32 where
-  it can, where reading what it is made of a second time is less. Other compilers weigh that well.
+  it can, where reading what it is made of a second time is less.
   """
-  return lax.platform_dependent(x, cuda=lax.optimization_barrier, default=lambda x: x)
+  return lax.platform_dependent(x, cpu=lambda x: x, default=lax.optimization_barrier)
+
+
+def _where_positive(y: jax.Array, g: jax.Array) -> jax.Array:
+  """Returns g where y is positive, else 0, in float32 or wider.
+
+  As a factor on a GPU, where XLA would write a condition out as an array; other compilers would
+  write the product out, in float32.
+  """
+  return lax.platform_dependent(
+    y,
+    g,
+    cuda=lambda y, g: _wide(g) * jnp.sign(jnp.maximum(y, 0)),
+    default=lambda y, g: _wide(jnp.where(y > 0, g, 0)),
+  )
 
 
 def _moments(x: jax.Array, centre: jax.Array) -> Moments:
@@ -135,9 +149,8 @@ def _backward(relu: bool, epsilon: float, residuals: Any, gradients: Any) -> Any
   def before_relu(affines: list[_Affine]) -> jax.Array:
     if not relu:
       return _wide(gradients[0])
-    # Where it is positive, as a factor: XLA would write a condition out as an array.
     y = affines[0](terms[0].x) if kept is None else _wide(kept)
-    return _wide(gradients[0]) * jnp.sign(jnp.maximum(y, 0))
+    return _where_positive(y, gradients[0])
 
   affines = _apart(affines)
   g = g_again = before_relu(affines)
