@@ -33,7 +33,7 @@ from pspnet_jax.training.step import jit_options, make_train_step
 
 COLUMNS = ('program', 'ms a batch', 'middle half', 'images/s', 'of the bare step')
 SIZE = 512, 683  # of an image, as in ADE20K
-IMAGES, AHEAD = 32, 2
+IMAGES, AHEAD = 16, 2
 STEPS, WARM_UP = 16, 6  # the batches that a loader has prepared meanwhile do not count
 Batches = Iterator[dict[str, np.ndarray]]
 

@@ -57,8 +57,9 @@ class Part:
 
   def command(self, miniature: bool = False) -> list[str]:
     """Returns the arguments of Python."""
-    small = (*SMALL, *self.small) if miniature else ()
-    return ['-m', 'benchmarks.run', *self.arguments, *small]
+    given = (*self.arguments, *SMALL, *self.small) if miniature else self.arguments
+    last = {argument.partition('=')[0]: argument for argument in given}
+    return ['-m', 'benchmarks.run', *last.values()]
 
 
 # What is most worth knowing comes first. Minutes hold imports, compiling and PyTorch's compiling.
