@@ -171,7 +171,8 @@ class Inference:
         computed.append((order[0], finish(order.popleft())))
       while len(computed) > ahead:
         tile, result = computed.popleft()
-        if given is not None:  # or memory would fill with what the device has not come to yet
+        # Or memory would fill with what the device has not come to yet.
+        if given is not None and not given.is_deleted():
           given.block_until_ready()
         given = result
         rows, columns = tile.region

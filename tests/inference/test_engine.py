@@ -216,6 +216,9 @@ class Result:
   def __init__(self, log, name):
     self._log, self._name = log, name
 
+  def is_deleted(self):
+    return False
+
   def block_until_ready(self):
     self._log.append(f'wait for {self._name}')
 
