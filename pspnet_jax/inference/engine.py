@@ -21,7 +21,7 @@ from pspnet_jax.inference.views import Region, make_views, rounded, tiles
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.runtime import compiler_options, parallel
 
-_CANVAS_STEP = 128  # canvases are rounded up to multiples of this: few shapes for many image sizes
+CANVAS_STEP = 128  # canvases are rounded up to multiples of this: few shapes for many image sizes
 _AHEAD = 2  # images that an accelerator is given before the result of one is asked for
 
 Weights = on_device.Weights
@@ -181,7 +181,7 @@ class Inference:
           yield tile.tag, result
           continue
         if assembled is None:
-          height, width = (rounded(side, _CANVAS_STEP) for side in tile.image_size)
+          height, width = (rounded(side, CANVAS_STEP) for side in tile.image_size)
           assembled = np.zeros((height, width, *result.shape[2:]), result.dtype)
         assembled[tile.region] = np.asarray(result)[: sides[0], : sides[1]]
         if (rows.stop, columns.stop) == tile.image_size:  # the last one
@@ -206,7 +206,7 @@ class Inference:
     piece = max(view.piece[0] for view in views), max(view.piece[1] for view in views)
     for region in tiles((height, width), piece, self._canvas_pixels):
       canvas = [
-        rounded(max(part.stop - part.start, side), _CANVAS_STEP)
+        rounded(max(part.stop - part.start, side), CANVAS_STEP)
         for part, side in zip(region, piece, strict=True)
       ]
       placed = [view.place(region, canvas) for view in views]

@@ -9,11 +9,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.engine import CANVAS_STEP
+from pspnet_jax.inference.on_device import Pieces, Windows, add_pieces, logits_of
+from pspnet_jax.inference.views import make_views, rounded
 from pspnet_jax.models.network import Network
-from pspnet_jax.ops.images import normalize
 from pspnet_jax.planning import counting, hlo
 from pspnet_jax.planning.devices import Topology
 from pspnet_jax.runtime import compiler_options, parallel
@@ -130,7 +134,9 @@ def training_step(
 def inference(
   topology: Topology, network: Network, *, batch_size: int, crop_size: tuple[int, int]
 ) -> Compiled:
-  """Compiles what labels a batch of windows: the folded network and a softmax over the classes.
+  """Compiles what labels windows: the engine's two programs for a batch, one after the other.
+
+  Windows are as large as the image, and all of the batch are added to one canvas.
 
   Args:
     topology: what for.
@@ -138,24 +144,41 @@ def inference(
     batch_size: windows of all devices together.
     crop_size: height and width of a window.
   """
-  mesh, folded = topology.mesh, network.folded()
-  weights = jax.eval_shape(network.fold, network.param_shapes, network.batch_stat_shapes)
-  windows = jax.ShapeDtypeStruct((batch_size, *crop_size, 3), jnp.float32)
+  mesh, classes = topology.mesh, network.options['num_classes']
+  names = tuple(map(str, range(classes)))
+  card = Card(network.options, DatasetSpec(names, default_palette(classes)), crop_size)
+  [view] = make_views(crop_size, card)
+  size = [rounded(side, CANVAS_STEP) for side in view.piece]
+  whole = slice(0, crop_size[0]), slice(0, crop_size[1])
+  [(_, row)], [(_, column)] = view.place(whole, size)
 
-  def run(weights: Any, windows: jax.Array) -> jax.Array:
-    image = normalize(windows, IMAGENET_MEAN, IMAGENET_STD)
-    outputs, _ = folded.apply(weights[0], weights[1], image)
-    return jax.nn.softmax(outputs['logits'])
+  def of_batch(x: np.ndarray) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((batch_size, *x.shape), x.dtype)
+
+  ends = row.index, row.weight, column.index, column.weight
+  pieces = Pieces(of_batch(np.int32(0)), of_batch(np.zeros(2, np.int32)), *map(of_batch, ends))
+  pixels = np.zeros((*crop_size, 3), np.uint8)
+  windows = Windows(*map(of_batch, (pixels, np.zeros(4, np.int32), np.zeros(3, np.float32))))
+  run = logits_of(network.folded(), card, mirror=False, in_turn=False)
+  add = add_pieces(card, crop_size, align_corners=network.align_corners)
+
+  def label(canvas: jax.Array, weights: Any, windows: Windows, pieces: Pieces) -> jax.Array:
+    return add(canvas, run(weights, windows), pieces)
 
   options = compiler_options.for_network(topology.device.platform, train=False)
+  on_all = parallel.replicated(mesh)
   jitted = jax.jit(
-    run,
-    out_shardings=parallel.split_batch(mesh),
+    label,
+    donate_argnums=0,
+    out_shardings=on_all,
     compiler_options=options | topology.compiler_options(),
   )
+  weights = jax.eval_shape(network.fold, network.param_shapes, network.batch_stat_shapes)
   arguments = (
-    _placed(weights, parallel.replicated(mesh)),
+    _placed(jax.ShapeDtypeStruct((*size, classes), jnp.float32), on_all),
+    _placed(weights, on_all),
     _placed(windows, parallel.split_batch(mesh)),
+    _placed(pieces, on_all),
   )
   return _compiled(topology, batch_size, jitted, arguments)
 

@@ -62,12 +62,13 @@ def test_the_parts_of_the_network_have_names_in_the_program(step):
   assert '/optimizer/' in step.text
 
 
-def test_inference_runs_the_folded_network(cpu):
+def test_inference_runs_the_folded_network_and_adds_to_a_canvas(cpu):
   network = Network(5, **TINY)
   found = programs.inference(cpu, network, batch_size=2, crop_size=SIZE)
   folded = sum(4 * math.prod(x.shape) for x in network.folded().param_shapes.values())
-  assert found.memory['arguments'] == pytest.approx(folded + 2 * math.prod(SIZE) * 3 * 4, rel=0.02)
-  assert found.memory['outputs'] == 2 * math.prod(SIZE) * 5 * 4
+  canvas, windows = 128 * 128 * 5 * 4, 2 * math.prod(SIZE) * 3  # float32 and uint8
+  assert found.memory['arguments'] == pytest.approx(canvas + folded + windows, rel=0.02)
+  assert found.memory['outputs'] == 0  # scores are added to the canvas where it is
 
 
 @pytest.mark.parametrize(
