@@ -1,9 +1,8 @@
 """What dilation costs: the 3×3 convolutions of stages 3 and 4 and their two gradients, each apart.
 
 Each as a dilated convolution by the library, as a plain one of its phases (space-to-batch: every
-d-th pixel of every d-th row makes an image), with only the kernel gradient by phases, and as the
-network computes it, beside a plain one of the same image: as many multiplications, and what a
-library should take.
+d-th pixel of every d-th row makes an image), and as the network computes it, beside a plain one of
+the same image: as many multiplications, and what a library should take.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ WAYS: dict[str, Convolution] = {
   'plain': lambda x, kernel, _: dilated.direct(x, kernel),
   'dilated': lambda x, kernel, dilation: dilated.direct(x, kernel, dilation=dilation),
   'space-to-batch': space_to_batch,
-  'kernel gradient by phases': dilated.conv,
   'pspnet_jax': lambda x, kernel, dilation: conv(x, kernel, dilation=dilation),
 }
 

@@ -165,7 +165,11 @@ def make_network(config: ml_collections.ConfigDict, card: Card) -> Network:
 def make_inference(config: ml_collections.ConfigDict, network: Network, card: Card) -> Inference:
   """What evaluates a network, by the protocol of its card."""
   return Inference(
-    network, card, batch_size=config.eval.batch_size, canvas_mb=config.eval.canvas_mb
+    network,
+    card,
+    batch_size=config.eval.batch_size,
+    canvas_mb=config.eval.canvas_mb,
+    deterministic=config.deterministic,
   )
 
 

@@ -73,6 +73,7 @@ class Inference:
     card: pixels' mean and std, crop size and the protocol.
     batch_size: windows run together; None: what suits the device.
     canvas_mb: megabytes of scores an image may take on the device.
+    deterministic: see `compiler_options.for_network`.
   """
 
   def __init__(
@@ -82,6 +83,7 @@ class Inference:
     *,
     batch_size: int | None = None,
     canvas_mb: int = 1024,
+    deterministic: bool = False,
   ):
     self.card = card
     self._network = network
@@ -101,7 +103,7 @@ class Inference:
     self._of_view = self._softmax_last and self._views > 1  # needs a canvas of its own
     pixel = 4 * card.spec.num_classes * (2 if self._of_view else 1)
     self._canvas_pixels = canvas_mb * 2**20 // pixel
-    options = compiler_options.for_network(platform, train=False)
+    options = compiler_options.for_network(platform, train=False, deterministic=deterministic)
 
     def make_programs(shape: tuple[int, ...]) -> _Programs:
       # Functions of their own: JAX keeps one cache for all that jit makes of one.

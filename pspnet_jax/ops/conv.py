@@ -31,23 +31,22 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
   It pads as torch does: an input of H rows gives ceil(H / stride) rows. A 1×1 convolution is
   computed as a matrix product, which XLA on CPU runs faster, and a wide 3×3 one takes fewer
   multiplications there (`winograd`). Accelerators choose for themselves, but GPUs are told how to
-  compute the kernel gradient of a dilated one (`dilated`); XLA for TPUs estimates that its own way
-  takes half the cycles of that.
+  compute the kernel gradient of a dilated one (`dilated`).
   """
   if kernel.shape[:2] == (1, 1):
     return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
   if stride > 1 and dilation % stride == 0:  # it reads no pixel between the strides
     x, stride, dilation = x[:, ::stride, ::stride], 1, dilation // stride
-  direct = functools.partial(dilated.direct, stride=stride, dilation=dilation)
-  platforms = {}
-  if stride == 1 and winograd.worthwhile(x.shape, kernel.shape, dilation):
-    platforms['cpu'] = functools.partial(winograd.conv3x3, dilation=dilation)
-  if stride == 1 and dilation > 1:
-    by_phases = functools.partial(dilated.conv, dilation=dilation)
-    platforms |= {'cuda': by_phases, 'rocm': by_phases}
-  if not platforms:
-    return direct(x, kernel)
-  return lax.platform_dependent(x, kernel, **platforms, default=direct)
+  plain = (
+    functools.partial(dilated.conv, dilation=dilation)
+    if stride == 1 and dilation > 1
+    else functools.partial(dilated.direct, stride=stride, dilation=dilation)
+  )
+  # Only where there is a choice: convolutions within one are not what XLA on CPU fuses best.
+  if stride > 1 or not winograd.worthwhile(x.shape, kernel.shape, dilation):
+    return plain(x, kernel)
+  by_winograd = functools.partial(winograd.conv3x3, dilation=dilation)
+  return lax.platform_dependent(x, kernel, cpu=by_winograd, default=plain)
 
 
 def _product(axes: str, x: jax.Array, y: jax.Array) -> jax.Array:

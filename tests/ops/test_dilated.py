@@ -32,6 +32,8 @@ def test_it_is_the_convolution_and_so_are_its_gradients(size, dilation, kernel_s
     with_gradients(lambda x, k, f=f: f(x, k, dilation=dilation), x, kernel, g)
     for f in (dilated.conv, dilated.direct)
   )
+  by_phases = jax.jit(dilated.kernel_gradient_by_phases, static_argnames='dilation')
+  ours, theirs = (*ours, by_phases(x, g, kernel=kernel, dilation=dilation)), (*theirs, theirs[-1])
   for a, b in zip(ours, theirs, strict=True):
     assert a.dtype == np.float64
     assert error(a, b) < 1e-12
@@ -42,9 +44,10 @@ def test_half_precision_stays_and_survives_remat(dtype):
   x, kernel, g = draw(2, 9, 7, 8), draw(3, 3, 8, 4, seed=1) / 9, draw(2, 9, 7, 4, seed=2)
   half = [jnp.asarray(array, dtype) for array in (x, kernel, g)]
   ours = with_gradients(jax.checkpoint(lambda x, k: dilated.conv(x, k, 2)), *half)
+  by_phases = dilated.kernel_gradient_by_phases(half[0], half[2], kernel=half[1], dilation=2)
   wide = [array.astype(jnp.float32) for array in half]
   exact = with_gradients(lambda x, k: dilated.direct(x, k, dilation=2), *wide)
-  for a, b in zip(ours, exact, strict=True):
+  for a, b in zip((*ours, by_phases), (*exact, exact[-1]), strict=True):
     assert a.dtype == dtype
     assert error(a, b) < jnp.finfo(dtype).eps
 
