@@ -169,7 +169,8 @@ def classes(config: ml_collections.ConfigDict, num_classes: int | None = None) -
 def ways_to_save(config: ml_collections.ConfigDict, devices: int) -> Iterator[dict[str, Any]]:
   """Changes of settings that save memory, those that the config does not have yet."""
   remat = config.model.get('remat') is False
-  chunks = config.loss.get('chunk_rows') == 0
+  # On accelerators the other terms hold no logits of the image's size anyway (`ops.cells`).
+  chunks = config.loss.get('chunk_rows') == 0 and config.loss.get('dice', 0) > 0
   if remat:
     yield {'model.remat': True}
   if chunks:

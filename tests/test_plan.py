@@ -52,7 +52,7 @@ def test_the_largest_batch_and_the_ways_to_save(tmp_path, in_this_process, monke
   compiler = Compiler()
   monkeypatch.setattr(programs, 'training_step', compiler)
   monkeypatch.setattr(programs.counting.Counted, 'messages', lambda self: {'all-reduce': (3, 2e6)})
-  plan.plan(tiny.config(tmp_path, batch_size=20), 'cpu')
+  plan.plan(tiny.config(tmp_path, batch_size=20, loss__dice=1.0), 'cpu')
   printed = capsys.readouterr().out
   assert 'It does not fit: 21.5 GB a device, of 17.2 GB.' in printed
   lines = [line.strip('│ ').split('│') for line in printed.splitlines() if '│' in line]
@@ -67,12 +67,14 @@ def test_the_largest_batch_and_the_ways_to_save(tmp_path, in_this_process, monke
 
 
 def test_what_is_saved_already_is_not_proposed(tmp_path):
-  config = tiny.config(tmp_path, batch_size=6, model__remat=True)
+  config = tiny.config(tmp_path, batch_size=6, model__remat=True, loss__dice=1.0)
   assert [*plan.ways_to_save(config, 1)] == [{'loss.chunk_rows': 32}, {'accumulation_steps': 2}]
   changed = plan.changed(config, {'accumulation_steps': 2, 'loss.chunk_rows': 32})
   assert [*plan.ways_to_save(changed, 1)] == []
   assert config.accumulation_steps == 1 and config.loss.chunk_rows == 0
   assert [*plan.ways_to_save(config, 4)] == [{'loss.chunk_rows': 32}]
+  config.loss.dice = 0.0  # then there are no logits of the image's size to take in chunks
+  assert [*plan.ways_to_save(config, 4)] == []
 
 
 @pytest.mark.parametrize(
