@@ -19,11 +19,20 @@ def max_pool(x: jax.Array) -> jax.Array:
 
   The gradient goes to the first maximum of a window, as in torch. On a CPU it compares slices along
   one axis, then along the other, which takes a fifth of the time of `lax.reduce_window`'s gradient.
-  Accelerators look at each array once; all that is kept for the gradient is a byte a window.
+  GPUs look at each array once; all that is kept for the gradient is a byte a window. TPUs have an
+  operation for it, with which the stem moves two thirds of that.
   """
   return lax.platform_dependent(
-    x, cpu=lambda x: _max_of_three(_max_of_three(x, 2), 1), default=_max_of_nine
+    x,
+    cpu=lambda x: _max_of_three(_max_of_three(x, 2), 1),
+    tpu=_max_of_windows,
+    default=_max_of_nine,
   )
+
+
+def _max_of_windows(x: jax.Array) -> jax.Array:
+  padding = [(0, 0), (1, 1), (1, 1), (0, 0)]
+  return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
 
 
 def _max_of_three(x: jax.Array, axis: int) -> jax.Array:

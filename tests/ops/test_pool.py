@@ -55,7 +55,9 @@ def test_adaptive_avg_pool_of_bfloat16_rounds_only_the_result(size):
     np.testing.assert_allclose(level.astype(jnp.float32), reference, rtol=2**-8)
 
 
-ON_EACH_PLATFORM = pytest.mark.parametrize('max_pool', [pool.max_pool, pool._max_of_nine])
+ON_EACH_PLATFORM = pytest.mark.parametrize(
+  'max_pool', [pool.max_pool, pool._max_of_windows, pool._max_of_nine]
+)
 
 
 @ON_EACH_PLATFORM
