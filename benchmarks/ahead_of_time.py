@@ -64,7 +64,7 @@ CASES = {
     *(Case('h100', True, depth, 713, 8) for depth in (50, 101)),
     *(Case('h100', False, 50, 473, 8, dtype) for dtype in ('bfloat16', 'float32')),
   ),
-  **{name: (Case(name, True),) for name in ('h100:8', 'v5e:2x2', 'v6e:2x2')},
+  **{name: (Case(name, True),) for name in ('h100:8', 'v5e:2x2')},
 }
 
 

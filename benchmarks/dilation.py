@@ -23,7 +23,7 @@ Convolution = Callable[[jax.Array, jax.Array, int], jax.Array]
 
 
 def space_to_batch(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
-  """[N, H, W, I] with [3, 3, I, O], zero padding `dilation`, as a plain one of dilation² images."""
+  """Convolves [N, H, W, I] with [3, 3, I, O] as a plain convolution of dilation² images does."""
   (n, height, width, _), d = x.shape, dilation
   y = dilated.direct(dilated.phases(x, d), kernel)
   rows, columns = y.shape[1:3]

@@ -1,6 +1,6 @@
-"""What is worth knowing of a new device in its first half hour: `benchmarks/first_hour.sh` runs it.
+"""Measures what is worth knowing of a new device first; `benchmarks/first_hour.sh` runs it.
 
-    python -m benchmarks.first_hour [--json=first_hour.json] [--only=parity,losses]
+    python -m benchmarks.first_hour [--json=first_hour.json] [--only='parity;losses']
     python -m benchmarks.first_hour --page=first_hour.json > page.md
 
 Each part is a command of `benchmarks.run` in a process of its own, which gives the device's memory
@@ -44,10 +44,10 @@ class Part:
   """A part of the plan.
 
   Args:
-    name: of the part.
-    minutes: it may take.
-    arguments: of `benchmarks.run`.
-    small: what else they are in miniature.
+    name: what it is called in the figures.
+    minutes: how long it may take.
+    arguments: those of `benchmarks.run`.
+    small: further ones in miniature.
   """
 
   name: str

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is worth knowing of a new GPU, by one command, in 25 minutes of an H100:
+# Measures what is worth knowing of a new GPU, by one command, in at most 25 minutes:
 #
 #     benchmarks/first_hour.sh [--json=FILE]
 #

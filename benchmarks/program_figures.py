@@ -55,7 +55,7 @@ def figures(compiled: programs.Compiled, useful_flops: int) -> Figures:
 
 
 def by_part(compiled: programs.Compiled) -> dict[str, dict[str, float]]:
-  """Of each part: bytes of its products and of its other passes, those cached, and FLOPs."""
+  """Sums up each part: bytes of its products and other passes, those cached, and FLOPs."""
   names = ('products', 'other passes', 'from cache', 'on chip', 'flops')
   found: dict[str, dict[str, float]] = {part: dict.fromkeys(names, 0.0) for part in PARTS}
   for work in compiled.counted.work:

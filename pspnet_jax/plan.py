@@ -102,7 +102,10 @@ def plan(
     rows = [_row('as configured', first, usable)]
     for changes in ways_to_save(config, len(topology.devices)) if ways else ():
       name = ', '.join(f'{k}={v}' for k, v in changes.items())
-      rows.append(_row(name, compiled(**changes), usable))
+      try:
+        rows.append(_row(name, compiled(**changes), usable))
+      except UserError as e:  # such as too few images a part for batch normalisation
+        report.say(f'  left out: {e}')
     report.table(COLUMNS, rows)
     report.say('')
     for line in _verdict(topology, first, usable):
@@ -112,9 +115,14 @@ def plan(
       def needs(batch_size: int) -> float:
         if batch_size == config.batch_size:
           return _needed(first)
-        return _needed(compiled(batch_size=batch_size))
+        try:
+          return _needed(compiled(batch_size=batch_size))
+        except UserError as e:
+          report.say(f'  not possible: {e}')
+          return math.inf
 
-      unit = len(topology.devices) * config.accumulation_steps
+      together = math.lcm(len(topology.devices), config.model.get('ghost_batch_size') or 1)
+      unit = together * config.accumulation_steps
       found = largest_batch(needs, usable, unit=unit, first=config.batch_size)
       report.say(_largest(found.batch, found.is_largest))
 
@@ -166,11 +174,12 @@ def classes(config: ml_collections.ConfigDict, num_classes: int | None = None) -
     raise UserError(f'{str(e).rstrip(".")}; without the data, give --num_classes=N.') from e
 
 
-def ways_to_save(config: ml_collections.ConfigDict, devices: int) -> Iterator[dict[str, Any]]:
-  """Changes of settings that save memory, those that the config does not have yet."""
+def ways_to_save(config: ml_collections.ConfigDict, count: int) -> Iterator[dict[str, Any]]:
+  """Yields changes of settings that save memory on `count` devices and are not made yet."""
   remat = config.model.get('remat') is False
   # On accelerators the other terms hold no logits of the image's size anyway (`ops.cells`).
-  chunks = config.loss.get('chunk_rows') == 0 and config.loss.get('dice', 0) > 0
+  loss = config.loss
+  chunks = loss.get('chunk_rows') == 0 and loss.get('dice', 0) > 0 and not loss.get('lovasz')
   if remat:
     yield {'model.remat': True}
   if chunks:
@@ -179,7 +188,7 @@ def ways_to_save(config: ml_collections.ConfigDict, devices: int) -> Iterator[di
     yield {'model.remat': True, 'loss.chunk_rows': CHUNK_ROWS}
   for times in (2, 4):
     steps = times * config.accumulation_steps
-    if config.batch_size % (devices * steps) == 0:
+    if config.batch_size % (count * steps) == 0:
       yield {'accumulation_steps': steps}
 
 

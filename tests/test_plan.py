@@ -114,3 +114,17 @@ def test_what_the_compiler_does_not_say_is_not_made_up():
   too_large = programs.TooLarge('RESOURCE_EXHAUSTED')
   assert plan._row('x', too_large, 10)[:3] == ['x', 'too many', 'no']
   assert math.isinf(too_large.needed)
+
+
+def test_changes_that_cannot_be_are_left_out(tmp_path, in_this_process, monkeypatch, capsys):
+  def refuse(topology, *, batch_size, network, step, **arguments):
+    if batch_size != 4 or network.options['remat']:
+      raise UserError('too few images')
+    return Compiler()(topology, batch_size=batch_size, network=network)
+
+  monkeypatch.setattr(programs, 'training_step', refuse)
+  monkeypatch.setattr(programs.counting.Counted, 'messages', lambda self: {})
+  plan.plan(tiny.config(tmp_path, batch_size=4), 'cpu')
+  printed = capsys.readouterr().out
+  assert 'left out: too few images' in printed and 'not possible: too few images' in printed
+  assert 'as configured' in printed and 'The largest batch that fits: at least 4.' in printed

@@ -167,7 +167,7 @@ class Inference:
         waiting.clear()
 
     def finished(ahead: int) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
-      """All results but the last few, which the device computes while the next image is read."""
+      """Yields results but the last few, which are computed while the next image is read."""
       nonlocal assembled, given
       while order and not order[0].windows_left:
         computed.append((order[0], finish(order.popleft())))
@@ -194,6 +194,7 @@ class Inference:
       for window in self._cut(tag, image, order):
         if waiting and waiting[0].pixels.shape != window.pixels.shape:
           flush()
+          yield from finished(self._ahead)
         waiting.append(window)
         if len(waiting) == self._batch_size:
           flush()

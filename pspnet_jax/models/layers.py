@@ -14,7 +14,7 @@ from flax import nnx
 from jax import lax
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.ops.conv import computed_once, conv
+from pspnet_jax.ops.conv import conv
 from pspnet_jax.ops.norm import Moments, Term, normalized_sum
 
 DropoutKind = Literal['channel', 'element']
@@ -202,11 +202,19 @@ def normalized(
     [Term(x.reshape(in_groups), n.scale[...], n.bias[...], n.mean[...]) for n, x in by_batch],
     None if rest is None else rest.reshape(in_groups),
     relu=relu,
-    epsilon=BatchNorm.epsilon,
+    epsilon=by_batch[0][0].epsilon,
   )
   for (layer, _), moment in zip(by_batch, moments, strict=True):
     layer.remember(moment)
   return y.reshape(shape)
+
+
+def normalized_by(layer: nnx.Module, x: jax.Array, *, train: bool, relu: bool) -> jax.Array:
+  """Normalises by a layer, which may be one of one's own, and applies ReLU, if `relu`."""
+  if type(layer) is BatchNorm:
+    return layer(x, train=train, relu=relu)
+  x = layer(x, train=train)
+  return jax.nn.relu(x) if relu else x
 
 
 class Conv(nnx.Module):
@@ -268,18 +276,7 @@ class ConvBN(nnx.Module):
     self.conv.kernel.set_value(self.conv.kernel[...] * self.bn.give_factor())
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    return self.bn(self.conv(x), train=train, relu=self.relu)
-
-
-def residual_sum(
-  branch: ConvBN, y: jax.Array, projection: ConvBN | None, x: jax.Array, *, train: bool
-) -> jax.Array:
-  """Ends a residual block: relu(branch(y) + x), with projection(x) for x where there is one."""
-  terms = [(branch.bn, branch.conv(y))]
-  if projection is None:
-    return computed_once(normalized(terms, x, train=train, relu=True))
-  terms.append((projection.bn, projection.conv(x)))
-  return computed_once(normalized(terms, train=train, relu=True))
+    return normalized_by(self.bn, self.conv(x), train=train, relu=self.relu)
 
 
 def dropout(x: jax.Array, rate: float, kind: DropoutKind, key: jax.Array) -> jax.Array:

@@ -63,8 +63,8 @@ class Network:
       )
     self.model = model
     self.options = {'num_classes': num_classes, 'dtype': dtype, **options}
-    if ghost_batch_size < 0:
-      raise UserError(f'model.ghost_batch_size is {ghost_batch_size}: give 0 (all) or more.')
+    if not isinstance(ghost_batch_size, int) or ghost_batch_size < 0:
+      raise UserError(f'model.ghost_batch_size is {ghost_batch_size!r}: give 0 (all) or more.')
     self._fixed_batch_stats, self._ghost_batch_size = tuple(fixed_batch_stats), ghost_batch_size
     try:
       built = nnx.eval_shape(lambda: self._build(nnx.Rngs(0)))
@@ -76,7 +76,8 @@ class Network:
         f'the network {model.__name__} cannot be made: {message}: it is called with num_classes=, '
         'dtype=, rngs= and the options of config.model.'
       ) from e
-    self.align_corners = bool(getattr(built, 'align_corners', True))
+    said = getattr(built, 'align_corners', None)
+    self._resizes_untold, self.align_corners = said is None, said is None or bool(said)
     self._remember_layout(built)
 
   def _build(self, rngs: nnx.Rngs) -> nnx.Module:
@@ -115,9 +116,10 @@ class Network:
     return network
 
   def fold(self, params: Arrays, batch_stats: Arrays) -> tuple[Arrays, Arrays]:
-    """Makes the parameters and batch statistics of `folded`, in float32 or wider.
+    """Makes the parameters and batch statistics of `folded`.
 
-    A PSPNet's kernels come in the compute dtype, or every call would convert them once more.
+    A PSPNet's kernels come in the compute dtype, or every call would convert them once more; all
+    else is in float32 or wider.
     The only pass is over the kernels: each takes its normalisation's factor, and the bias what is
     left of it. No statistics remain of a PSPNet.
     """
@@ -141,8 +143,11 @@ class Network:
   ) -> tuple[Arrays, Arrays]:
     """Runs the network; see `PSPNet.__call__`. Returns its outputs and the new batch statistics.
 
+    Outputs are float32 or wider.
+
     Raises:
-      UserError: in training, if a batch normalisation gets one value a channel.
+      UserError: in training, if a batch normalisation gets one value a channel; without `upsample`,
+        if the network does not say how its logits are to be resized.
     """
     model = self._with_arrays(params, batch_stats)
     try:
@@ -153,6 +158,14 @@ class Network:
       if name is None:  # within a block that is jitted on its own
         raise
       raise OneValueAChannel(e.layer, name) from None
+    if isinstance(outputs, dict):  # a network of one's own may answer in its compute dtype
+      outputs = {n: x.astype(jnp.promote_types(x.dtype, jnp.float32)) for n, x in outputs.items()}
+      smaller = outputs.get('logits', image).shape[1:3] != image.shape[1:3]
+      if self._resizes_untold and smaller and not upsample:
+        raise UserError(
+          f'the network {self.model.__name__} leaves its logits to be resized by others and does '
+          'not say how: give it an attribute align_corners, True or False.'
+        )
     return outputs, _named(nnx.state(model, nnx.BatchStat)) if train else batch_stats
 
   def _with_arrays(self, params: Arrays, batch_stats: Arrays) -> Any:
@@ -210,10 +223,12 @@ def _divide(built: nnx.Module, ghost_batch_size: int) -> None:
   layers = [module for _, module in nnx.iter_modules(built) if isinstance(module, BatchNorm)]
   for layer in layers:
     layer.ghost_batch_size = ghost_batch_size
-  if ghost_batch_size and not layers:
+  others = any(isinstance(module, nnx.BatchNorm) for _, module in nnx.iter_modules(built))
+  if ghost_batch_size and (others or not layers):
     raise UserError(
-      f'model.ghost_batch_size is {ghost_batch_size}, but {type(built).__name__} has no batch '
-      'normalisation of `models.layers`: set it to 0.'
+      f'model.ghost_batch_size is {ghost_batch_size}, but {type(built).__name__} has '
+      f'{"" if layers else "no "}batch normalisation {"beside that " if layers else ""}of '
+      '`models.layers`: set it to 0.'
     )
 
 

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.models.layers import BatchNorm, Conv, ConvBN, DropoutKind, dropout, torch_uniform
+from pspnet_jax.models.layers import (
+  BatchNorm,
+  Conv,
+  ConvBN,
+  DropoutKind,
+  dropout,
+  normalized_by,
+  torch_uniform,
+)
 from pspnet_jax.models.resnet import ResNet
 from pspnet_jax.ops.conv import conv
 from pspnet_jax.ops.images import resize
@@ -101,7 +109,7 @@ class SplitBottleneck(nnx.Module):
         grids, kernels, (height, width), align_corners=self.align_corners
       )
       y = (y + levels).astype(x.dtype)
-    return self.bn(y, train=train, relu=True)
+    return normalized_by(self.bn, y, train=train, relu=True)
 
 
 class Classifier(nnx.Module):

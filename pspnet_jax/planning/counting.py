@@ -69,7 +69,7 @@ class Counted:
 
   @property
   def flops(self) -> arithmetic.Flops:
-    """Of all products, by what is multiplied."""
+    """FLOPs of all products, by what is multiplied."""
     return arithmetic.total(x.flops for x in self.work)
 
   def calls(self) -> dict[tuple[str, str], int]:

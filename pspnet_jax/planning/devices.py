@@ -212,7 +212,8 @@ def open_topology(name: str) -> Topology:
       os.environ.setdefault(variable, value)
   try:
     if device.platform == 'tpu':
-      described = topologies.get_topology_desc(name, 'tpu')
+      alone = {'chips_per_host_bounds': (1, 1, 1)} if set(layout) <= {'1', 'x'} else {}
+      described = topologies.get_topology_desc(name, 'tpu', **alone)
     else:
       described = topologies.get_topology_desc(
         platform='cuda', target_config=device.for_xla, topology=f'1x1x{layout or 1}'

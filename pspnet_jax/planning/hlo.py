@@ -123,7 +123,7 @@ class Computation:
 
   @functools.cached_property
   def parameters(self) -> list[Instruction]:
-    """In the order of the arguments."""
+    """The parameters, in the order of the arguments."""
     found = [x for x in self if x.opcode == 'parameter']
     return sorted(found, key=lambda x: int(x.arguments))
 

@@ -134,9 +134,10 @@ def training_step(
 def inference(
   topology: Topology, network: Network, *, batch_size: int, crop_size: tuple[int, int]
 ) -> Compiled:
-  """Compiles what labels windows: the engine's two programs for a batch, one after the other.
+  """Compiles what labels windows: what the engine does in two programs, as one.
 
-  Windows are as large as the image, and all of the batch are added to one canvas.
+  Windows are as large as the image, and all of the batch are added to one canvas, which every
+  device has.
 
   Args:
     topology: what for.
@@ -152,7 +153,7 @@ def inference(
   whole = slice(0, crop_size[0]), slice(0, crop_size[1])
   [(_, row)], [(_, column)] = view.place(whole, size)
 
-  def of_batch(x: np.ndarray) -> jax.ShapeDtypeStruct:
+  def of_batch(x: Any) -> Any:
     return jax.ShapeDtypeStruct((batch_size, *x.shape), x.dtype)
 
   ends = row.index, row.weight, column.index, column.weight

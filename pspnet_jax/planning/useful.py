@@ -64,5 +64,6 @@ def _taken(equation: Any, platform: str) -> Any:
   platforms = equation.params.get('branches_platforms')
   if platforms is None:
     return equation.params
+  platform = 'cuda' if platform == 'gpu' else platform  # as JAX calls its devices
   branches = zip(platforms, equation.params['branches'], strict=True)
   return next(branch for names, branch in branches if names is None or platform in names)

@@ -43,7 +43,7 @@ def pixel_losses(logits: jax.Array, label: jax.Array) -> jax.Array:
   Args:
     logits: float [N, H, W, C].
     label: integer [N, H, W], class ids below C and `IGNORE_LABEL`. An id between would be taken for
-      the last class on a CPU and have no loss elsewhere; data sources refuse such labels.
+      the last class on a CPU and for a logit of 0 elsewhere; data sources refuse such labels.
 
   Returns:
     [N, H, W] of the dtype of `logits`.

@@ -144,8 +144,7 @@ def make_train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     grads, (batch_stats, losses, confusion) = gradients(state.params, state.batch_stats, batch, key)
     averages = {name: Average.of(value) for name, value in losses.items()}
-    with jax.named_scope('optimizer'):
-      state = state.updated(tx, grads, batch_stats, ema_decay=ema_decay)
+    state = state.updated(tx, grads, batch_stats, ema_decay=ema_decay)
     return state, {**averages, 'confusion': confusion}
 
   return train_step

@@ -285,3 +285,21 @@ def test_every_valid_pixel_is_counted_exactly_once(model, window):
     valid = label != 255
     np.add.at(expected, (label[valid], prediction[valid]), 1)
   np.testing.assert_array_equal(confusion, expected)
+
+
+def test_images_of_alternating_sizes_are_answered_as_they_come(model):
+  """Or their canvases would fill the memory until the last one."""
+  card, network, *weights = model
+  card = dataclasses.replace(card, protocol=Protocol(window='image'))
+  inference = Inference(network, card, batch_size=4)
+  taken = 0
+
+  def stream():
+    nonlocal taken
+    for i, image in enumerate(images(*6 * [(33, 33), (41, 33)])):
+      taken += 1
+      yield i, image
+
+  answered = [(tag, taken) for tag, _ in inference.labels(inference.prepare(*weights), stream())]
+  assert [tag for tag, _ in answered] == list(range(12))
+  assert all(taken <= tag + 3 for tag, taken in answered)

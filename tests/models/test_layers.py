@@ -223,3 +223,12 @@ def test_dropout_is_a_function_of_its_key():
   assert (first != other).any()
   assert dropout(x, 0.0, 'channel', jax.random.key(0)) is x
   assert dropout(x.astype(jnp.bfloat16), 0.5, 'element', jax.random.key(0)).dtype == jnp.bfloat16
+
+
+def test_a_layer_with_another_epsilon_trains_with_it():
+  class Wide(BatchNorm):
+    epsilon = 1.0
+
+  x = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+  y = Wide(3)(x, train=True)
+  np.testing.assert_allclose(y.std((0, 1, 2)), 1 / np.sqrt(1 + 1 / x.var((0, 1, 2))), rtol=1e-4)

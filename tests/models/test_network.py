@@ -11,6 +11,10 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.models.layers import ConvBN
 from pspnet_jax.models.network import Network
 from pspnet_jax.models.pspnet import PSPNet
+from pspnet_jax.ops.images import resize
+from pspnet_jax.training import optim
+from pspnet_jax.training.state import TrainState
+from pspnet_jax.training.step import make_train_step
 from tests.conftest import COMPILE_FAST as FAST
 from tests.models.heads import AsppNet
 from tests.torch_pspnet import random_arrays, torch_name
@@ -373,3 +377,52 @@ def test_fixed_statistics_are_used_in_training_and_left_alone(tiny):
 def test_a_part_without_normalisation_cannot_be_fixed(tiny, part):
   with pytest.raises(UserError, match=f'fixed_batch_stats names {part!r}, where there is no batch'):
     Network(5, fixed_batch_stats=('backbone', part), **tiny)
+
+
+class Narrow(nnx.Module):
+  """Answers in its compute dtype, at the size of its map unless it is told to resize."""
+
+  align_corners = False
+
+  def __init__(self, num_classes, *, dtype, rngs):
+    self.features = ConvBN(3, 8, 3, stride=2, rngs=rngs)
+    self.classifier = nnx.Conv(8, num_classes, (1, 1), dtype=dtype, rngs=rngs)
+    self.dtype = dtype
+
+  def __call__(self, image, *, train=False, key=None, upsample=True):
+    logits = self.classifier(self.features(image.astype(self.dtype), train=train))
+    if upsample:
+      logits = resize(logits, image.shape[1:3], align_corners=self.align_corners)
+    return {'logits': logits}
+
+
+class Untold(Narrow):
+  align_corners = None
+
+
+def test_outputs_are_wide_whatever_a_network_answers_in():
+  """The forms of a loss for other platforms would differ in type else."""
+  network = Network(5, model=Narrow, dtype='bfloat16')
+  tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10))
+  batch = {
+    'image': np.full((2, 9, 9, 3), 100, np.uint8),
+    'label': np.zeros((2, 9, 9), np.uint8),
+  }
+  state = TrainState.create(network, tx, seed=0)
+  _, measured = jax.jit(make_train_step(network, tx))(state, batch)
+  assert measured['loss'].compute() > 0
+  outputs, _ = network.apply(*network.init(0), jnp.zeros((1, 9, 9, 3)), upsample=False)
+  assert outputs['logits'].dtype == jnp.float32
+
+
+def test_a_network_that_leaves_resizing_to_others_says_how():
+  network = Network(5, model=Untold)
+  image = jnp.zeros((1, 9, 9, 3))
+  with pytest.raises(UserError, match=r'^the network Untold leaves its logits .* align_corners'):
+    network.apply(*network.init(0), image, upsample=False)
+
+
+@pytest.mark.parametrize('size', [-1, 1.5, '2'])
+def test_groups_of_images_are_whole(size, tiny):
+  with pytest.raises(UserError, match=r'^model\.ghost_batch_size is .*: give 0'):
+    Network(5, ghost_batch_size=size, **tiny)

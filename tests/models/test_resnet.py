@@ -5,6 +5,7 @@ import pytest
 from flax import nnx
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.models.layers import ConvBN
 from pspnet_jax.models.resnet import DEPTHS, Bottleneck, ResNet
 
 
@@ -103,3 +104,36 @@ def test_stage3_is_returned_beside_stage4():
 def test_bad_values_are_named(options, named):
   with pytest.raises(UserError, match=named):
     ResNet(**options, rngs=nnx.Rngs(0))
+
+
+class Doubled(ConvBN):
+  def __call__(self, x, *, train):
+    return 2 * super().__call__(x, train=train)
+
+
+class Centred(nnx.Module):
+  """A normalisation of one's own; it knows nothing of ReLUs."""
+
+  def __call__(self, x, *, train):
+    return x - x.mean((1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize('train', [False, True])
+@pytest.mark.parametrize('part', ['conv2', 'conv3', 'projection'])
+def test_what_replaces_a_part_of_a_block_is_called(part, train):
+  block = Bottleneck(4, 2, stride=1, dilations=(1, 1), stride_in_1x1=False, rngs=nnx.Rngs(0))
+  x = jax.random.normal(jax.random.key(0), (2, 5, 5, 4))
+
+  def by_hand():
+    y = block.conv3(block.conv2(block.conv1(x, train=train), train=train), train=train)
+    return jax.nn.relu(y + block.projection(x, train=train))
+
+  np.testing.assert_allclose(block(x, train=train), by_hand(), rtol=1e-4, atol=1e-5)
+  old = getattr(block, part)
+  sides = old.conv.kernel.shape
+  new = Doubled(sides[2], sides[3], sides[0], relu=old.relu, rngs=nnx.Rngs(1))
+  setattr(block, part, new)
+  np.testing.assert_allclose(block(x, train=train), by_hand(), rtol=1e-4, atol=1e-5)
+  old.bn = Centred()
+  setattr(block, part, old)
+  np.testing.assert_allclose(block(x, train=train), by_hand(), rtol=1e-4, atol=1e-5)
