@@ -234,7 +234,8 @@ def _known(kind: str) -> str:
   near = nearest(kind, DEVICES)
   example = near if near is None or DEVICES[near][0].platform == 'gpu' else DEVICES[near][1]
   hint = f'did you mean {example}? ' if near else ''
-  return f'{hint}There are {", ".join(examples)} and other sizes of these'
+  there = f'{hint}There' if hint else 'there'
+  return f'{there} are {", ".join(examples)} and other sizes of these'
 
 
 def _first_line(error: Exception) -> str:

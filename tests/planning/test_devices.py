@@ -9,8 +9,8 @@ from pspnet_jax.planning import devices
   ('name', 'says'),
   [
     ('h10', r"no topology 'h10': did you mean h100\? There are h100, h100:8, h200:8, a100:8, v5e"),
-    ('nonsense', r"no topology 'nonsense': There are h100"),
-    ('', 'There are h100'),
+    ('nonsense', r"no topology 'nonsense': there are h100"),
+    ('', 'there are h100'),
     ('v6:2x2', r'did you mean v6e:2x2\?'),
     ('h100:0', "'h100:0' has no such layout: write it as h100:8"),
     ('h100:2x2', 'write it as h100:8'),
