@@ -24,7 +24,7 @@ def describe() -> dict[str, object]:
   return {
     'device': first.device_kind,
     'devices': jax.device_count(),
-    # On a GPU the CUDA version XLA runs with.
+    # It names the version of CUDA that XLA runs with on a GPU.
     'runtime': ' '.join(first.client.platform_version.split()),
     'processor': _processor(),
     'cores': len(os.sched_getaffinity(0)),

@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pspnet_jax.planning.useful import of_products
 from tests.torch_pspnet import TorchPSPNet
-
-executed = of_products  # of ours, in a JAX function
 
 
 def useful(size: int, batch: int, *, train: bool, num_classes: int, depth: int) -> int:

@@ -22,6 +22,8 @@ from pspnet_jax.ops.images import resize
 from pspnet_jax.training.losses import SegmentationLoss
 from pspnet_jax.training.pixel_losses import (
   denominator,
+  gathered_logit,
+  picked_logit,
   pixel_losses_in_cells,
   pixel_losses_of_upsampled,
 )
@@ -55,21 +57,10 @@ def _upsampled(picked: Callable[[jax.Array, jax.Array], jax.Array]) -> Form:
 
   def form(logits: jax.Array, label: jax.Array) -> jax.Array:
     logits = resize(logits, label.shape[1:], align_corners=True)
-    valid = label != IGNORE_LABEL
-    index = jnp.where(valid, label, 0).astype(jnp.int32)
-    losses = jax.nn.logsumexp(logits, axis=-1) - picked(logits, index)
-    return jnp.where(valid, losses, 0).sum() / denominator(label)
+    losses = jax.nn.logsumexp(logits, axis=-1) - picked(logits, label)
+    return jnp.where(label != IGNORE_LABEL, losses, 0).sum() / denominator(label)
 
   return form
-
-
-def _gather(logits: jax.Array, index: jax.Array) -> jax.Array:
-  return jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]
-
-
-def _select(logits: jax.Array, index: jax.Array) -> jax.Array:
-  classes = jnp.arange(logits.shape[-1])
-  return jnp.where(classes == index[..., None], logits, 0).sum(-1)
 
 
 def _one_hot(logits: jax.Array, label: jax.Array) -> jax.Array:
@@ -85,8 +76,8 @@ FORMS: dict[str, Form] = {
   'in cells': functools.partial(_in_cells, flat=False),
   'in cells, flat': functools.partial(_in_cells, flat=True),
   f'chunks of {CHUNK_ROWS} rows': _in_chunks,
-  'upsampled, gather': _upsampled(_gather),
-  'upsampled, select': _upsampled(_select),
+  'upsampled, gather': _upsampled(gathered_logit),
+  'upsampled, select': _upsampled(picked_logit),
   'upsampled, log-softmax and one-hot': _one_hot,
 }
 

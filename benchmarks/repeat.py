@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import work
+from benchmarks import child, work
 
 COLUMNS = ('two starts', 'parameters', 'differ by', 'loss, first', 'loss, second', 'ms a step')
 STEPS = 20
@@ -76,17 +75,7 @@ def _start(case: Case, folder: Path, name: str) -> dict[str, float]:
   how = {'deterministic': case.way == 'deterministic', 'steps': case.steps}
   values = dataclasses.asdict(case.work) | how
   path = folder / f'{name}.npy'
-  result = subprocess.run(
-    [sys.executable, '-m', 'benchmarks.repeat', json.dumps(values), str(path)],
-    env=os.environ | cache,
-    cwd=Path(__file__).parent.parent,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  if result.returncode:
-    raise RuntimeError(f'a start failed: {result.stderr[-800:]}')
-  return json.loads(result.stdout.splitlines()[-1])
+  return child.result_of('benchmarks.repeat', json.dumps(values), str(path), env=os.environ | cache)
 
 
 def _child(values: dict[str, Any], path: str) -> dict[str, float]:

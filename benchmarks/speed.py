@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from benchmarks import flops, ours, peers, work
 from benchmarks.timing import alternate, summary
 from pspnet_jax.models.network import Network
+from pspnet_jax.planning.useful import of_products
 
 
 def operations(case: work.Case) -> dict[str, int]:
@@ -22,7 +23,7 @@ def operations(case: work.Case) -> dict[str, int]:
   image = jax.ShapeDtypeStruct((case.batch, case.size, case.size, 3), jnp.float32)
   shapes = network.param_shapes, network.batch_stat_shapes
   key = jax.random.key(0)
-  done = flops.executed(
+  done = of_products(
     lambda p, s, x: network.apply(p, s, x, train=case.train, key=key),
     *shapes,
     image,

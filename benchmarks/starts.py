@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import work
+from benchmarks import child, work
 
 COLUMNS = ('program', 'first start, s', 'second start, s', 'ratio', 'peak memory, MB')
 STEPS = 3
@@ -45,17 +44,10 @@ def rows(measured: dict[str, Any]) -> Iterator[list[str]]:
 def _start(case: work.Case, name: str, cache: str) -> dict[str, float]:
   folders = {'JAX_COMPILATION_CACHE_DIR': cache, 'TORCHINDUCTOR_CACHE_DIR': f'{cache}/torch'}
   environment = {k: v for k, v in os.environ.items() if k != 'JAX_ENABLE_COMPILATION_CACHE'}
-  result = subprocess.run(
-    [sys.executable, '-m', 'benchmarks.starts', name, json.dumps(dataclasses.asdict(case))],
-    env=environment | folders | {'PSPNET_JAX_BEGAN': str(time.time())},
-    cwd=Path(__file__).parent.parent,
-    capture_output=True,
-    text=True,
-    check=False,
+  environment |= folders | {'PSPNET_JAX_BEGAN': str(time.time())}
+  return child.result_of(
+    'benchmarks.starts', name, json.dumps(dataclasses.asdict(case)), env=environment
   )
-  if result.returncode:
-    raise RuntimeError(f'{name} failed to start: {result.stderr[-800:]}')
-  return json.loads(result.stdout.splitlines()[-1])
 
 
 def _child(name: str, values: dict[str, Any]) -> dict[str, float]:

@@ -177,7 +177,7 @@ def classes(config: ml_collections.ConfigDict, num_classes: int | None = None) -
 def ways_to_save(config: ml_collections.ConfigDict, count: int) -> Iterator[dict[str, Any]]:
   """Yields changes of settings that save memory on `count` devices and are not made yet."""
   remat = config.model.get('remat') is False
-  # On accelerators the other terms hold no logits of the image's size anyway (`ops.cells`).
+  # The other terms hold no logits of the image's size on accelerators anyway (`ops.cells`).
   loss = config.loss
   chunks = loss.get('chunk_rows') == 0 and loss.get('dice', 0) > 0 and not loss.get('lovasz')
   if remat:

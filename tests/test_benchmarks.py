@@ -27,6 +27,7 @@ from benchmarks import (
 )
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.models.network import Network
+from pspnet_jax.planning.useful import of_products
 from tests import tiny
 
 SMALL = ['--depths=10', '--sizes=33', '--num_classes=5', '--rounds=1', '--ceiling_side=64']
@@ -129,7 +130,7 @@ def test_a_part_that_does_not_exist_is_refused(capsys):
 def test_flops_of_what_is_executed_and_of_what_is_useful(platform, by_hand):
   network = Network(150, depth=50).folded()
   image = jax.ShapeDtypeStruct((1, 473, 473, 3), jnp.float32)
-  executed = flops.executed(network.apply, network.param_shapes, {}, image, platform=platform)
+  executed = of_products(network.apply, network.param_shapes, {}, image, platform=platform)
   useful = flops.useful(473, 1, train=False, num_classes=150, depth=50)
   # By hand: the backbone, the pyramid, the head's 3x3 and classifier, in multiplications; on CPU
   # the 72.2e9 of wide 3x3 convolutions become 33.7e9. Ours adds the interpolations, which torch

@@ -29,7 +29,7 @@ def test_a_plan_says_what_fits_and_how_fast_it_can_be(tmp_path, in_this_process,
 
 
 class Compiler:
-  """In place of the compiler: a gigabyte an image, a tenth of it with remat."""
+  """Stands in for the compiler: a gigabyte an image, a tenth of it with remat."""
 
   def __init__(self):
     self.asked = []

@@ -18,8 +18,8 @@ _BITS = {
   'c64': 64,
   'c128': 128,
 }
-# Of an array: its type, its sides, and the layout with which dimension is the innermost, how the
-# innermost are tiled, and in which memory it lies: f32[4,97]{1,0:T(8,128)S(1)}.
+# An array is written as its type, its sides, and its layout: which dimension is the innermost, how
+# the innermost are tiled, and in which memory it lies, as in f32[4,97]{1,0:T(8,128)S(1)}.
 _ARRAY = re.compile(r'\b([a-z]\w*)\[([\d,<=]*)\](?:\{([^{}]*)\})?')
 _INSTRUCTION = re.compile(r'\s+(ROOT )?%?([\w.\-]+) = ')
 _COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')

@@ -49,17 +49,19 @@ def pixel_losses(logits: jax.Array, label: jax.Array) -> jax.Array:
     [N, H, W] of the dtype of `logits`.
   """
   valid = label != IGNORE_LABEL
-  picked = lax.platform_dependent(logits, label, cpu=_gathered, default=_picked)  # [N, H, W]
+  picked = lax.platform_dependent(
+    logits, label, cpu=gathered_logit, default=picked_logit
+  )  # [N, H, W]
   return jnp.where(valid, jax.nn.logsumexp(logits, axis=-1) - picked, 0)
 
 
-def _gathered(logits: jax.Array, label: jax.Array) -> jax.Array:
+def gathered_logit(logits: jax.Array, label: jax.Array) -> jax.Array:
   """The logit of each pixel's label, by a gather: fastest on a CPU."""
   index = jnp.where(label != IGNORE_LABEL, label, 0).astype(jnp.int32)
   return jnp.take_along_axis(logits, index[..., None], axis=-1, mode='clip')[..., 0]
 
 
-def _picked(logits: jax.Array, label: jax.Array) -> jax.Array:
+def picked_logit(logits: jax.Array, label: jax.Array) -> jax.Array:
   """The logit of each pixel's label, by a sum over the classes; 0 where it is ignored.
 
   The gradient of a gather is a scatter into zeros of the size of the logits, which accelerators are
@@ -100,7 +102,7 @@ def _losses_and_residuals(cells: Cells, flat: bool, logits: jax.Array, label: ja
   corners, largest = lax.optimization_barrier((corners, largest))
   at_pixels = cells.interpolated(corners, flat=flat)
   normalizer = jnp.log(jnp.exp(at_pixels - largest[..., None]).sum(-1)) + largest
-  losses = jnp.where(label != IGNORE_LABEL, normalizer - _picked(at_pixels, label), 0)
+  losses = jnp.where(label != IGNORE_LABEL, normalizer - picked_logit(at_pixels, label), 0)
   return losses, (logits, label, normalizer)
 
 

@@ -19,7 +19,7 @@ ENTRY %main (x: bf16[2,8,8,3], w: bf16[3,3,3,16], dy: bf16[2,4,4,16], a: f32[5,7
 }
 """  # noqa: E501
 WINDOW = 'window={size=3x3 stride=2x2 pad=1_1x1_1}'
-# Of a convolution of stride 2, forward or backward: along a side, one of twelve taps is padding.
+# A convolution of stride 2 has one tap of twelve in the padding along a side, backward too.
 SUMS = 2 * 2 * 16 * 3 * 11 * 11
 
 

@@ -49,7 +49,7 @@ def test_a_loop_counts_as_often_as_it_runs(known, turns):
   by_name = {work.instruction.name: work for work in found.work}
   assert by_name['twice'].times == turns
   assert by_name['twice'].memory == turns * 3 * KB
-  # Of the ten rows it writes one at a time, read from where it was and two indices.
+  # It writes one of the ten rows at a time, read from where it was and two indices.
   assert by_name['kept'].memory == turns * (2 * KB + 8)
   assert not found.endless
 

@@ -8,7 +8,7 @@ from pspnet_jax.planning import useful
 
 
 def test_useful_flops_are_those_of_the_published_network():
-  """By hand, in multiplications: docs/performance.md."""
+  """The table of docs/performance.md counts them by hand, in multiplications."""
   network = Network(150, depth=50)
   inference = useful.flops(network, 1, (473, 473), train=False)
   assert inference / 2 == pytest.approx(161.6e9, rel=0.005)
