@@ -28,6 +28,7 @@ _SWITCHES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
   ('aux_weight', 'model.aux_head', _OFF),
   ('early_stopping', 'eval_every', _OFF),
   ('eval.window', 'eval.whole_images', (True,)),
+  ('eval.padding', 'eval.whole_images', (True,)),
   ('eval.stride', 'eval.whole_images', (True,)),
   ('eval.base_size', 'eval.protocol', ('plain',)),
 )

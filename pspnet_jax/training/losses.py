@@ -127,9 +127,7 @@ class SegmentationLoss:
     if not self.weights:
       names = ', '.join(f'config.loss.{name}' for name in TERMS)
       raise UserError(f'nothing is left of the loss: give one of {names} a weight above 0.')
-    remedy = (
-      'class weights divide by the weights of valid pixels, so leave them out or make it True'
-    )
+    remedy = 'class_weights are a mean over valid pixels, so leave them out or make it True'
     need(self.avg_non_ignore or not self.class_weights, 'avg_non_ignore', remedy)
     remedy = 'Lovász-softmax needs all pixels at once, so set this or config.loss.lovasz to 0'
     need(not (self.lovasz and self.chunk_rows), 'chunk_rows', remedy)
