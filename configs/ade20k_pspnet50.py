@@ -4,19 +4,16 @@ pspnet prepare --dataset=ade20k --data_dir=DIR
 pspnet train --config=ade20k_pspnet50 --workdir=/tmp/ade20k \
     --config.data.data_dir=DIR --config.init_from=resnet50s.pth
 
-semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at six:
+Published: mIoU, mAcc and pixel accuracy of the validation images in percent, at one scale and at
+six (semseg's README). Protocol: `semseg`.
 
-    PSPNet-50    41.89  52.27  80.39    42.84  52.66  81.06
-    PSPNet-101   43.10  53.75  81.07    44.15  54.26  81.72
-
-PSPNet-101 is --config=ade20k_pspnet50:101. The paper trains for 150,000 steps
-(--config.total_steps=150000) and has 41.68 and 42.78 % mIoU with 50 layers, 41.96 and 43.29 % with
-101. docs/weights.md says which ImageNet weights --config.init_from takes.
+Sources: config/ade20k of hszhao/semseg. PSPNet-101 is --config=ade20k_pspnet50:101. The paper
+trains for 150,000 steps: ade20k_paper. docs/weights.md says which ImageNet weights
+--config.init_from takes; those of the repository lie in a shared folder.
 """
 
 import ml_collections
 
-# mIoU, mAcc and pixel accuracy: semseg's README.
 ROWS = {
   '50': {
     'ss': (41.89, 52.27, 80.39),

@@ -4,18 +4,17 @@ pspnet prepare --dataset=cityscapes --data_dir=DIR --manual_dir=ZIPS
 pspnet train --config=cityscapes_pspnet50 --workdir=/tmp/cityscapes \
     --config.data.data_dir=DIR --config.init_from=resnet50s.pth
 
-semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at six:
+Published: mIoU, mAcc and pixel accuracy of the validation images in percent, at one scale and at
+six (semseg's README). Protocol: `semseg`.
 
-    PSPNet-50    77.30  84.31  95.97    78.38  84.86  96.17
-    PSPNet-101   78.63  85.77  96.14    79.29  85.91  96.38
-
-PSPNet-101 is --config=cityscapes_pspnet50:101. docs/weights.md says which ImageNet
-weights --config.init_from takes, docs/data.md which zips to download.
+Sources: config/cityscapes of hszhao/semseg. PSPNet-101 is --config=cityscapes_pspnet50:101. The
+paper trains for 90,000 steps: cityscapes_paper. docs/weights.md says which ImageNet weights
+--config.init_from takes; those of the repository lie in a shared folder. docs/data.md says which
+zips to download.
 """
 
 import ml_collections
 
-# mIoU, mAcc and pixel accuracy: semseg's README.
 ROWS = {
   '50': {
     'ss': (77.30, 84.31, 95.97),

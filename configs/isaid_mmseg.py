@@ -13,19 +13,19 @@ classifiers begin as torch begins a convolution, there with normal deviates of 0
 import _mmseg
 
 ROWS = {
-  'r18-80k': {
-    'backbone': 'r18',
-    'steps': 80_000,
-    'ss': (60.22,),
-    'ms': (61.25,),
-    'checkpoint': 'pspnet_r18-d8_4xb4-80k_isaid-896x896',
-  },
   'r50-80k': {
     'backbone': 'r50',
     'steps': 80_000,
     'ss': (65.36,),
     'ms': (66.48,),
     'checkpoint': 'pspnet_r50-d8_4xb4-80k_isaid-896x896',
+  },
+  'r18-80k': {
+    'backbone': 'r18',
+    'steps': 80_000,
+    'ss': (60.22,),
+    'ms': (61.25,),
+    'checkpoint': 'pspnet_r18-d8_4xb4-80k_isaid-896x896',
   },
 }
 

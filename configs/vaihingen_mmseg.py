@@ -13,13 +13,6 @@ classifiers begin as torch begins a convolution, there with normal deviates of 0
 import _mmseg
 
 ROWS = {
-  'r18-80k': {
-    'backbone': 'r18',
-    'steps': 80_000,
-    'ss': (71.46,),
-    'ms': (73.36,),
-    'checkpoint': 'pspnet_r18-d8_4xb4-80k_vaihingen-512x512',
-  },
   'r50-80k': {
     'backbone': 'r50',
     'steps': 80_000,
@@ -33,6 +26,13 @@ ROWS = {
     'ss': (72.61,),
     'ms': (74.18,),
     'checkpoint': 'pspnet_r101-d8_4xb4-80k_vaihingen-512x512',
+  },
+  'r18-80k': {
+    'backbone': 'r18',
+    'steps': 80_000,
+    'ss': (71.46,),
+    'ms': (73.36,),
+    'checkpoint': 'pspnet_r18-d8_4xb4-80k_vaihingen-512x512',
   },
 }
 
