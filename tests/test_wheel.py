@@ -138,6 +138,8 @@ def test_the_wheel_trains_and_predicts_from_an_empty_folder(installed, tmp_path)
   where = run(installed, tmp_path, 'python', '-c', 'import pspnet_jax; print(pspnet_jax.__file__)')
   assert Path(where.strip()).is_relative_to(installed.parent), 'this is not what the wheel holds'
   assert 'pspnet_jax 0.' in run(installed, tmp_path, 'pspnet', '--version')
+  row = ('pspnet', 'train', '--config=ade20k_mmseg:r101-160k', '--settings')
+  assert '--config.total_steps=160000' in run(installed, tmp_path, *row)  # it imports a sibling
   printed = run(
     installed,
     tmp_path,
