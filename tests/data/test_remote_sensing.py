@@ -4,6 +4,7 @@ import pytest
 
 from pspnet_jax.data.prepared import SPECS
 from pspnet_jax.data.remote_sensing import ISAID, ISPRS, LOVEDA
+from pspnet_jax.weights.catalogue import entries
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,11 @@ def test_every_class_has_a_colour_of_its_own():
   for spec in (ISPRS, ISAID):
     assert len(set(spec.palette)) == spec.num_classes
   assert SPECS['potsdam'] is SPECS['vaihingen'] is ISPRS
+
+
+def test_networks_of_the_zoo_have_as_many_classes_as_the_data_that_they_are_for():
+  """As their configs say, `num_classes` of configs/pspnet in mmsegmentation."""
+  trained_on = {entry.data for entry in entries().values()}
+  for name, count in {'loveda': 7, 'potsdam': 6, 'vaihingen': 6, 'isaid': 16}.items():
+    assert name in trained_on
+    assert SPECS[name].num_classes == count

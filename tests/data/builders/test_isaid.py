@@ -111,7 +111,8 @@ def test_a_missing_or_damaged_archive_is_named(tmp_path, file):
   with pytest.raises(UserError, match=rf'{file} is damaged, cut short .*download it again'):
     prepare('isaid', tmp_path / 'data', tmp_path)
   path.unlink()
-  with pytest.raises(UserError, match=rf'{file} .* is missing: download it from https://captain'):
+  where = rf'https://captain-whu.*by hand, and put it into {path.parent}\.'
+  with pytest.raises(UserError, match=rf'{file} .* is missing: download it from {where}'):
     prepare('isaid', tmp_path / 'data', tmp_path)
 
 
