@@ -69,20 +69,20 @@ def test_tiles_are_the_pixels_of_the_images_and_what_is_beyond(tmp_path, split, 
 
 
 def other_colour(name, label):
-  if name == 'P0003':
+  if name == 'P0000':
     label[5, 7] = 0, 63, 64
   return label
 
 
 def turned(name, label):
-  return label.transpose(1, 0, 2) if name == 'P0003' else label
+  return label.transpose(1, 0, 2) if name == 'P0000' else label
 
 
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    (other_colour, r'P0003_instance_color_RGB\.png has 1 of .* pixels .*0, 63, 64'),
-    (turned, r'P0003\.png is 400x897 but its label is 897x400'),
+    (other_colour, r'P0000_instance_color_RGB\.png has 1 of .* pixels .*0, 63, 64'),
+    (turned, r'P0000\.png is 1409x1000 but its label is 1000x1409'),
   ],
 )
 def test_what_is_wrong_with_a_label_is_named(tmp_path, change, message):
@@ -118,6 +118,6 @@ def test_a_missing_or_damaged_archive_is_named(tmp_path, file):
 
 def test_a_strip_that_would_be_filled_up_beyond_the_limit_is_refused(tmp_path, monkeypatch):
   monkeypatch.setenv('PSPNET_JAX_MAX_PIXELS', '2000000')
-  write(tmp_path, sizes={'P0003': (2, 3000)})
-  with pytest.raises(UserError, match=r'P0003\.png has 3000x896 = .* limit'):
+  write(tmp_path, sizes={'P0000': (2, 3000)})
+  with pytest.raises(UserError, match=r'P0000\.png has 3000x896 = .* limit'):
     prepare('isaid', tmp_path / 'data', tmp_path)

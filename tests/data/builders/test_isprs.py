@@ -108,25 +108,25 @@ def test_colours_of_no_class_are_ignored_and_counted_where_they_are_known(
 
 
 def smaller(name, label):
-  return label[:-1] if name == '5_15' else label
+  return label[:-1] if name == '2_10' else label
 
 
 def no_tiff(name, label):
-  return b'II*\0' if name == '5_15' else label
+  return b'II*\0' if name == '2_10' else label
 
 
 def lossy(name, label):
-  return aerial.encoded(label, 'TIFF', compression='jpeg') if name == '5_15' else label
+  return aerial.encoded(label, 'TIFF', compression='jpeg') if name == '2_10' else label
 
 
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    (off_palette('5_15'), r'5_15_label_noBoundary\.tif has 300 of .* pixels .*252, 255, 0'),
-    (smaller, r'5_15_RGB\.tif is 520x513 but its label is 520x512'),
-    (no_tiff, r'5_15_label_noBoundary\.tif is .*damaged|5_15_label_noBoundary\.tif is no'),
-    (lossy, r'5_15_label_noBoundary\.tif is a file of JPEG in TIFF'),
-    (lambda name, label: None if name == '5_15' else label, r'5_15_RGB\.tif has no label'),
+    (off_palette('2_10'), r'2_10_label_noBoundary\.tif has 300 of .* pixels .*252, 255, 0'),
+    (smaller, r'2_10_RGB\.tif is 1100x600 but its label is 1100x599'),
+    (no_tiff, r'2_10_label_noBoundary\.tif is .*damaged|2_10_label_noBoundary\.tif is no'),
+    (lossy, r'2_10_label_noBoundary\.tif is a file of JPEG in TIFF'),
+    (lambda name, label: None if name == '2_10' else label, r'2_10_RGB\.tif has no label'),
   ],
   ids=['colour', 'size', 'damaged', 'lossy', 'no label'],
 )
