@@ -5,9 +5,8 @@
   pspnet prepare --dataset=labelme --input=DIR --output=ROOT
 
 The first downloads a published data set, checks it, and writes it for random access; archives that
-lie in --manual_dir are used instead of downloading them, and where a login or a form stands before
-them, as for Cityscapes, they have to. The others write a folder of images, labels and classes.txt
-for --config=folder.
+lie in --manual_dir are used instead of downloading them, and Cityscapes' have to, because it wants
+a login. The others write a folder of images, labels and classes.txt for --config=folder.
 docs/data.md goes from there to the first training step.
 """
 

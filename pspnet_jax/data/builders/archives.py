@@ -35,8 +35,8 @@ class Download:
   url: str  # or the page that has it, behind a login
   size: str  # such as '0.9 GB'
   sha1: str = ''  # '' where none is published: then counts and checksums inside must do
-  md5: str = ''  # where that is what is published
-  login: bool = False  # wants an account or a form, so that only a person can download it
+  md5: str = ''  # where that is published instead
+  login: bool = False  # wants an account, so that only a person can download it
 
   def find(self, manual_dir: Path) -> Path | None:
     """The file in `manual_dir`; None if it has yet to be downloaded.
