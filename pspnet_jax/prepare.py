@@ -23,6 +23,10 @@ BUILDERS = {
   'camvid': 'camvid.Camvid',
   'cityscapes': 'cityscapes.Cityscapes',
   'cityscapes_coarse': 'cityscapes.CityscapesCoarse',
+  'isaid': 'isaid.Isaid',
+  'loveda': 'loveda.Loveda',
+  'potsdam': 'isprs.Potsdam',
+  'vaihingen': 'isprs.Vaihingen',
   'voc2012': 'voc2012.Voc2012',
 }
 FORMATS = ('coco', 'labelme')  # of annotations by shapes

@@ -16,13 +16,23 @@ from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
 from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
+from pspnet_jax.data.remote_sensing import ISAID, ISPRS, LOVEDA
 from pspnet_jax.data.spec import Example, Exif, PathText
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import paths
 
 VERSION = '1.0.0'  # version of the format that is written
 DATA_DIR = '~/tensorflow_datasets'  # where TFDS keeps everybody's data sets
-SPECS = {'ade20k': ADE20K, 'camvid': CAMVID, 'cityscapes': CITYSCAPES, 'voc2012': VOC2012}
+SPECS = {
+  'ade20k': ADE20K,
+  'camvid': CAMVID,
+  'cityscapes': CITYSCAPES,
+  'isaid': ISAID,
+  'loveda': LOVEDA,
+  'potsdam': ISPRS,
+  'vaihingen': ISPRS,
+  'voc2012': VOC2012,
+}
 
 # Data set -> split -> the prepared splits that hold its examples: no image is stored twice.
 SPLITS = {
@@ -41,6 +51,15 @@ SPLITS = {
     'train_extra': ['cityscapes_coarse/train_extra'],
     'train+train_extra': ['cityscapes/train', 'cityscapes_coarse/train_extra'],
   },
+  'isaid': {'train': ['isaid/train'], 'val': ['isaid/val']},
+  'loveda': {
+    'train': ['loveda/train'],
+    'val': ['loveda/val'],
+    'test': ['loveda/test'],  # nothing but ignored pixels: its labels are secret
+    'trainval': ['loveda/train', 'loveda/val'],
+  },
+  'potsdam': {'train': ['potsdam/train'], 'val': ['potsdam/val']},
+  'vaihingen': {'train': ['vaihingen/train'], 'val': ['vaihingen/val']},
   'voc2012': {
     'train': ['voc2012/train'],
     'val': ['voc2012/val'],
