@@ -2,6 +2,8 @@
 
 import ml_collections
 
+# By depth: distilled ResNets of PaddleClas.
+WEIGHTS = {50: 'resnet50_vd_ssld_v2', 101: 'resnet101_vd_ssld'}
 GREY = (127.5, 127.5, 127.5)  # Normalize's default; images are padded with it, too
 
 
@@ -13,6 +15,7 @@ def base(data, depth, steps, *, batch_size, crop_size):
   c.crop_size = crop_size
   c.eval_every = steps // 10
   c.mean, c.std = GREY, GREY
+  c.init_from = WEIGHTS[depth]
   c.data = {
     'name': data,
     'data_dir': '~/tensorflow_datasets',

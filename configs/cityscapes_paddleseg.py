@@ -1,7 +1,7 @@
 """PSPNet with a distilled "vd" backbone on Cityscapes after PaddlePaddle/PaddleSeg.
 
 pspnet prepare --dataset=cityscapes --manual_dir=ZIPS
-pspnet train --config=cityscapes_paddleseg:r50 --workdir=/tmp/vd --config.init_from=FILE
+pspnet train --config=cityscapes_paddleseg:r50 --workdir=/tmp/vd
 
 Published: mIoU of the validation images in percent, at one scale and at several with the mirror
 image (configs/pspnet/README.md). Protocol: whole images; at several scales PaddleSeg averages
@@ -19,13 +19,11 @@ ROWS = {
     'depth': 50,
     'ss': (78.83,),
     'ms': (79.66,),
-    'weights': 'resnet50_vd_ssld_v2/model.pdparams',
   },
   'r101': {
     'depth': 101,
     'ss': (80.48,),
     'ms': (81.29,),
-    'weights': 'resnet101_vd_ssld/model.pdparams',
   },
 }
 

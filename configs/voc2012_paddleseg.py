@@ -1,7 +1,7 @@
 """PSPNet with a distilled "vd" backbone on PASCAL VOC 2012 after PaddlePaddle/PaddleSeg.
 
 pspnet prepare --dataset=voc2012
-pspnet train --config=voc2012_paddleseg:r50 --workdir=/tmp/vd --config.init_from=FILE
+pspnet train --config=voc2012_paddleseg:r50 --workdir=/tmp/vd
 
 Published: mIoU of the validation images in percent, at one scale and at several with the mirror
 image (configs/pspnet/README.md). Protocol: images padded to 512×512 at bottom and right; at several
@@ -20,14 +20,12 @@ ROWS = {
     'depth': 50,
     'ss': (80.76,),
     'ms': (81.18,),
-    'weights': 'resnet50_vd_ssld_v2/model.pdparams',
   },
   'r101': {
     'depth': 101,
     'scale': (1.0, 1.0),
     'ss': (80.22,),
     'ms': (80.68,),
-    'weights': 'resnet101_vd_ssld/model.pdparams',
   },
 }
 

@@ -21,7 +21,9 @@ SECTIONS = {
     *('cityscapes_mmseg', 'ade20k_mmseg', 'voc2012_mmseg', 'pascal_context_mmseg'),
     *('coco_stuff_mmseg', 'loveda_mmseg', 'potsdam_mmseg', 'vaihingen_mmseg', 'isaid_mmseg'),
   ),
-  'PaddlePaddle/PaddleSeg': ('cityscapes_paddleseg', 'voc2012_paddleseg'),
+  'PaddlePaddle/PaddleSeg': (
+    *('cityscapes_paddleseg', 'voc2012_paddleseg', 'isaid_paddleseg', 'potsdam_paddleseg'),
+  ),
   'SegmentationBLWX/sssegmentation': (
     *('ade20k_sssegmentation', 'voc2012_sssegmentation', 'cityscapes_sssegmentation'),
   ),
@@ -34,7 +36,12 @@ WITHOUT = (
   ('GluonCV psp_resnet101_ade', 'ss 43.3', _GLUONCV),
   ('GluonCV psp_resnet101_coco', 'ss 70.4', f'{_GLUONCV}; voc2012_paper:table6-coco is its task'),
   ('GluonCV psp_resnet101_voc', 'test 85.1', f'{_GLUONCV}; voc2012_paper follows its chain'),
-  ('GluonCV psp_resnet101_citys', 'ss 77.1', _GLUONCV),
+  ('GluonCV psp_resnet101_citys', 'ss 79.9', _GLUONCV),
+  (
+    'PaddleSeg pspnet_pixpro_imgnet_resnet50_isaid_512x512',
+    'ss 50.23',
+    'begins with self-supervised weights (PixelPro), and is no better for it',
+  ),
 )
 OTHER_NETWORKS = (
   'A pyramid on another backbone (ResNeSt, MobileNetV2, U-Net in mmsegmentation) is another '
