@@ -35,6 +35,7 @@ class Download:
   url: str  # or the page that has it, behind a login
   size: str  # such as '0.9 GB'
   sha1: str = ''  # '' where none is published: then counts and checksums inside must do
+  md5: str = ''  # where that is published instead
   login: bool = False  # wants an account, so that only a person can download it
 
   def find(self, manual_dir: Path) -> Path | None:
@@ -57,15 +58,16 @@ class Download:
 
   def verify(self, path: Path) -> None:
     """Raises UserError unless the file is the published one."""
-    if not self.sha1:
-      return
-    with path.open('rb') as file:
-      found = hashlib.file_digest(file, 'sha1').hexdigest()
-    if found != self.sha1:
-      raise UserError(
-        f'{path} is not the published {self.file} (sha1 {found} instead of {self.sha1}): remove it '
-        f'and download it again from {self.url}.'
-      )
+    for kind, published in (('sha1', self.sha1), ('md5', self.md5)):
+      if not published:
+        continue
+      with path.open('rb') as file:
+        found = hashlib.file_digest(file, kind).hexdigest()
+      if found != published:
+        raise UserError(
+          f'{path} is not the published {self.file} ({kind} {found} instead of {published}): '
+          f'remove it and download it again from {self.url}.'
+        )
 
 
 class Member(NamedTuple):

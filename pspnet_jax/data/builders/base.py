@@ -6,6 +6,7 @@ import functools
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import cv2
@@ -41,6 +42,7 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
     homepage: address of the data set's page.
     downloads: the archives.
     counts: how many examples each split has.
+    left_out: how many of them `pairs` leaves out on purpose, and has said so.
     shard_size: examples a file.
     manual_dir: where archives may lie already.
     say: told what is being done.
@@ -55,6 +57,7 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
   homepage: str
   downloads: tuple[Download, ...]
   counts: ClassVar[Mapping[str, int]]
+  left_out: Mapping[str, int] = MappingProxyType({})
   shard_size = 1024
   manual_dir = Path()
   say: Callable[[str], None] = staticmethod(print)
@@ -89,9 +92,10 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
     splits = self.pairs(self._archives(dl_manager))
     files = ' and '.join(download.file for download in self.downloads)
     for split, expected in self.counts.items():
-      if len(splits[split]) != expected:
+      found = len(splits[split]) + self.left_out.get(split, 0)
+      if found != expected:
         raise UserError(
-          f'{files} hold {len(splits[split]):,} images of the split {split!r} instead of '
+          f'{files} hold {found:,} images of the split {split!r} instead of '
           f'{expected:,}: download them again.'
         )
     size = self.shard_size
@@ -146,6 +150,15 @@ def paired(
   Raises:
     UserError: if one has no partner; it names the file.
   """
+  check_partners(images, labels)
+  return [
+    Pair(name, image, functools.partial(_label, labels[name], table))
+    for name, image in images.items()
+  ]
+
+
+def check_partners(images: Mapping[str, object], labels: Mapping[str, object]) -> None:
+  """Raises UserError unless both have the same keys; it names what has no partner."""
   alone = sorted(images.keys() ^ labels.keys())
   if alone:
     member = images.get(alone[0]) or labels[alone[0]]
@@ -154,10 +167,6 @@ def paired(
       f'{member} has no {other}, nor have {len(alone) - 1} more a partner: download the archives '
       'again.'
     )
-  return [
-    Pair(name, image, functools.partial(_label, labels[name], table))
-    for name, image in images.items()
-  ]
 
 
 def _label(member: Member, table: np.ndarray) -> np.ndarray:
