@@ -147,6 +147,11 @@ def test_the_published_counts():
     'camvid': {'train': 367, 'val': 101, 'test': 233},
     'cityscapes': {'train': 2975, 'val': 500, 'test': 1525},
     'cityscapes_coarse': {'train_extra': 19997},
+    'coco_stuff10k': {'train': 9000, 'val': 1000},
+    'coco_stuff164k': {'train': 118287, 'val': 5000},
+    'coco_voc': {'train': 118287, 'val': 5000},
+    'mapillary': {'train': 18000, 'val': 2000},
+    'pascal_context': {'train': 4998, 'val': 5105},
     'voc2012': {'train': 1464, 'val': 1449, 'aug': 10582 - 1464},
   }
 
