@@ -29,7 +29,7 @@ _ANNOTATIONS = Download(
   size='0.2 GB',
   sha1='8551ee4bb5860311e79dace7e79cb91e432e78b3',  # GluonCV checks it, too
 )
-_MORE_THAN = 1000  # pixels of things; GluonCV's and DeepLabv3's (section 4.1), too
+_MORE_THAN = 1000  # pixels of things
 _IN_COCO = {
   'aeroplane': 'airplane',
   'diningtable': 'dining table',
