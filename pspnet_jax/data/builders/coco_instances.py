@@ -67,7 +67,9 @@ def read_instances(member: Member, classes: Mapping[str, int]) -> dict[str, Outl
     found = json.loads(member.read().decode(), object_hook=_compact)
     ids = {row['id']: classes[row['name']] for row in found['categories'] if row['name'] in classes}
     images = {row['id']: _outlined(row, member) for row in found['images']}
-    for image, category, rings, runs in found['annotations']:
+    for image, category, rings, runs, size in found['annotations']:
+      if size is not None and tuple(size) != images[image].size:
+        raise ValueError(f'run lengths of another size than {images[image].where}')
       if category in ids:
         images[image].things.append(Thing(ids[category], rings, runs))
   except UserError:
@@ -85,24 +87,24 @@ def read_instances(member: Member, classes: Mapping[str, int]) -> dict[str, Outl
 
 def _outlined(row: Mapping[str, Any], member: Member) -> Outlined:
   where, size = f'{member}/{row["file_name"]}', (int(row['height']), int(row['width']))
+  if min(size) < 1 or not where.isprintable():
+    raise ValueError(f'an image {where!r} of {size[1]}x{size[0]} pixels')
   if too_large := PIXELS.exceeded_by(size[0] * size[1]):
     raise UserError(f'{where} has {too_large}.')
-  if min(size) < 1:
-    raise ValueError(f'an image of {size[1]}x{size[0]} pixels')
   return Outlined(where, size, [])
 
 
 def _compact(found: dict[str, Any]) -> Any:
-  """An annotation as (image id, category id, rings, runs); any other object as it is."""
+  """An annotation as (image id, category id, rings, runs, size of these); the rest as it is."""
   if 'segmentation' not in found:
     return found
   outline = found['segmentation']
-  if not outline:
-    raise ValueError(f'annotation {found["id"]} has no outline')
   if isinstance(outline, dict):
-    return found['image_id'], found['category_id'], (), _runs(outline['counts'])
+    return found['image_id'], found['category_id'], (), _runs(outline['counts']), outline['size']
   rings = tuple(np.array(ring, float).reshape(-1, 2) for ring in outline if ring)
-  return found['image_id'], found['category_id'], rings, ()
+  if not rings:
+    raise ValueError(f'annotation {found["id"]} has no outline')
+  return found['image_id'], found['category_id'], rings, (), None
 
 
 def _runs(counts: str | Sequence[int]) -> tuple[int, ...]:

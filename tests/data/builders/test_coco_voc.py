@@ -98,11 +98,12 @@ def test_every_category_becomes_the_class_that_gluoncv_makes_of_it(monkeypatch, 
   assert open_source('coco_voc', 'val', data_dir=str(tmp_path / 'data')).spec.num_classes == 21
 
 
-def test_the_first_thing_lies_on_top_and_crowds_are_things(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize('crowd', [CROWD, {**CROWD, 'counts': '`<`<`U1'}])
+def test_the_first_thing_lies_on_top_and_crowds_are_things(monkeypatch, tmp_path, capsys, crowd):
   parts = [box(2, 30, 12, 40), box(30, 30, 40, 40)]
   train = {
     8: [(18, [box(0, 0, 30, 40)]), (17, [box(20, 0, 50, 40)])],
-    9: [(90, [EVERYWHERE]), (62, parts), (1, CROWD), (3, [box(0, 0, 50, 30)])],
+    9: [(90, [EVERYWHERE]), (62, parts), (1, crowd), (3, [box(0, 0, 50, 30)])],
     10: [(3, [EVERYWHERE]), (3, [[7.25, 3.5, 7.25, 3.5, 8.25, 3.5, 8.25, 3.5]])],
   }
   expected = {f'{i:012}': np.zeros(SIZE, np.uint8) for i in train}
@@ -158,10 +159,12 @@ ONE = {1: [(1, [EVERYWHERE])]}
   ('train', 'changes', 'message'),
   [
     ({1: [(1, [])]}, {}, 'instances_train2017.json is no instance file of COCO .*no outline'),
+    ({1: [(1, [[]])]}, {}, 'instances_train2017.json is no instance file of COCO .*no outline'),
     ({1: [(1, [[1, 2, 3]])]}, {}, r'no instance file of COCO \(ValueError'),
     ({1: [(1, [[1, 'x']])]}, {}, r'no instance file of COCO \(ValueError'),
-    ({1: [(1, {'counts': [1.5]})]}, {}, r'no instance file of COCO \(TypeError'),
-    ({1: [(1, {'size': [1, 1], 'counts': [1]})]}, {}, r'000001\.jpg has run lengths of another si'),
+    ({1: [(1, {**CROWD, 'counts': [1.5]})]}, {}, r'no instance file of COCO \(TypeError'),
+    ({1: [(1, {**CROWD, 'counts': [1]})]}, {}, r'000001\.jpg has run lengths of another size'),
+    ({1: [(1, {**CROWD, 'size': [50, 40]})]}, {}, r'run lengths of another size than .*001\.jpg'),
     ({1: [(1, [[0, 0, 1e9, 0, 0, 9]])]}, {}, r'000001\.jpg has points that are no places'),
     (ONE, {'categories': [{'id': 1, 'name': 'person'}]}, 'has no category airplane, bicycle, '),
     (ONE, {'images': []}, r'no instance file of COCO \(KeyError'),
@@ -169,6 +172,8 @@ ONE = {1: [(1, [EVERYWHERE])]}
      r'000001\.jpg has no label'),
     (ONE, {'images': [{'id': 1, 'file_name': 'a.jpg', 'height': 10**6, 'width': 10**6}]},
      r'a\.jpg has 1,000,000,000,000 pixels'),
+    (ONE, {'images': [{'id': 1, 'file_name': 'a.jpg', 'height': 0, 'width': 9}]}, 'of 9x0 pixels'),
+    (ONE, {'images': [{'id': 1, 'file_name': 'a\n.jpg', 'height': 9, 'width': 9}]}, r'a\\n\.jpg'),
     (ONE, {'images': 3}, r'no instance file of COCO \(TypeError'),
   ],
 )  # fmt: skip
