@@ -4,9 +4,9 @@
   pspnet prepare --dataset=coco --input=instances.json --images=DIR --output=ROOT
   pspnet prepare --dataset=labelme --input=DIR --output=ROOT
 
-The first downloads a published data set, checks it, and writes it for random access; archives that
-lie in --manual_dir are used instead of downloading them, and those of Cityscapes and Mapillary have
-to, because they want a login. The others write a folder of images, labels and classes.txt for
+The first downloads a published data set, checks it, and writes it for random access. Archives that
+lie in --manual_dir are used instead of downloading them, and have to lie there where a data set
+wants a login, as Cityscapes does. The other two write a folder of images, labels and classes.txt for
 --config=folder. docs/data.md goes from there to the first training step.
 """
 
@@ -26,8 +26,12 @@ BUILDERS = {
   'coco_stuff10k': 'coco_stuff.CocoStuff10k',
   'coco_stuff164k': 'coco_stuff.CocoStuff164k',
   'coco_voc': 'coco_voc.CocoVoc',
+  'isaid': 'isaid.Isaid',
+  'loveda': 'loveda.Loveda',
   'mapillary': 'mapillary.Mapillary',
   'pascal_context': 'pascal_context.PascalContext',
+  'potsdam': 'isprs.Potsdam',
+  'vaihingen': 'isprs.Vaihingen',
   'voc2012': 'voc2012.Voc2012',
 }
 READ_FROM = {'pascal_context_59': 'pascal_context'}  # data set -> the one whose files it reads

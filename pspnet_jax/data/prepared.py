@@ -16,6 +16,7 @@ from pspnet_jax.data.decode import exif_orientation
 from pspnet_jax.data.image_reader import ImageReader
 from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
+from pspnet_jax.data.remote_sensing import ISAID, ISPRS, LOVEDA
 from pspnet_jax.data.spec import Example, Exif, PathText
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import paths
@@ -29,9 +30,13 @@ SPECS = {
   'coco_stuff10k': known.COCO_STUFF,
   'coco_stuff164k': known.COCO_STUFF,
   'coco_voc': known.VOC2012,
+  'isaid': ISAID,
+  'loveda': LOVEDA,
   'mapillary': known.MAPILLARY,
   'pascal_context': known.PASCAL_CONTEXT,
   'pascal_context_59': known.PASCAL_CONTEXT_59,
+  'potsdam': ISPRS,
+  'vaihingen': ISPRS,
   'voc2012': known.VOC2012,
 }
 
@@ -59,9 +64,18 @@ SPLITS = {
   'coco_stuff10k': {'train': ['coco_stuff10k/train'], 'val': ['coco_stuff10k/val']},
   'coco_stuff164k': {'train': ['coco_stuff164k/train'], 'val': ['coco_stuff164k/val']},
   'coco_voc': {'train': ['coco_voc/train'], 'val': ['coco_voc/val']},
+  'isaid': {'train': ['isaid/train'], 'val': ['isaid/val']},
+  'loveda': {
+    'train': ['loveda/train'],
+    'val': ['loveda/val'],
+    'test': ['loveda/test'],  # nothing but ignored pixels: its labels are secret
+    'trainval': ['loveda/train', 'loveda/val'],
+  },
   'mapillary': {'train': ['mapillary/train'], 'val': ['mapillary/val']},
   'pascal_context': {'train': ['pascal_context/train'], 'val': ['pascal_context/val']},
   'pascal_context_59': {'train': ['pascal_context/train'], 'val': ['pascal_context/val']},
+  'potsdam': {'train': ['potsdam/train'], 'val': ['potsdam/val']},
+  'vaihingen': {'train': ['vaihingen/train'], 'val': ['vaihingen/val']},
   'voc2012': {
     'train': ['voc2012/train'],
     'val': ['voc2012/val'],

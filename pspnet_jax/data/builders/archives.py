@@ -31,7 +31,7 @@ _BYTES_OF_A_PIXEL = 4  # of an image that is not compressed
 class Download:
   """A file to download."""
 
-  file: str  # its name
+  file: str  # its name, below `manual_dir`
   url: str  # or the page that has it, behind a login
   size: str  # such as '0.9 GB'
   sha1: str = ''  # '' where none is published: then counts and checksums inside must do
@@ -42,7 +42,7 @@ class Download:
     """The file in `manual_dir`; None if it has yet to be downloaded.
 
     Raises:
-      UserError: if it is not there and cannot be downloaded without a login.
+      UserError: if it is not there and has to be downloaded by hand.
     """
     path = manual_dir / self.file
     if path.is_file():
@@ -51,8 +51,8 @@ class Download:
       raise UserError(f'{path} is no file: put {self.file} there, or remove it.')
     if self.login:
       raise UserError(
-        f'{self.file} ({self.size}) is missing: download it from {self.url}, which wants a login, '
-        f'and put it into {manual_dir}.'
+        f'{self.file} ({self.size}) is missing: download it from {self.url} by hand, and put '
+        f'it into {path.parent}.'
       )
     return None
 

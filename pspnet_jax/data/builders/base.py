@@ -6,7 +6,6 @@ import functools
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import cv2
@@ -42,7 +41,6 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
     homepage: address of the data set's page.
     downloads: the archives.
     counts: how many examples each split has.
-    left_out: how many of them `pairs` leaves out on purpose, and has said so.
     shard_size: examples a file.
     manual_dir: where archives may lie already.
     say: told what is being done.
@@ -57,7 +55,6 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
   homepage: str
   downloads: tuple[Download, ...]
   counts: ClassVar[Mapping[str, int]]
-  left_out: Mapping[str, int] = MappingProxyType({})
   shard_size = 1024
   manual_dir = Path()
   say: Callable[[str], None] = staticmethod(print)
@@ -70,6 +67,10 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
   def pairs(self, archives: Mapping[str, Path]) -> Mapping[str, Sequence[Pair]]:
     """The examples of each split, from the paths of the archives by file name."""
     raise NotImplementedError
+
+  def _counts_of_pairs(self) -> Mapping[str, int]:
+    """How many examples `pairs` has of each split, if the archives are whole."""
+    return self.counts
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -91,11 +92,10 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
   def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable[[], Any]]]:
     splits = self.pairs(self._archives(dl_manager))
     files = ' and '.join(download.file for download in self.downloads)
-    for split, expected in self.counts.items():
-      found = len(splits[split]) + self.left_out.get(split, 0)
-      if found != expected:
+    for split, expected in self._counts_of_pairs().items():
+      if len(splits[split]) != expected:
         raise UserError(
-          f'{files} hold {found:,} images of the split {split!r} instead of '
+          f'{files} hold {len(splits[split]):,} images of the split {split!r} instead of '
           f'{expected:,}: download them again.'
         )
     size = self.shard_size

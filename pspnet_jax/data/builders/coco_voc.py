@@ -48,13 +48,14 @@ class CocoVoc(Builder):
   homepage = 'https://cocodataset.org'
   downloads = (coco_images.TRAIN, coco_images.VAL, _ANNOTATIONS)
   counts: ClassVar[Mapping[str, int]] = coco_images.COUNTS  # with what is left out
+  _left_out: Mapping[str, int]
 
   def pairs(self, archives: Mapping[str, Path]) -> Mapping[str, Sequence[Pair]]:
     annotations = Archive(archives[_ANNOTATIONS.file])
     files = annotations.members(r'annotations/instances_(train|val)2017\.json')
     if len(files) < 2:
       raise UserError(f'{annotations.path} lacks instances of train2017 or val2017: download it.')
-    self.left_out, splits = {}, {}
+    self._left_out, splits = {}, {}
     for split, members in coco_images.images(archives).items():
       self.say(f'Reading {files[split]} ...')
       outlined = read_instances(files[split], _CLASSES)
@@ -64,6 +65,9 @@ class CocoVoc(Builder):
         Pair(name, member, outlined[name].label) for name, member in members.items() if name in kept
       ]
     return splits
+
+  def _counts_of_pairs(self) -> Mapping[str, int]:
+    return {split: count - self._left_out[split] for split, count in self.counts.items()}
 
   def _kept(self, split: str, outlined: Mapping[str, Outlined]) -> set[str]:
     """The images with enough to see of the classes; says how many have not."""
@@ -78,7 +82,7 @@ class CocoVoc(Builder):
       else:
         self.advance()
     left_out = len(outlined) - len(kept)
-    self.left_out = {**self.left_out, split: left_out}
+    self._left_out = {**self._left_out, split: left_out}
     self.say(
       f'{left_out:,} images show {_MORE_THAN:,} pixels of them or fewer and are left out; {bare:,} '
       'outlines cover no pixel.'
