@@ -6,8 +6,8 @@
 
 The first downloads a published data set, checks it, and writes it for random access. Archives that
 lie in --manual_dir are used instead of downloading them, and have to lie there where a data set
-wants a login, as Cityscapes does. The other two write a folder of images, labels and classes.txt for
---config=folder. docs/data.md goes from there to the first training step.
+wants a login, as Cityscapes does. The other two write a folder of images, labels and classes.txt
+for --config=folder. docs/data.md goes from there to the first training step.
 """
 
 from __future__ import annotations
