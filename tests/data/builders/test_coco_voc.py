@@ -5,13 +5,16 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
 from PIL import Image
 
+from pspnet_jax.data.builders.coco_instances import read_instances
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.errors import UserError
 from tests import published
 from tests.data.builders.prepared import labels, prepare, same
 from tests.data.builders.shapes import box
+from tests.mutations import ends_well, fuzz, mutated
 
 SIZE = 40, 50  # height, width
 CATEGORIES = {  # COCO's ids of the things that VOC has, and of one that it has not
@@ -191,3 +194,32 @@ def test_lost_files_and_images_are_named(monkeypatch, tmp_path):
     annotations.writestr('annotations/captions_train2017.json', '{}')
   with pytest.raises(UserError, match=r'annotations_trainval2017\.zip lacks instances'):
     prepare(monkeypatch, tmp_path, 'coco_voc', {'train': 1, 'val': 1})
+
+
+class Stored:
+  """A member of an archive, as far as a reader sees it."""
+
+  def __init__(self, data):
+    self.data = data
+
+  def read(self):
+    return self.data
+
+  def __str__(self):
+    return 'instances.json'
+
+
+TWO = {
+  1: [(1, [box(0, 0, 9.5, 9), box(1, 1, 3, 3)]), (3, CROWD)],
+  2: [(1, {**CROWD, 'counts': '`<`<`U1'})],
+}
+
+
+@fuzz
+@given(mutated([json.dumps(instances(TWO)).encode(), json.dumps(instances(ONE)).encode()]))
+def test_mutated_files_end_well(data):
+  def draw():
+    for image in read_instances(Stored(data), {'person': 15, 'car': 7}).values():
+      assert image.label().shape == image.size
+
+  ends_well(draw)
