@@ -150,6 +150,15 @@ def paired(
   Raises:
     UserError: if one has no partner; it names the file.
   """
+  check_partners(images, labels)
+  return [
+    Pair(name, image, functools.partial(_label, labels[name], table))
+    for name, image in images.items()
+  ]
+
+
+def check_partners(images: Mapping[str, object], labels: Mapping[str, object]) -> None:
+  """Raises UserError unless both have the same keys; it names what has no partner."""
   alone = sorted(images.keys() ^ labels.keys())
   if alone:
     member = images.get(alone[0]) or labels[alone[0]]
@@ -158,10 +167,6 @@ def paired(
       f'{member} has no {other}, nor have {len(alone) - 1} more a partner: download the archives '
       'again.'
     )
-  return [
-    Pair(name, image, functools.partial(_label, labels[name], table))
-    for name, image in images.items()
-  ]
 
 
 def _label(member: Member, table: np.ndarray) -> np.ndarray:
