@@ -16,7 +16,11 @@ BACKBONES = {
   'r18b': ({'depth': 18, 'stem_channels': _7X7, **_SMALL}, 'resnet18.tv_in1k'),
   'r50b': ({'depth': 50, 'stem_channels': _7X7}, 'resnet50.tv_in1k'),
   'r101b': ({'depth': 101, 'stem_channels': _7X7}, 'resnet101.tv_in1k'),
-  'r50-rsb': ({'depth': 50, 'stem_channels': _7X7}, None),  # weights that no list here has
+  # A file of OpenMMLab's, to be downloaded by hand: configs/pspnet/pspnet_r50-d8-rsb_*.py.
+  'r50-rsb': (
+    {'depth': 50, 'stem_channels': _7X7},
+    'resnet50_8xb256-rsb-a1-600e_in1k_20211228-20e21305.pth',
+  ),
 }
 
 
@@ -37,9 +41,7 @@ def base(data, backbone, steps, *, crop_size=(512, 512), scale=(2048, 512), test
   c.crop_size = crop_size
   # Whole images compile a program for every size: once, at the end.
   c.eval_every = 0
-  network, weights = BACKBONES[backbone]
-  if weights is not None:
-    c.init_from = weights
+  network, c.init_from = BACKBONES[backbone]
   c.data = {
     'name': data,
     'data_dir': '~/tensorflow_datasets',

@@ -1,6 +1,6 @@
 """PSPNet on Cityscapes after open-mmlab/mmsegmentation: 40,000 and 80,000 steps of 8 crops.
 
-pspnet prepare --dataset=cityscapes
+pspnet prepare --dataset=cityscapes --manual_dir=ZIPS
 pspnet train --config=cityscapes_mmseg:r50-769x769-80k --workdir=/tmp/run
 
 Published: mIoU of the validation images in percent, at one scale and at six with the mirror image
@@ -85,7 +85,6 @@ ROWS = {
     'ss': (78.47,),
     'ms': (79.45,),
     'checkpoint': 'pspnet_r50-d8-rsb_4xb2-adamw-80k_cityscapes-512x1024',
-    'weights': 'resnet50_8xb256-rsb-a1-600e_in1k_20211228-20e21305.pth',
   },
   'r101-512x1024-80k': {
     'backbone': 'r101',
@@ -192,7 +191,6 @@ ROWS = {
     'ms': (77.18,),
     'checkpoint': 'pspnet_r50-d32_rsb_4xb2-adamw-80k_cityscapes-512x1024',
     'output_stride': 32,
-    'weights': 'resnet50_8xb256-rsb-a1-600e_in1k_20211228-20e21305.pth',
   },
   'r50b-d32-512x1024-80k': {
     'backbone': 'r50b',

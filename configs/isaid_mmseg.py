@@ -1,6 +1,6 @@
 """PSPNet on iSAID after open-mmlab/mmsegmentation: 80,000 steps of 16 crops of 896×896.
 
-pspnet prepare --dataset=isaid
+pspnet prepare --dataset=isaid --manual_dir=ARCHIVES
 pspnet train --config=isaid_mmseg:r50-80k --workdir=/tmp/run
 
 Published: mIoU of the validation images in percent, at one scale and at six with the mirror image

@@ -1,6 +1,6 @@
 """PSPNet with a distilled "vd" backbone on iSAID after PaddlePaddle/PaddleSeg.
 
-pspnet prepare --dataset=isaid --manual_dir=FILES
+pspnet prepare --dataset=isaid --manual_dir=ARCHIVES
 pspnet train --config=isaid_paddleseg:r50 --workdir=/tmp/vd
 
 Published: mIoU of the validation images in percent, at one scale

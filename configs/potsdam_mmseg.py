@@ -1,6 +1,6 @@
 """PSPNet on ISPRS Potsdam after open-mmlab/mmsegmentation: 80,000 steps of 16 crops of 512×512.
 
-pspnet prepare --dataset=potsdam
+pspnet prepare --dataset=potsdam --manual_dir=ARCHIVES
 pspnet train --config=potsdam_mmseg:r50-80k --workdir=/tmp/run
 
 Published: mIoU of the validation images in percent, at one scale and at six with the mirror image

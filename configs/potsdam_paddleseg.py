@@ -1,6 +1,6 @@
 """PSPNet with a distilled "vd" backbone on ISPRS Potsdam after PaddlePaddle/PaddleSeg.
 
-pspnet prepare --dataset=potsdam --manual_dir=FILES
+pspnet prepare --dataset=potsdam --manual_dir=ARCHIVES
 pspnet train --config=potsdam_paddleseg:r50 --workdir=/tmp/vd
 
 Published: mIoU of the validation images in percent, at one scale

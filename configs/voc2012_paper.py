@@ -4,9 +4,9 @@ pspnet prepare --dataset=voc2012
 pspnet train --config=voc2012_paper:table6-voc --workdir=/tmp/voc
 
 pspnet prepare --dataset=coco_voc
-pspnet train --config=voc2012_paper:table6-coco --workdir=/tmp/coco
-pspnet train --config=voc2012_paper:table6-coco-aug --workdir=/tmp/aug --config.init_from=/tmp/coco
-pspnet train --config=voc2012_paper:table6-coco-voc --workdir=/tmp/voc --config.init_from=/tmp/aug
+pspnet train --config=voc2012_paper:table6-coco --workdir=table6-coco
+pspnet train --config=voc2012_paper:table6-coco-aug --workdir=table6-coco-aug
+pspnet train --config=voc2012_paper:table6-coco-voc --workdir=table6-coco-voc
 
 Published: mIoU of the test images in percent, at six scales, which the benchmark's server gives.
 Protocol: `caffe`, the evaluation code that the authors released (hszhao/PSPNet).
@@ -51,5 +51,5 @@ def get_config(row):
   changes = r.get('changes', {})
   c = _paper.base('voc2012', 30_000, crop=473, base_size=512, split='trainaug', changes=changes)
   if 'after' in r:
-    del c.init_from  # the workdir of the row before
+    c.init_from = r['after']  # the workdir, called as its row
   return c
