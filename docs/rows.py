@@ -68,6 +68,8 @@ pixel accuracy where there are two, all in percent. The same workdir gives them:
     test    pspnet submit --workdir=DIR --input=IMAGES --benchmark=NAME --output=FILE \\
                 --config.eval.flip=True --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75
 
+`pspnet plan --config=CONFIG --topology=h100` says what memory a step takes, without a device.
+
 "Ours" is a figure that was measured with this config, or what it takes to measure it. Figures of
 one recipe spread by a point from seed to seed (73.8 to 75.1 in three runs of a PSPNet on
 Cityscapes, mmsegmentation issue 1208), so one run is no proof.
