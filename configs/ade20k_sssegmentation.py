@@ -14,10 +14,30 @@ output stride of 16.
 import _mmseg
 
 ROWS = {
-  'r50': {'backbone': 'r50', 'output_stride': 8, 'ss': (42.64,)},
-  'r50-d16': {'backbone': 'r50', 'output_stride': 16, 'ss': (40.23,)},
-  'r101': {'backbone': 'r101', 'output_stride': 8, 'ss': (44.55,)},
-  'r101-d16': {'backbone': 'r101', 'output_stride': 16, 'ss': (43.40,)},
+  'r50': {
+    'backbone': 'r50',
+    'output_stride': 8,
+    'ss': (42.64,),
+    'checkpoint': 'pspnet_resnet50os8_ade20k',
+  },
+  'r50-d16': {
+    'backbone': 'r50',
+    'output_stride': 16,
+    'ss': (40.23,),
+    'checkpoint': 'pspnet_resnet50os16_ade20k',
+  },
+  'r101': {
+    'backbone': 'r101',
+    'output_stride': 8,
+    'ss': (44.55,),
+    'checkpoint': 'pspnet_resnet101os8_ade20k',
+  },
+  'r101-d16': {
+    'backbone': 'r101',
+    'output_stride': 16,
+    'ss': (43.40,),
+    'checkpoint': 'pspnet_resnet101os16_ade20k',
+  },
 }
 
 

@@ -19,11 +19,13 @@ ROWS = {
     'depth': 50,
     'ss': (78.83,),
     'ms': (79.66,),
+    'checkpoint': 'pspnet_resnet50_os8_cityscapes_1024x512_80k',
   },
   'r101': {
     'depth': 101,
     'ss': (80.48,),
     'ms': (81.29,),
+    'checkpoint': 'pspnet_resnet101_os8_cityscapes_1024x512_80k',
   },
 }
 

@@ -14,10 +14,30 @@ output stride of 16.
 import _mmseg
 
 ROWS = {
-  'r50': {'backbone': 'r50', 'output_stride': 8, 'ss': (79.05,)},
-  'r50-d16': {'backbone': 'r50', 'output_stride': 16, 'ss': (77.13,)},
-  'r101': {'backbone': 'r101', 'output_stride': 8, 'ss': (79.94,)},
-  'r101-d16': {'backbone': 'r101', 'output_stride': 16, 'ss': (77.43,)},
+  'r50': {
+    'backbone': 'r50',
+    'output_stride': 8,
+    'ss': (79.05,),
+    'checkpoint': 'pspnet_resnet50os8_cityscapes',
+  },
+  'r50-d16': {
+    'backbone': 'r50',
+    'output_stride': 16,
+    'ss': (77.13,),
+    'checkpoint': 'pspnet_resnet50os16_cityscapes',
+  },
+  'r101': {
+    'backbone': 'r101',
+    'output_stride': 8,
+    'ss': (79.94,),
+    'checkpoint': 'pspnet_resnet101os8_cityscapes',
+  },
+  'r101-d16': {
+    'backbone': 'r101',
+    'output_stride': 16,
+    'ss': (77.43,),
+    'checkpoint': 'pspnet_resnet101os16_cityscapes',
+  },
 }
 
 

@@ -15,7 +15,7 @@ colours have changed, not before.
 
 import _paddleseg
 
-ROWS = {'r50': {'ss': (63.36,)}}
+ROWS = {'r50': {'ss': (63.36,), 'checkpoint': 'pspnet_resnet50_vd_isaid_512x512_80k'}}
 
 
 def get_config(row):

@@ -15,7 +15,7 @@ after the colours have changed, not before.
 
 import _paddleseg
 
-ROWS = {'r50': {'ss': (77.69,)}}
+ROWS = {'r50': {'ss': (77.69,), 'checkpoint': 'pspnet_resnet50_vd_potsdam_512x512_80k'}}
 
 
 def get_config(row):

@@ -20,12 +20,14 @@ ROWS = {
     'depth': 50,
     'ss': (80.76,),
     'ms': (81.18,),
+    'checkpoint': 'pspnet_resnet50_os8_voc12aug_512x512_40k',
   },
   'r101': {
     'depth': 101,
     'scale': (1.0, 1.0),
     'ss': (80.22,),
     'ms': (80.68,),
+    'checkpoint': 'pspnet_resnet101_os8_voc12aug_512x512_40k',
   },
 }
 

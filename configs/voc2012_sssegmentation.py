@@ -14,10 +14,30 @@ output stride of 16.
 import _mmseg
 
 ROWS = {
-  'r50': {'backbone': 'r50', 'output_stride': 8, 'ss': (77.93,)},
-  'r50-d16': {'backbone': 'r50', 'output_stride': 16, 'ss': (76.29,)},
-  'r101': {'backbone': 'r101', 'output_stride': 8, 'ss': (79.04,)},
-  'r101-d16': {'backbone': 'r101', 'output_stride': 16, 'ss': (77.92,)},
+  'r50': {
+    'backbone': 'r50',
+    'output_stride': 8,
+    'ss': (77.93,),
+    'checkpoint': 'pspnet_resnet50os8_voc',
+  },
+  'r50-d16': {
+    'backbone': 'r50',
+    'output_stride': 16,
+    'ss': (76.29,),
+    'checkpoint': 'pspnet_resnet50os16_voc',
+  },
+  'r101': {
+    'backbone': 'r101',
+    'output_stride': 8,
+    'ss': (79.04,),
+    'checkpoint': 'pspnet_resnet101os8_voc',
+  },
+  'r101-d16': {
+    'backbone': 'r101',
+    'output_stride': 16,
+    'ss': (77.92,),
+    'checkpoint': 'pspnet_resnet101os16_voc',
+  },
 }
 
 

@@ -174,31 +174,38 @@ def test_one_step_at_miniature_size(name):
 
 def zoo():
   with (tiny.ROOT / 'pspnet_jax' / 'weights' / 'catalogue.csv').open() as file:
-    return {row['name']: row for row in csv.DictReader(file) if row['source'] == 'mmseg'}
+    return {row['name']: row for row in csv.DictReader(file)}
+
+
+CHECKPOINTS = {
+  of_row['checkpoint']: f'{name}:{row}'
+  for name, rows in ROWS.items()
+  for row, of_row in rows.items()
+  if 'checkpoint' in of_row
+}
 
 
 def test_every_mmsegmentation_checkpoint_has_its_training():
-  checkpoints = {
-    of_row['checkpoint']: f'{name}:{row}'
-    for name, rows in ROWS.items()
-    for row, of_row in rows.items()
-    if 'checkpoint' in of_row
-  }
-  assert checkpoints.keys() == zoo().keys() and len(checkpoints) == 54
-  for checkpoint, entry in zoo().items():
-    name, row = checkpoints[checkpoint].split(':')
-    of_row, c = ROWS[name][row], python_file.call(f'{name}:{row}')[0]
-    published = [entry['score'], entry['score_ms']]
-    assert [of_row.get(k, [''])[0] for k in ('ss', 'ms')] == [x and float(x) for x in published]
-    assert c.data.name == entry['data'] and c.model.depth == int(entry['depth'])
-    assert '-'.join(map(str, c.model.stem_channels)) == entry['stem']
-    assert c.model.get('output_stride', 8) == int(entry['output_stride'])
-    assert str(c.model.align_corners).lower() == entry['align_corners']
-    assert 'x'.join(map(str, c.crop_size)) == entry['crop_size']
+  theirs = {name for name, entry in zoo().items() if entry['source'] == 'mmseg'}
+  assert len(theirs) == 54 and theirs <= CHECKPOINTS.keys()
+  for checkpoint in theirs:
+    c, entry = python_file.call(CHECKPOINTS[checkpoint])[0], zoo()[checkpoint]
     assert 'x'.join(map(str, c.eval.base_size)) == entry['test_scale']
     assert (c.eval.protocol == 'mmseg_slide') == bool(entry['window'])
-    steps = re.search(r'(\d+)k_', checkpoint)
-    assert c.total_steps == 1000 * int(steps[1])
+    assert c.total_steps == 1000 * int(re.search(r'(\d+)k_', checkpoint)[1])
+
+
+@pytest.mark.parametrize('checkpoint', [name for name in CHECKPOINTS if name in zoo()])
+def test_a_checkpoint_of_the_zoo_is_of_the_network_of_its_row(checkpoint):
+  name, _, row = CHECKPOINTS[checkpoint].partition(':')
+  of_row, c, entry = ROWS[name][row], loaded(f'{name}:{row}'), zoo()[checkpoint]
+  published = [entry['score'], entry['score_ms']]
+  assert [of_row.get(k, [''])[0] for k in ('ss', 'ms')] == [x and float(x) for x in published]
+  assert (c.data.name, c.model.depth) == (entry['data'], int(entry['depth']))
+  assert '-'.join(map(str, c.model.stem_channels)) == entry['stem']
+  assert c.model.output_stride == int(entry['output_stride'])
+  assert str(c.model.align_corners).lower() == entry['align_corners']
+  assert 'x'.join(map(str, c.crop_size)) == entry['crop_size']
 
 
 def test_weights_that_configs_start_from_can_be_had():
