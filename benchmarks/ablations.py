@@ -11,48 +11,45 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmarks import figures
+from pspnet_jax.config import python_file
 
-# Rows with the paper's mIoU on ADE20K (ResNet-50, tables 1 and 2), in its order; None: none there.
-TABLES: dict[str, dict[str, float | None]] = {
-  'Table 1: pooling, bins, dimension reduction (DR)': {
-    'baseline': 37.23,
-    'b1-max': 39.94,
-    'b1-avg': 40.07,
-    'b1236-max': 40.18,
-    'b1236-avg': 41.07,
-    'b1236-max-dr': 40.87,
-    'b1236-avg-dr': 41.68,
-  },
-  'Table 2: weight of the auxiliary loss, without a pyramid': {
-    'aux-0': 35.82,
-    'aux-0.3': 37.01,
-    'baseline': 37.23,
-    'aux-0.6': 37.09,
-    'aux-0.9': 36.99,
-  },
-  'Output stride': {'b1236-avg-dr': None, 'stride-16': None, 'stride-32': None},
+PREFIX = 'context_ablations:'
+TITLES = {
+  'table1': 'Table 1: pooling, bins, dimension reduction (DR)',
+  'table2': 'Table 2: weight of the auxiliary loss, without a pyramid',
+  'stride': 'Output stride',
 }
+SAME = {'table2-0.4': 'table1-baseline', 'stride-8': 'table1-b1236-ave-dr'}  # trained once
 
 
-def scores(key: str = 'mIoU') -> dict[str, list[float]]:
+def rows(table: str) -> dict[str, dict[str, Any]]:
+  """What the config says of the rows of a table."""
+  found = python_file.rows(PREFIX.rstrip(':'))
+  return {row: of_row for row, of_row in found.items() if row.startswith(table)}
+
+
+def published(table: str) -> dict[str, float]:
+  """The paper's mIoU of each row, on ADE20K with 50 layers; empty for what it has not tried."""
+  return {row: of_row['ss'][0] for row, of_row in rows(table).items() if 'ss' in of_row}
+
+
+def scores(table: str, key: str = 'mIoU') -> dict[str, list[float]]:
   """The figures of each row's seeds, in percent."""
-  kept, prefix = figures.load(), 'context_ablations:'
-  return {
-    name.removeprefix(prefix): [seed[key] for seed in record['seeds'].values()]
-    for name, record in kept.items()
-    if name.startswith(prefix)
-  }
+  kept = figures.load()
+  records = {row: kept[PREFIX + SAME.get(row, row)] for row in rows(table)}
+  return {row: [seed[key] for seed in r['seeds'].values()] for row, r in records.items()}
 
 
-def order(ours: Mapping[str, Sequence[float]], published: Mapping[str, float]) -> dict[str, int]:
+def order(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, float]) -> dict[str, int]:
   """Counts the pairs of rows whose published order our means have, and those they reverse.
 
   A pair is clear if every seed of the one is above every seed of the other.
   """
   counts = dict.fromkeys(('as published', 'clearly', 'reversed', 'clearly reversed'), 0)
-  for worse, better in itertools.combinations(sorted(published, key=published.__getitem__), 2):
+  for worse, better in itertools.combinations(sorted(theirs, key=theirs.__getitem__), 2):
     agrees = mean(ours[better]) > mean(ours[worse])
     low, high = (worse, better) if agrees else (better, worse)
     counts['as published' if agrees else 'reversed'] += 1
@@ -61,59 +58,53 @@ def order(ours: Mapping[str, Sequence[float]], published: Mapping[str, float]) -
   return counts
 
 
-def tables() -> str:
-  """All tables in Markdown, each with what became of the published order."""
-  miou, accuracy = scores(), scores('aAcc')
-  parts = []
-  for title, rows in TABLES.items():
-    lines = [f'**{title}**', '']
-    lines += ['| row | published mIoU | ours, mean | seeds | pixel accuracy |']
-    lines += ['|---|---:|---:|---|---:|']
-    for row, published in rows.items():
-      seeds = ', '.join(f'{value:.2f}' for value in miou[row])
-      told = '' if published is None else f'{published:.2f}'
-      cells = (row, told, f'{mean(miou[row]):.2f}', seeds, f'{mean(accuracy[row]):.2f}')
-      lines.append(f'| {" | ".join(cells)} |')
-    known = {row: value for row, value in rows.items() if value is not None}
-    if known:
-      n = order(miou, known)
-      lines += [
-        '',
-        f'Of {sum(n[k] for k in ("as published", "reversed"))} pairs of rows, {n["as published"]} '
-        f'are in the published order ({n["clearly"]} with all seeds), {n["reversed"]} reversed '
-        f'({n["clearly reversed"]} with all seeds).',
-      ]
-    parts.append('\n'.join(lines))
-  return '\n\n'.join(parts)
+def markdown(table: str) -> str:
+  """A table in Markdown, with what became of the published order."""
+  miou, accuracy, theirs = scores(table), scores(table, 'aAcc'), published(table)
+  lines = [
+    f'**{TITLES[table]}**\n',
+    '| row | the paper | ours, mean | seeds 0, 1, 2 | pixel accuracy |',
+    '|---|---:|---:|---|---:|',
+  ]
+  for row, of_row in rows(table).items():
+    seeds = ', '.join(f'{value:.1f}' for value in miou[row])
+    told = f'{theirs[row]:.2f}' if row in theirs else ''
+    cells = (of_row['title'], told, f'**{mean(miou[row]):.1f}**', seeds)
+    lines.append(f'| {" | ".join(cells)} | {mean(accuracy[row]):.1f} |')
+  if theirs:
+    n = order(miou, theirs)
+    lines.append(
+      f'\nOf {n["as published"] + n["reversed"]} pairs of rows, {n["as published"]} are in the '
+      f"paper's order ({n['clearly']} of them with every seed), and {n['reversed']} are reversed "
+      f'({n["clearly reversed"]} with every seed).'
+    )
+  return '\n'.join(lines)
 
 
 def plot(path: Path) -> None:
-  """Draws each seed as a dot and each mean as a line, a panel a table."""
+  """Draws each seed as a dot and each mean as a line, a panel a table, the paper beside them."""
   from matplotlib import pyplot
 
-  miou = scores()
+  ratios = [len(rows(table)) for table in TITLES]
   figure, panels = pyplot.subplots(
-    1,
-    len(TABLES),
-    figsize=(10, 3.4),
-    layout='constrained',
-    gridspec_kw={'width_ratios': [len(rows) for rows in TABLES.values()]},
+    1, len(TITLES), figsize=(10, 3.6), layout='constrained', gridspec_kw={'width_ratios': ratios}
   )
-  for panel, (title, rows) in zip(panels, TABLES.items(), strict=True):
-    for x, row in enumerate(rows):
-      panel.plot([x] * len(miou[row]), miou[row], 'o', color='C0', alpha=0.6, markersize=5)
-      panel.plot([x - 0.3, x + 0.3], [mean(miou[row])] * 2, color='C0', linewidth=2)
-    panel.set_xticks(range(len(rows)), list(rows), rotation=40, ha='right', fontsize=8)
-    panel.set_title(title.partition(':')[0], fontsize=10)
+  for panel, table in zip(panels, TITLES, strict=True):
+    for x, values in enumerate(scores(table).values()):
+      panel.plot([x] * len(values), values, 'o', color='C0', alpha=0.6, markersize=5)
+      panel.plot([x - 0.3, x + 0.3], [mean(values)] * 2, color='C0', linewidth=2)
+    titles = [of_row['title'].removeprefix('auxiliary weight ') for of_row in rows(table).values()]
+    titles = [title.removeprefix('output stride ') for title in titles]
+    panel.set_xticks(range(len(titles)), titles, rotation=40, ha='right', fontsize=8)
+    panel.set_title(TITLES[table].partition(':')[0], fontsize=10)
     panel.spines[['top', 'right']].set_visible(False)
-    known = [(x, value) for x, value in enumerate(rows.values()) if value is not None]
-    if known:
-      twin = panel.twinx()
-      twin.plot(*zip(*known, strict=True), 'x', color='C3', markersize=6)
-      twin.spines[['top']].set_visible(False)
-      twin.tick_params(colors='C3', labelsize=8)
-  panels[0].set_ylabel('mIoU %, three seeds and their mean')
-  panels[0].plot([], [], 'x', color='C3', label='the paper on ADE20K (right axis)')
+    if theirs := published(table):
+      axis = panel.twinx()
+      axis.plot(range(len(theirs)), list(theirs.values()), 'x', color='C3', markersize=6)
+      axis.spines['top'].set_visible(False)
+      axis.tick_params(colors='C3', labelsize=8)
+  panels[0].set_ylabel('mIoU %: seeds and their mean')
+  panels[0].plot([], [], 'x', color='C3', label='the paper on ADE20K, right axis')
   panels[0].legend(frameon=False, fontsize=8, loc='lower right')
   figure.savefig(path, dpi=120)
 
@@ -123,7 +114,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--plot', type=Path)
   flags = parser.parse_args()
-  print(tables())
+  print('\n\n'.join(map(markdown, TITLES)))
   if flags.plot:
     plot(flags.plot)
 
