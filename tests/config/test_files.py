@@ -215,6 +215,7 @@ def test_keys_that_have_gone_since_a_config_was_saved_are_left_out(tmp_path):
   ('key', 'value', 'says'),
   [
     ('window', (473,), r'window \(473,\) is not a height and a width'),
+    ('padding', 'around', "padding 'around' is none of centre, end, none"),
     ('absent_classes', 'none', "absent_classes 'none' is none of exclude, zero"),
     ('protocol', 'semsg', "no evaluation protocol 'semsg': did you mean semseg"),
     ('base_size', (0,), r'base size \(0,\) is not'),
