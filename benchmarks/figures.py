@@ -27,7 +27,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import device
 from pspnet_jax.runtime.files import write_whole
 
 ROOT = Path(__file__).parent.parent
@@ -134,6 +133,8 @@ def fingerprint(name: str, workdir: Path, extra: Sequence[str]) -> dict[str, flo
 
 def machine() -> dict[str, object]:
   """What the digits of a run depend on beside the code."""
+  from benchmarks import device  # JAX and torch, which the kept figures do without
+
   known = device.describe()
   return {key: known[key] for key in ('processor', 'cores', 'python', 'jax', 'jaxlib', 'numpy')}
 
@@ -189,10 +190,11 @@ def _folder(name: str) -> str:
   return ''.join(c if c.isalnum() or c in '.-' else '_' for c in name)
 
 
-def mean_and_range(name: str, key: str = 'mIoU') -> str:
-  """A figure as documents state it, in percent: '87.8 (87.6-88.1)'."""
-  values = [seed[key] for seed in load()[name]['seeds'].values()]
-  return f'{sum(values) / len(values):.1f} ({min(values):.1f}\N{EN DASH}{max(values):.1f})'
+def stated(record: Mapping[str, Any], key: str = 'mIoU') -> str:
+  """A figure as documents state it, in percent: '87.8 (87.6–88.1)'."""
+  values = [seed[key] for seed in record['seeds'].values()]
+  mean = f'{sum(values) / len(values):.1f}'
+  return f'{mean} ({min(values):.1f}–{max(values):.1f})' if len(values) > 1 else mean
 
 
 def show() -> None:
@@ -201,7 +203,7 @@ def show() -> None:
     changed = changed_since(name, record)
     state = f'CHANGED SINCE: {", ".join(changed)}' if changed else 'stands'
     count, day = len(record['seeds']), record['day']
-    print(f'{name}: mIoU {mean_and_range(name)} %, {count} seed(s), {day}: {state}')
+    print(f'{name}: mIoU {stated(record)} %, {count} seed(s), {day}: {state}')
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import importlib.util
 import json
 import re
 
@@ -11,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import figures
+from benchmarks import rows as page_writer
 from pspnet_jax.config import checks, files, parts, python_file, shipped
 from pspnet_jax.config.defaults import defaults
 from pspnet_jax.data.scenes import ContextScenes
@@ -224,26 +225,21 @@ def test_what_cannot_be_reached_starts_from_nothing():
         assert starts != ('unreachable' in of_row), f'{name}:{row}'
 
 
-@pytest.fixture
-def page_writer():
-  path = tiny.ROOT / 'docs' / 'rows.py'
-  spec = importlib.util.spec_from_file_location('rows', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
+def test_the_page_of_rows_is_up_to_date():
+  assert {name for name, of_name in ROWS.items() if of_name} == {
+    *page_writer.names(),
+    'context_ablations',
+  }
+  assert page_writer.page() == page_writer.PAGE.read_text(), 'run python -m benchmarks.rows'
 
 
-def test_the_page_of_rows_is_up_to_date(page_writer):
-  assert {name for name, rows in ROWS.items() if rows} == {*page_writer.names()}
-  assert page_writer.page() == page_writer.PAGE.read_text(), 'run python docs/rows.py'
-
-
-def test_measured_figures_stand_beside_the_published_ones(page_writer, tmp_path, monkeypatch):
-  found = {'figure': '41.0 % mIoU', 'spread': '40.8–41.3, 3 seeds', 'command': 'pspnet train'}
-  path = tmp_path / 'figures.json'
-  path.write_text(json.dumps({'ade20k_mmseg:r50-80k': found, 'camvid': found}))
-  monkeypatch.setattr(page_writer, 'FIGURES', path)
+def test_measured_figures_stand_beside_the_published_ones(tmp_path, monkeypatch):
+  seeds = {str(i): {'mIoU': 41 + i / 10} for i in range(3)}
+  machine = {'jax': '1', 'cores': 2, 'processor': 'a chip'}
+  found = {'seeds': seeds, 'day': '2026-01-01', 'machine': machine}
+  monkeypatch.setattr(figures, 'FILE', tmp_path / 'figures.json')
+  figures.FILE.write_text(json.dumps({'ade20k_mmseg:r50-80k': found, 'camvid': found}))
   page = page_writer.page()
-  assert '| ss 41.13 · ms 41.94 | **41.0 % mIoU** (40.8–41.3, 3 seeds) |' in page
-  assert '| camvid | 41.0 % mIoU | 40.8–41.3, 3 seeds | `pspnet train` |' in page
+  assert '| ss 41.13 · ms 41.94 | **41.1 (41.0–41.2)** |' in page
+  assert '| `camvid` | 41.1 (41.0–41.2) | 0, 1, 2 | 2026-01-01 | jax 1, 2 cores of a chip |' in page
   assert '1 are measured' in page
