@@ -160,8 +160,8 @@ class ResNet(nnx.Module):
       code; 32, 32, 64 in mmseg's V1c), a single one is the original 7×7.
     width: channels of stage 1 before expansion; 64 in all published networks.
     stride_in_1x1: stride on the bottleneck's first 1×1 (Caffe's ResNet-50) instead of its 3×3.
-    avg_down: a projection at stride 2 takes means of 2×2 first and has stride 1 then (ResNet-D, He et
-      al. 2019; "vd" in Paddle). Where dilation takes the place of a stride nothing is pooled.
+    avg_down: instead of a stride, projections take means of 2×2 cells before they convolve ("vd" in
+      Paddle, ResNet-D of He et al. 2019); where dilation took the stride's place, no means.
     contract_dilation: the first block of a dilated stage keeps the previous stage's dilation
       (mmseg, MIT, timm) instead of the stage's own (Caffe, semseg).
     dilate_conv2: a basic block's second convolution has the stage's dilation (MIT, timm) instead
