@@ -39,7 +39,7 @@ TESTED_IN = {
   **{
     f'weights.foreign.{name}': 'weights/test_importing'
     for name in (
-      *('caffe', 'gluoncv', 'imagenet', 'mit', 'mmseg', 'origin', 'paddleseg', 'semseg'),
+      *('caffe', 'gluoncv', 'imagenet', 'mit', 'mmseg', 'origin', 'semseg'),
       'sssegmentation',
     )
   },

@@ -93,15 +93,6 @@ def wide(state):
       state[name] = torch.cat([state[name]] * 2, 1)
 
 
-def pooled_shortcuts(state):
-  for name in list(state):
-    if '.downsample.1.' in name:
-      state[name.replace('.1.', '.2.')] = state.pop(name)
-  for name in list(state):
-    if '.downsample.0.' in name:
-      state[name.replace('.downsample.0.', '.downsample.1.')] = state.pop(name)
-
-
 def shorter(state):
   for name in list(state):
     if name.startswith('layer') and int(name.split('.')[1]) > 1:
@@ -136,22 +127,19 @@ def test_names_say_whether_shortcuts_pool(tmp_path):
   def read(state, name='b.pth'):
     return importing.read_weights([save(tmp_path / name, state)])
 
-  plain, pooled = read(backbone()), backbone()
-  pooled_shortcuts(pooled)
-  found = read(pooled)
+  plain, found = read(backbone()), read(state_dicts.pooled(backbone()))
   assert (plain.origin.avg_down, found.origin.avg_down) == (False, True)
   assert found.arrays.keys() == plain.arrays.keys()
   for name, x in plain.arrays.items():
     np.testing.assert_array_equal(found.arrays[name], x)
   whole = state_dicts.mmseg(state_dicts.model(**MMSEG).state_dict())
   assert not importing.convert([save(tmp_path / 'n.pth', whole)]).card.network['avg_down']
-  pooled_shortcuts(whole)
+  whole = state_dicts.pooled(whole)
   assert importing.convert([save(tmp_path / 'n.pth', whole)]).card.network['avg_down']
 
 
 def test_pooling_shortcuts_of_a_source_without_them_are_refused(tmp_path):
-  state = state_dicts.model(**NARROW).state_dict()
-  pooled_shortcuts(state)
+  state = state_dicts.pooled(state_dicts.model(**NARROW).state_dict())
   with pytest.raises(UserError, match=r'ResNet-d, whose shortcuts pool .*downsample\.1'):
     importing.convert([save(tmp_path / 'n.pth', state)])
 
