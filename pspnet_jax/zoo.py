@@ -76,7 +76,7 @@ def get(name: str, output: Path | None = None) -> None:
   entry = catalogue.find(name)
   if entry.is_backbone:
     path = published.fetch(entry)
-    if caution := published.caution(entry):
+    for caution in published.cautions(entry):
       streams.show(caution)
     if output is not None:
       try:
@@ -109,7 +109,7 @@ def _net(entry: catalogue.Entry) -> str:
 
 def _row(entry: catalogue.Entry, first: str, second: str, last: float | None) -> tuple[Cell, ...]:
   path = None if entry.address is None else download.cached(entry.address, entry.file)
-  where = 'by hand' if path is None else ('here' if path.is_file() else '')
+  where = 'by hand' if path is None else ('here' if path.is_file() else 'download')
   return (entry.name, first, second, entry.score, last, where)
 
 

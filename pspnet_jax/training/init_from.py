@@ -110,7 +110,8 @@ def _read(location: str) -> _Found:
   if entry is None:
     return _from_files(location)
   if entry.is_backbone:
-    return _from_files(str(published.fetch(entry)))
+    found = _from_files(str(published.fetch(entry)))
+    return dataclasses.replace(found, notes=(*found.notes, *published.cautions(entry)))
   converted = published.load(entry)
   card = converted.card
   arrays = {**converted.params, **converted.batch_stats}

@@ -71,13 +71,13 @@ def _unpack(address: str, path: Path, digest: str) -> None:
     )
 
 
-def caution(entry: Entry) -> str:
-  """What the user should know of how far a file can be trusted; nothing where it is vouched for."""
+def cautions(entry: Entry) -> tuple[str, ...]:
+  """What the user should know of how far a file can be trusted: nothing where it is vouched for."""
   if entry.address is None or entry.digest:
-    return ''
+    return ()
   return (
     f'No checksum of {entry.name} is published: it was taken as it came over https from '
-    f'{urlsplit(entry.address).hostname}, and has to stay that file.'
+    f'{urlsplit(entry.address).hostname}, and has to stay that file.',
   )
 
 
@@ -98,7 +98,7 @@ def load(entry: Entry) -> Converted:
     output_stride=entry.output_stride,
   )
   card = converted.card
-  notes = (*converted.notes, *filter(None, (caution(entry),)))
+  notes = (*converted.notes, *cautions(entry))
   source = {**(card.source or {}), 'zoo': entry.name, 'address': entry.address}
   source |= {'notes': notes} if notes else {}
   card = dataclasses.replace(

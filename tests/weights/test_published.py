@@ -19,7 +19,7 @@ from tests.weights import rebuilt_more, served
 from tests.weights.file_server import serve
 from tests.weights.served import OPTIONS
 from tests.weights.test_importing import draw, error, logits, torch_logits
-from tests.weights.test_unpacking import zipped
+from tests.weights.test_unpacking import tarred, zipped
 
 ENTRIES = catalogue.entries()
 
@@ -107,7 +107,7 @@ def without_checksum(address):
 def test_without_a_checksum_the_first_file_is_the_one_it_stays(cache):
   with serve(b'one' * 1000, 'own.pth') as server:
     entry = without_checksum(server.address)
-    assert 'No checksum of own is published' in published.caution(entry)
+    assert 'No checksum of own is published' in published.cautions(entry)[0]
     path = published.fetch(entry)
     seen = cache / 'own.pth.sha256'
     assert seen.read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -139,7 +139,7 @@ def test_a_file_in_an_archive_is_checked_by_the_checksum_of_its_own(cache):
   with serve(packed, 'psp-1234.zip') as server:
     known = {'address': server.address, 'sha1': hashlib.sha1(content).hexdigest()}
     entry = dataclasses.replace(ENTRIES['psp_resnet50_ade'], name='psp', **known)
-    assert published.caution(entry) == ''
+    assert published.cautions(entry) == ()
     path = published.fetch(entry)
     assert path == cache / 'psp.params' and path.read_bytes() == content
     assert {p.name for p in cache.iterdir()} == {'psp.params'}
@@ -149,6 +149,24 @@ def test_a_file_in_an_archive_is_checked_by_the_checksum_of_its_own(cache):
     with pytest.raises(UserError, match='does not have the checksum sha1:0000'):
       published.fetch(other)
     assert not list(cache.iterdir())
+
+
+def test_a_run_starts_from_a_backbone_in_an_archive(cache, tmp_path, monkeypatch):
+  state = rebuilt_more.Paddle(50, 5, width=4).state()
+  alone = {n.removeprefix('backbone.'): x for n, x in state.items() if n.startswith('backbone.')}
+  file = rebuilt_more.paddle_file(tmp_path / 'model.pdparams', alone)
+  packed = tarred(**{'vd/model.pdparams': file.read_bytes()})
+  with serve(packed, 'vd.tar.gz') as server:
+    entry = dataclasses.replace(ENTRIES['resnet50_vd_ssld_v2'], name='vd', address=server.address)
+    monkeypatch.setattr(catalogue, 'entries', lambda: {'vd': entry})
+    options = {'depth': 50, 'stem_channels': (2, 2, 4)}
+    card, params, stats = fresh(5, **options, dilations=None, avg_down=True)
+    new, _, notes = start_from('vd', card, params, stats)
+  kernel = alone['bb_1_0.short._conv.weight'].transpose(2, 3, 1, 0)
+  np.testing.assert_array_equal(new['backbone/stage2/0/projection/conv/kernel'], kernel)
+  assert notes[0] == 'Starting from vd.' and 'No checksum of vd is published' in notes[1]
+  assert notes[2:] == ['Not taken from there, but fresh: all but the backbone.']
+  assert {p.name for p in cache.iterdir()} == {'vd.pdparams', 'vd.pdparams.sha256'}
 
 
 def test_a_network_without_a_checksum_says_so_in_its_card(cache, tmp_path):
