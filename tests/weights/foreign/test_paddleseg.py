@@ -4,12 +4,15 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.special
 from hypothesis import given
 
+import pspnet_jax
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights import importing
 from tests.mutations import ends_well, fuzz, mutated
 from tests.weights.rebuilt_more import Paddle, paddle_file
+from tests.weights.test_importing import draw
 
 
 @pytest.fixture(scope='module')
@@ -47,6 +50,16 @@ def test_a_backbone_alone_is_one(state, tmp_path):
     np.testing.assert_array_equal(x, whole.arrays[name])
   with pytest.raises(UserError, match='is a backbone without the head of a PSPNet'):
     importing.convert([tmp_path / 'model.pdparams'])
+
+
+def test_an_image_of_voc_is_padded_as_its_configs_say(tmp_path):
+  image = draw(70, 90)
+  peer = Paddle(50, 21, width=4).fill(image)
+  predictor = pspnet_jax.load_pretrained(peer.write(tmp_path)[0])
+  padded = np.pad(image.astype(np.float32), ((0, 442), (0, 422), (0, 0)), constant_values=127.5)
+  theirs = scipy.special.softmax(peer.logits(padded)[:70, :90], -1)
+  np.testing.assert_allclose(predictor.probabilities(image), theirs, atol=1e-5)
+  assert (predictor(image) == theirs.argmax(-1)).mean() > 0.999
 
 
 @pytest.mark.parametrize(
