@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import http.client
 import io
 import os
@@ -23,6 +22,7 @@ from pspnet_jax.reporting.console import make_console, say
 from pspnet_jax.runtime import paths
 from pspnet_jax.runtime.limits import BYTES
 from pspnet_jax.runtime.plain_text import printable
+from pspnet_jax.weights.checksums import has_digest, is_sound
 
 _TIMEOUT = 30  # seconds without a byte
 _PAUSES = (1, 2, 5, 10)  # seconds before each further attempt
@@ -90,12 +90,12 @@ def _fill(part: io.BufferedRandom, address: str, digest: str) -> None:
     part.truncate(0)
   resumed = part.seek(0, os.SEEK_END) > 0
   _download(part, address, digest)
-  if resumed and not _has_digest(part, digest):  # the published file has changed since
+  if resumed and not has_digest(part, digest):  # the published file has changed since
     part.truncate(0)
     _download(part, address, digest)
-  if not _has_digest(part, digest):
+  if not has_digest(part, digest):
     os.unlink(part.name)
-    raise UserError(
+    raise WrongChecksum(
       f'{address} does not have the checksum that begins with {digest[:8]}: it was damaged on its '
       'way or is no longer the published file, and is not kept; try again later.'
     )
@@ -230,6 +230,10 @@ def _total(response: http.client.HTTPResponse, start: int, address: str) -> int 
   return start + int(length)
 
 
+class WrongChecksum(UserError):
+  """What came is not what was published."""
+
+
 class _TooLarge(UserError):
   pass
 
@@ -282,18 +286,3 @@ def _is_at(file: io.BufferedRandom, path: Path) -> bool:
     return os.path.samestat(os.fstat(file.fileno()), path.stat())
   except FileNotFoundError:
     return False
-
-
-def is_sound(path: Path, digest: str) -> bool:
-  """Whether the file is there and has the checksum, if one is given."""
-  try:
-    with path.open('rb') as file:
-      return _has_digest(file, digest)
-  except OSError:
-    return False
-
-
-def _has_digest(file: io.BufferedReader | io.BufferedRandom, digest: str) -> bool:
-  file.seek(0)
-  kind, _, digits = digest.rpartition(':')
-  return hashlib.file_digest(file, kind or 'sha256').hexdigest().startswith(digits)

@@ -14,6 +14,7 @@ from pspnet_jax.inference.protocol import MMSEG, Protocol
 from pspnet_jax.runtime.files import write_whole
 from pspnet_jax.weights import download, importing, unpacking
 from pspnet_jax.weights.catalogue import DATASETS, PAGES, Entry
+from pspnet_jax.weights.checksums import is_sound
 from pspnet_jax.weights.importing import Converted
 
 
@@ -31,10 +32,18 @@ def fetch(entry: Entry) -> Path:
   path = download.cached(entry.address, entry.file)
   first_seen = path.with_name(f'{path.name}.sha256')
   digest = entry.digest or _text_of(first_seen)
-  if entry.is_archive:
-    _unpack(entry.address, path, digest)
-  else:
-    download.fetch(entry.address, digest, path.name)
+  try:
+    if entry.is_archive:
+      _unpack(entry.address, path, digest)
+    else:
+      download.fetch(entry.address, digest, path.name)
+  except download.WrongChecksum as e:
+    if entry.digest:
+      raise
+    raise UserError(
+      f'{entry.address} is not the file that came first, of SHA-256 {digest[:8]}…: remove '
+      f'{first_seen} to take the one that is there now.'
+    ) from e
   if not digest:
     with path.open('rb') as file:
       write_whole(first_seen, hashlib.file_digest(file, 'sha256').hexdigest())
@@ -56,16 +65,16 @@ def _text_of(path: Path) -> str:
 
 def _unpack(address: str, path: Path, digest: str) -> None:
   """Makes `path` of the archive at `address`, which is not kept."""
-  if download.is_sound(path, digest):
+  if is_sound(path, digest):
     return
   archive = download.fetch(address, '', f'{path.name}.archive')
   try:
     unpacking.unpack(archive, path.suffix, path)
   finally:
     archive.unlink(missing_ok=True)
-  if not download.is_sound(path, digest):
+  if not is_sound(path, digest):
     path.unlink(missing_ok=True)
-    raise UserError(
+    raise download.WrongChecksum(
       f'what lies in {address} does not have the checksum {digest}: it is no longer the published '
       'file, and is not kept; try again later.'
     )
