@@ -91,6 +91,7 @@ def test_protocols_of_other_sources_are_theirs():
   assert of('pspnet_resnet50os8_ade20k', 150)[0] == MMSEG
   whole, known = of('psp_resnet101_citys', 19)
   assert whole.window == 'image' and known.network['align_corners']
+  assert known.crop_size == ENTRIES['psp_resnet101_citys'].crop_size == (768, 768)
 
 
 @pytest.fixture

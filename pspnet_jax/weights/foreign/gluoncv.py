@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn, torch_stages
-from pspnet_jax.weights.foreign.origin import Conventions, Origin, network_conventions
+from pspnet_jax.weights.foreign.origin import (
+  CITYSCAPES_CLASSES,
+  Conventions,
+  Origin,
+  network_conventions,
+)
 
 # gluoncv/model_zoo/segbase.py, resnetv1b.py, pspnet.py and fcn.py.
 TABLE = NameTable(
@@ -32,16 +37,18 @@ def conventions(
 ) -> Conventions:
   """What its code does: MXNet's BilinearResize2D aligns corners, dropout is of single activations.
 
-  scripts/segmentation/test.py runs whole images at their own size (`SegEvalModel`).
+  scripts/segmentation/test.py runs whole images at their own size (`SegEvalModel`). The crops are
+  those of scripts/segmentation/train.py, and of psp_resnet101_citys.sh in dmlc/web-data.
   """
-  del depth, num_classes, output_stride
+  del depth, output_stride
   network = network_conventions(
     align_corners=True if align_corners is None else align_corners,
     contract_dilation=True,
     dropout_kind='element',
   )
   whole = Protocol(window='image', padding='none', flip_rule='image', resize_back='network')
-  return Conventions(network, (480, 480), whole)
+  crop_size = (768, 768) if num_classes == CITYSCAPES_CLASSES else (480, 480)
+  return Conventions(network, crop_size, whole)
 
 
 ORIGIN = Origin('gluoncv', ('head.psp.conv1.0.weight', 'conv1.6.weight'), TABLE, conventions)
