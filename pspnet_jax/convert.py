@@ -2,8 +2,9 @@
 
   pspnet convert --input=train_epoch_100.pth --output=/tmp/ade20k
 
-The implementation it comes from is recognised (semseg, mmsegmentation, MIT, Caffe), and so is the
-network; docs/weights.md says what else there is to say. MIT's two files: --input=ENCODER,DECODER.
+The implementation it comes from is recognised (semseg, mmsegmentation, MIT, Caffe, PaddleSeg,
+GluonCV, sssegmentation), and so is the network; docs/weights.md says what else there is to say.
+MIT's two files: --input=ENCODER,DECODER.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.define_paths('input', 'FILE, or several with commas.')
   cli.define_path('output', None, 'The folder to write.', required=True)
-  sources = 'semseg, mmseg, mit, caffe, imagenet'
+  sources = 'semseg, mmseg, mit, caffe, paddleseg, gluoncv, sssegmentation, imagenet'
   flags.DEFINE_string('source', None, f'One of {sources}; else recognised.')
   flags.DEFINE_bool('align_corners', None, "Else the source's rule; mmseg's 769² configs: true.")
   flags.DEFINE_integer('output_stride', None, '8, 16 or 32; 8 where no file tells it.')

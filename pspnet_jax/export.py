@@ -44,7 +44,9 @@ def export(
   output = given(output)
   with Checkpoints(workdir, read_only=True) as checkpoints:
     found = checkpoints.load(which, lambda card: exporting.check_fits(card, format_name), ema=ema)
-  tensors = exporting.state_dict({**found.params, **found.batch_stats}, format_name)
+  arrays = {**found.params, **found.batch_stats}
+  avg_down = found.card.network.get('avg_down', False)
+  tensors = exporting.state_dict(arrays, format_name, avg_down=avg_down)
   exporting.write(tensors, output, format_name, found.card)
   streams.show(
     f'{len(tensors)} arrays of step {found.step}{found.kind} written to {output}. What they do not '

@@ -49,7 +49,7 @@ def show(words: Sequence[str]) -> None:
   backbones = [entry for entry in found if entry.is_backbone]
   if networks:
     columns: tuple[str, ...] = ('PSPNet', 'data', 'net', 'mIoU', 'ms+flip', 'file')
-    rows = [_row(e, catalogue.DATASETS[e.data][0], f'R{e.depth}', e.score_ms) for e in networks]
+    rows = [_row(e, catalogue.DATASETS[e.data][0], _net(e), e.score_ms) for e in networks]
     if console.is_terminal and console.width < 110:  # names tell these two as well
       columns = (columns[0], *columns[3:])
       rows = [(row[0], *row[3:]) for row in rows]
@@ -57,12 +57,12 @@ def show(words: Sequence[str]) -> None:
   if networks and backbones:
     say(console, '')
   if backbones:
-    rows = [
-      _row(e, f'R{e.depth}', '-'.join(map(str, e.stem_channels)), e.megabytes) for e in backbones
-    ]
+    rows = [_row(e, _net(e), '-'.join(map(str, e.stem_channels)), e.megabytes) for e in backbones]
     print_table(console, ('backbone', 'net', 'stem', 'top-1', 'MB', 'file'), rows)
   for source in sorted({entry.source for entry in found if entry.address is None}):
     say(console, f'by hand: from the folder that {catalogue.PAGES[source]} links.')
+  for source in sorted({entry.source for entry in found if entry.address and not entry.digest}):
+    say(console, f'{source} publishes no checksums: a file is taken as it comes over https.')
 
 
 def get(name: str, output: Path | None = None) -> None:
@@ -76,6 +76,8 @@ def get(name: str, output: Path | None = None) -> None:
   entry = catalogue.find(name)
   if entry.is_backbone:
     path = published.fetch(entry)
+    for caution in published.cautions(entry):
+      streams.show(caution)
     if output is not None:
       try:
         output.mkdir(parents=True, exist_ok=True)
@@ -85,9 +87,10 @@ def get(name: str, output: Path | None = None) -> None:
     stem = ','.join(map(str, entry.stem_channels))
     streams.show(f'{name} is in {path}. Train from it with')
     start = name if output is None else path
+    pooled = ' --config.model.avg_down=True' if entry.avg_down else ''
     streams.show(
       f'--config.init_from={start} --config.model.depth={entry.depth} '
-      f'--config.model.stem_channels={stem}'
+      f'--config.model.stem_channels={stem}{pooled}'
     )
     return
   output = output or Path(name)
@@ -100,9 +103,13 @@ def _fits(entry: catalogue.Entry, words: Sequence[str]) -> bool:
   return all(word.lower() in text for word in words)
 
 
+def _net(entry: catalogue.Entry) -> str:
+  return f'R{entry.depth}{"d" if entry.avg_down else ""}'
+
+
 def _row(entry: catalogue.Entry, first: str, second: str, last: float | None) -> tuple[Cell, ...]:
-  path = None if entry.address is None else download.cached(entry.address)
-  where = 'by hand' if path is None else ('here' if path.is_file() else '')
+  path = None if entry.address is None else download.cached(entry.address, entry.file)
+  where = 'by hand' if path is None else ('here' if path.is_file() else 'download')
   return (entry.name, first, second, entry.score, last, where)
 
 

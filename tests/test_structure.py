@@ -38,7 +38,10 @@ TESTED_IN = {
   # Tables and conventions of a source: compared with its authors' network.
   **{
     f'weights.foreign.{name}': 'weights/test_importing'
-    for name in ('caffe', 'imagenet', 'mit', 'mmseg', 'origin', 'semseg')
+    for name in (
+      *('caffe', 'gluoncv', 'imagenet', 'mit', 'mmseg', 'origin', 'semseg'),
+      'sssegmentation',
+    )
   },
 }
 # Test files that are about more than one module.

@@ -112,6 +112,17 @@ def test_the_whole_list_says_where_the_rest_is(capsys):
   assert 'Pascal VOC 2012 test │ R101 │     - │   85.41 │ by hand' in out
 
 
+def test_the_list_says_what_nobody_vouches_for(capsys):
+  zoo.show(['voc12aug_512x512_40k'])
+  out = capsys.readouterr().out
+  assert re.search(
+    r'pspnet_resnet101_os8_voc12aug_512x512_40k │ .* │ R101d │ 80.22 │ +80.68 │ download', out
+  )
+  assert 'paddleseg publishes no checksums: a file is taken as it comes over https.' in out
+  zoo.show(['psp_resnet101'])
+  assert 'no checksums' not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('words', [(), ('get',), ('show',), ('get', 'a', 'b')])
 def test_other_words_are_answered_with_those_there_are(words, monkeypatch):
   monkeypatch.setattr(zoo, 'FLAGS', SimpleNamespace(output=None))

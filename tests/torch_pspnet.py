@@ -33,20 +33,30 @@ def conv(c_in, c_out, kernel_size, stride=1, dilation=1):
   return nn.Conv2d(c_in, c_out, kernel_size, stride, padding, dilation, bias=False)
 
 
-def downsample(c_in, c_out, stride):
-  if stride == 1 and c_in == c_out:
-    return None
-  return nn.Sequential(conv(c_in, c_out, 1, stride), nn.BatchNorm2d(c_out))
+class Shortcut(nn.Sequential):
+  """Projection of a block's input; with `avg_down` the stride is a pooling's, ahead of it."""
+
+  def __init__(self, c_in, c_out, stride, avg_down):
+    super().__init__(conv(c_in, c_out, 1, 1 if avg_down else stride), nn.BatchNorm2d(c_out))
+    self.stride = stride if avg_down else 1
+
+  def forward(self, x):
+    s = self.stride
+    return super().forward(F.avg_pool2d(x, s, s, ceil_mode=True, count_include_pad=False))
+
+
+def downsample(c_in, c_out, stride, avg_down):
+  return None if stride == 1 and c_in == c_out else Shortcut(c_in, c_out, stride, avg_down)
 
 
 class BasicBlock(nn.Module):
   expansion = 1
 
-  def __init__(self, c_in, width, stride, dilation, dilation2, stride_in_1x1):
+  def __init__(self, c_in, width, stride, dilation, dilation2, stride_in_1x1, avg_down):
     super().__init__()
     self.conv1, self.bn1 = conv(c_in, width, 3, stride, dilation), nn.BatchNorm2d(width)
     self.conv2, self.bn2 = conv(width, width, 3, 1, dilation2), nn.BatchNorm2d(width)
-    self.downsample = downsample(c_in, width, stride)
+    self.downsample = downsample(c_in, width, stride, avg_down)
 
   def forward(self, x):
     y = F.relu(self.bn1(self.conv1(x)))
@@ -57,13 +67,13 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
   expansion = 4
 
-  def __init__(self, c_in, width, stride, dilation, dilation2, stride_in_1x1):
+  def __init__(self, c_in, width, stride, dilation, dilation2, stride_in_1x1, avg_down):
     super().__init__()
     s1, s2 = (stride, 1) if stride_in_1x1 else (1, stride)
     self.conv1, self.bn1 = conv(c_in, width, 1, s1), nn.BatchNorm2d(width)
     self.conv2, self.bn2 = conv(width, width, 3, s2, dilation), nn.BatchNorm2d(width)
     self.conv3, self.bn3 = conv(width, 4 * width, 1), nn.BatchNorm2d(4 * width)
-    self.downsample = downsample(c_in, 4 * width, stride)
+    self.downsample = downsample(c_in, 4 * width, stride, avg_down)
 
   def forward(self, x):
     y = F.relu(self.bn1(self.conv1(x)))
@@ -103,6 +113,7 @@ class TorchPSPNet(nn.Module):
     stem_channels=(64, 64, 128),
     width=64,
     stride_in_1x1=False,
+    avg_down=False,
     contract_dilation=False,
     dilate_conv2=False,
     bins=(1, 2, 3, 6),
@@ -131,7 +142,7 @@ class TorchPSPNet(nn.Module):
         first = contracted if contract_dilation else dilation
         stride = STRIDES[output_stride][s] if b == 0 else 1
         of_block = (first if b == 0 else dilation, dilation if dilate_conv2 else 1)
-        stage.append(block(c, width * 2**s, stride, *of_block, stride_in_1x1))
+        stage.append(block(c, width * 2**s, stride, *of_block, stride_in_1x1, avg_down))
         c = width * 2**s * block.expansion
       setattr(self, f'layer{s + 1}', nn.Sequential(*stage))
     level = (pyramid_channels or c // max(len(bins), 1)) if reduce_dimension else None

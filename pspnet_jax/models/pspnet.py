@@ -163,7 +163,7 @@ class PSPNet(nnx.Module):
   Args:
     num_classes: logits a pixel.
     depth, output_stride, dilations, stem_channels, width, remat: see `ResNet`.
-    stride_in_1x1, contract_dilation, dilate_conv2: see `ResNet`.
+    stride_in_1x1, avg_down, contract_dilation, dilate_conv2: see `ResNet`.
     bins: sides of the pyramid's grids; () is the paper's baseline without a pyramid.
     pooling: 'avg' or 'max' (table 1).
     reduce_dimension: whether pyramid levels pass a 1×1 convolution ("DR" of table 1).
@@ -190,6 +190,7 @@ class PSPNet(nnx.Module):
     stem_channels: Sequence[int] = (64, 64, 128),
     width: int = 64,
     stride_in_1x1: bool = False,
+    avg_down: bool = False,
     contract_dilation: bool = False,
     dilate_conv2: bool = False,
     remat: bool = False,
@@ -222,6 +223,7 @@ class PSPNet(nnx.Module):
       stem_channels=stem_channels,
       width=width,
       stride_in_1x1=stride_in_1x1,
+      avg_down=avg_down,
       contract_dilation=contract_dilation,
       dilate_conv2=dilate_conv2,
       remat=remat,

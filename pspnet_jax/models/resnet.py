@@ -12,7 +12,7 @@ from flax import nnx
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.layers import BatchNorm, ConvBN, normalized
 from pspnet_jax.ops.conv import computed_once
-from pspnet_jax.ops.pool import max_pool
+from pspnet_jax.ops.pool import avg_pool, max_pool
 
 # Depth -> whether blocks are bottlenecks, and blocks a stage. 269: the PSPNet paper gives no
 # counts; these are timm's. 10 is one basic block a stage, for small experiments.
@@ -61,21 +61,25 @@ class BasicBlock(nnx.Module):
     stride: int,
     dilations: tuple[int, int],
     stride_in_1x1: bool,
+    avg_down: bool,
     rngs: nnx.Rngs,
   ):
     del stride_in_1x1  # no 1×1 convolution to carry it
     dilation1, dilation2 = dilations
     self.conv1 = ConvBN(in_channels, width, 3, stride=stride, dilation=dilation1, rngs=rngs)
     self.conv2 = ConvBN(width, width, 3, dilation=dilation2, relu=False, rngs=rngs)
+    self.pooled = avg_down and stride != 1
+    of_projection = 1 if self.pooled else stride
     self.projection = (
-      ConvBN(in_channels, width, 1, stride=stride, relu=False, rngs=rngs)
+      ConvBN(in_channels, width, 1, stride=of_projection, relu=False, rngs=rngs)
       if stride != 1 or in_channels != width
       else None
     )
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     y = self.conv1(x, train=train)
-    return residual_sum(self.conv2, y, self.projection, x, train=train)
+    shortcut = avg_pool(x) if self.pooled else x
+    return residual_sum(self.conv2, y, self.projection, shortcut, train=train)
 
 
 class Bottleneck(nnx.Module):
@@ -91,6 +95,7 @@ class Bottleneck(nnx.Module):
     stride: int,
     dilations: tuple[int, int],
     stride_in_1x1: bool,
+    avg_down: bool,
     rngs: nnx.Rngs,
   ):
     dilation, _ = dilations  # it has one 3×3 convolution
@@ -99,15 +104,18 @@ class Bottleneck(nnx.Module):
     self.conv1 = ConvBN(in_channels, width, 1, stride=stride1, rngs=rngs)
     self.conv2 = ConvBN(width, width, 3, stride=stride2, dilation=dilation, rngs=rngs)
     self.conv3 = ConvBN(width, out_channels, 1, relu=False, rngs=rngs)
+    self.pooled = avg_down and stride != 1
+    of_projection = 1 if self.pooled else stride
     self.projection = (
-      ConvBN(in_channels, out_channels, 1, stride=stride, relu=False, rngs=rngs)
+      ConvBN(in_channels, out_channels, 1, stride=of_projection, relu=False, rngs=rngs)
       if stride != 1 or in_channels != out_channels
       else None
     )
 
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     y = self.conv2(self.conv1(x, train=train), train=train)
-    return residual_sum(self.conv3, y, self.projection, x, train=train)
+    shortcut = avg_pool(x) if self.pooled else x
+    return residual_sum(self.conv3, y, self.projection, shortcut, train=train)
 
 
 class Stem(nnx.Module):
@@ -152,6 +160,8 @@ class ResNet(nnx.Module):
       code; 32, 32, 64 in mmseg's V1c), a single one is the original 7×7.
     width: channels of stage 1 before expansion; 64 in all published networks.
     stride_in_1x1: stride on the bottleneck's first 1×1 (Caffe's ResNet-50) instead of its 3×3.
+    avg_down: instead of a stride, projections take means of 2×2 cells before they convolve ("vd" in
+      Paddle, ResNet-D of He et al. 2019); where dilation took the stride's place, no means.
     contract_dilation: the first block of a dilated stage keeps the previous stage's dilation
       (mmseg, MIT, timm) instead of the stage's own (Caffe, semseg).
     dilate_conv2: a basic block's second convolution has the stage's dilation (MIT, timm) instead
@@ -173,6 +183,7 @@ class ResNet(nnx.Module):
     stem_channels: Sequence[int] = (64, 64, 128),
     width: int = 64,
     stride_in_1x1: bool = False,
+    avg_down: bool = False,
     contract_dilation: bool = False,
     dilate_conv2: bool = False,
     remat: bool = False,
@@ -210,6 +221,7 @@ class ResNet(nnx.Module):
             stride=stride if b == 0 else 1,
             dilations=(first_dilation if b == 0 else dilation, dilation if dilate_conv2 else 1),
             stride_in_1x1=stride_in_1x1,
+            avg_down=avg_down,
             rngs=rngs,
           )
         )

@@ -1,4 +1,4 @@
-"""Max pooling and adaptive pooling of NHWC arrays."""
+"""Max, average and adaptive pooling of NHWC arrays."""
 
 from __future__ import annotations
 
@@ -88,6 +88,21 @@ def _max_of_nine_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, tupl
 
 
 _max_of_nine.defvjp(_max_of_nine_forward, _max_of_nine_gradient)
+
+
+def avg_pool(x: jax.Array) -> jax.Array:
+  """Averages 2×2 windows at stride 2, [N, H, W, C] to [N, ceil(H/2), ceil(W/2), C].
+
+  A window that an odd edge cuts off is the mean of what is there: torch's `ceil_mode=True,
+  count_include_pad=False`. Sums are accumulated in float32 or wider.
+  """
+  sides = x.shape[1:3]
+  rows, columns = (np.minimum(2, side - np.arange(0, side, 2)) for side in sides)
+  padding = [(0, 0), *((0, side % 2) for side in sides), (0, 0)]
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  sums = lax.reduce_window(wide, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), padding)
+  area = (rows[:, None] * columns)[:, :, None]  # 4, 2 or 1
+  return (sums / area.astype(wide.dtype)).astype(x.dtype)
 
 
 def _cells(size: int, bins: int) -> list[tuple[int, int]]:

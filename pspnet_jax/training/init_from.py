@@ -110,7 +110,8 @@ def _read(location: str) -> _Found:
   if entry is None:
     return _from_files(location)
   if entry.is_backbone:
-    return _from_files(str(published.fetch(entry)))
+    found = _from_files(str(published.fetch(entry)))
+    return dataclasses.replace(found, notes=(*found.notes, *published.cautions(entry)))
   converted = published.load(entry)
   card = converted.card
   arrays = {**converted.params, **converted.batch_stats}
@@ -130,7 +131,7 @@ def _from_files(location: str) -> _Found:
   weights = read_weights([paths.given(path) for path in location.split(',')])
   conventions, classifier = weights.origin.conventions, weights.arrays.get('classifier/conv/kernel')
   if conventions is None or classifier is None:
-    return _Found(weights.arrays, {}, notes=weights.notes)
+    return _Found(weights.arrays, {'avg_down': weights.origin.avg_down}, notes=weights.notes)
   depth, num_classes = depth_of(weights.arrays, weights.where), classifier.shape[-1]
   known = conventions(depth, num_classes, None, 8)
   if weights.written is not None:
@@ -188,7 +189,9 @@ def _in_order(names: Sequence[str], limit: int = 20) -> str:
 
 def _made_with(card: Card) -> dict[str, Any]:
   values = {key: _value(card, key) for key in ('name', *CONVENTIONS, 'mean', 'std')}
-  return {key: value for key, value in values.items() if value is not None}
+  known = {key: value for key, value in values.items() if value is not None}
+  is_pspnet = card.network.get('name', PSPNET) == PSPNET
+  return {'avg_down': False, **known} if is_pspnet else known  # older cards have not this option
 
 
 def _value(card: Card, key: str) -> Any:

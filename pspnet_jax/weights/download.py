@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import http.client
 import io
 import os
@@ -23,6 +22,7 @@ from pspnet_jax.reporting.console import make_console, say
 from pspnet_jax.runtime import paths
 from pspnet_jax.runtime.limits import BYTES
 from pspnet_jax.runtime.plain_text import printable
+from pspnet_jax.weights.checksums import has_digest, is_sound
 
 _TIMEOUT = 30  # seconds without a byte
 _PAUSES = (1, 2, 5, 10)  # seconds before each further attempt
@@ -45,35 +45,37 @@ def cache_folder() -> Path:
     raise UserError('there is no home folder: say where to keep files in PSPNET_JAX_CACHE.') from e
 
 
-def cached(address: str) -> Path:
-  """Where the file of an address lies once it has been fetched."""
-  return cache_folder() / Path(urlsplit(address).path).name
+def cached(address: str, name: str | None = None) -> Path:
+  """Where the file of an address lies once it has been fetched, called `name` or as it is there."""
+  return cache_folder() / (name or Path(urlsplit(address).path).name)
 
 
-def fetch(address: str, sha256: str) -> Path:
+def fetch(address: str, digest: str, name: str | None = None) -> Path:
   """The file at `address`, downloaded unless it lies in the cache, and checked in either case.
 
   Processes that ask for the same file at once fetch it once.
 
   Args:
     address: https; http only of this machine.
-    sha256: the checksum, or its first digits.
+    digest: the first digits of its SHA-256, or 'sha1:' and those; '' where nothing is known: then
+      all of it has to come at once, and to be as long as the server says.
+    name: what it is called in the cache.
 
   Raises:
     UserError: if it cannot be had, is too large, or has another checksum.
   """
   _check_address(address, address)
-  path = cached(address)
-  if _is_sound(path, sha256):
+  path = cached(address, name)
+  if is_sound(path, digest):
     return path
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f'{path.name}.part')) as part:
-      if _is_sound(path, sha256):  # another process was faster
+      if is_sound(path, digest):  # another process was faster
         os.unlink(part.name)
         return path
       with _worth_keeping(part):
-        _fill(part, address, sha256)
+        _fill(part, address, digest)
       part.flush()
       os.fsync(part.fileno())
       os.replace(part.name, path)
@@ -82,22 +84,24 @@ def fetch(address: str, sha256: str) -> Path:
   return path
 
 
-def _fill(part: io.BufferedRandom, address: str, sha256: str) -> None:
+def _fill(part: io.BufferedRandom, address: str, digest: str) -> None:
   """Downloads into `part`; what an earlier process left there is believed only for the checksum."""
-  resumed = part.seek(0, os.SEEK_END) > 0
-  _download(part, address)
-  if resumed and not _has_digest(part, sha256):  # the published file has changed since
+  if not digest:
     part.truncate(0)
-    _download(part, address)
-  if not _has_digest(part, sha256):
+  resumed = part.seek(0, os.SEEK_END) > 0
+  _download(part, address, digest)
+  if resumed and not has_digest(part, digest):  # the published file has changed since
+    part.truncate(0)
+    _download(part, address, digest)
+  if not has_digest(part, digest):
     os.unlink(part.name)
-    raise UserError(
-      f'{address} does not have the checksum that begins with {sha256[:8]}: it was damaged on its '
+    raise WrongChecksum(
+      f'{address} does not have the checksum that begins with {digest[:8]}: it was damaged on its '
       'way or is no longer the published file, and is not kept; try again later.'
     )
 
 
-def _download(part: io.BufferedRandom, address: str) -> None:
+def _download(part: io.BufferedRandom, address: str, digest: str) -> None:
   """Appends what is missing, in further attempts where a connection breaks."""
   console = make_console(stderr=True)
   say(console, f'Fetching {address}')
@@ -129,9 +133,11 @@ def _download(part: io.BufferedRandom, address: str) -> None:
             progress.update(bar, completed=size)
             _check_size(size, address)
             pace.check(size)
-        if total is None or size == total:
+        if size == total or (total is None and digest):
           return
-        reason = f'the connection was cut after {size:,} of {total:,} bytes'
+        reason = 'neither a checksum is published nor does the server say how long it is'
+        if total is not None:
+          reason = f'the connection was cut after {size:,} of {total:,} bytes'
       except UserError:
         raise
       except urllib.error.HTTPError as e:
@@ -224,6 +230,10 @@ def _total(response: http.client.HTTPResponse, start: int, address: str) -> int 
   return start + int(length)
 
 
+class WrongChecksum(UserError):
+  """What came is not what was published."""
+
+
 class _TooLarge(UserError):
   pass
 
@@ -276,16 +286,3 @@ def _is_at(file: io.BufferedRandom, path: Path) -> bool:
     return os.path.samestat(os.fstat(file.fileno()), path.stat())
   except FileNotFoundError:
     return False
-
-
-def _is_sound(path: Path, sha256: str) -> bool:
-  try:
-    with path.open('rb') as file:
-      return _has_digest(file, sha256)
-  except OSError:
-    return False
-
-
-def _has_digest(file: io.BufferedReader | io.BufferedRandom, sha256: str) -> bool:
-  file.seek(0)
-  return hashlib.file_digest(file, 'sha256').hexdigest().startswith(sha256)

@@ -62,6 +62,7 @@ def check_fits(card: Card, format_name: str) -> None:
       'dilations': option['dilations'] not in (None, (1, 1, 2, 4)),
       'contract_dilation': option['contract_dilation'],
       'stride_in_1x1': option['stride_in_1x1'] and bottleneck,
+      'avg_down': option['avg_down'],
     }
     for name, refused in others.items():
       if refused:
@@ -71,8 +72,15 @@ def check_fits(card: Card, format_name: str) -> None:
         )
 
 
-def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
+def state_dict(
+  arrays: Mapping[str, Any], format_name: str, *, avg_down: bool = False
+) -> NamedArrays:
   """Parameters and batch statistics by the names and in the layout of `format_name`.
+
+  Args:
+    arrays: by our names.
+    format_name: one of FORMATS.
+    avg_down: whether the shortcuts pool; no array tells it, and some names depend on it.
 
   Raises:
     UserError: if that implementation has no such network.
@@ -83,7 +91,7 @@ def state_dict(arrays: Mapping[str, Any], format_name: str) -> NamedArrays:
     raise UserError('semseg has no network with a 7×7 stem: write it with --format=mmseg.')
   if format_name == 'semseg':
     return semseg.TABLE.to_theirs(arrays)
-  return (mmseg.TABLE_7X7 if seven_by_seven else mmseg.TABLE).to_theirs(arrays)
+  return mmseg.TABLES[not seven_by_seven, avg_down].to_theirs(arrays)
 
 
 def write(tensors: NamedArrays, path: Path, format_name: str, card: Card) -> None:

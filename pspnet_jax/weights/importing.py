@@ -110,7 +110,7 @@ def read_weights(
         written = written_card.read(content[written_card.KEY], str(path))
   where = ' and '.join(map(str, paths))
   origin = next((origin for origin in origins if origin.conventions is not None), origins[0])
-  recognise.check_blocks(tensors, where)
+  recognise.check_blocks(tensors, origin, where)
   arrays = origin.table.to_ours(tensors, where)
   if origin.conventions is None:
     _check_backbone(arrays, origin, where)

@@ -122,7 +122,7 @@ _NETWORK: dict[str, Callable[[Any], bool]] = {
   'output_stride': lambda x: type(x) is int and x in (8, 16, 32),
   'dilations': lambda x: x is None or _whole_numbers(x, 4, 1, 1000),
   **dict.fromkeys(
-    ('align_corners', 'contract_dilation', 'dilate_conv2', 'stride_in_1x1'), _is_flag
+    ('align_corners', 'contract_dilation', 'dilate_conv2', 'stride_in_1x1', 'avg_down'), _is_flag
   ),
   'pooling': lambda x: x == 'avg',  # no other program has the other
   'bins': lambda x: _whole_numbers(x, None, 1, 1000) and 0 < len(x) <= 32,

@@ -43,6 +43,8 @@ OPTIONS = {
   'mit18': dict(BASIC, contract_dilation=True, dilate_conv2=True, align_corners=False),
   'mmseg18': dict(BASIC, stem_channels=V1C, contract_dilation=True, align_corners=False),
   'semseg18': BASIC,
+  'vd50': dict(DEEP, stem_channels=V1C, avg_down=True, align_corners=False),
+  'vd18-stride32': dict(BASIC, output_stride=32, avg_down=True),
   'stride16': dict(DEEP, output_stride=16),
   'stride16-contracted': dict(DEEP, output_stride=16, contract_dilation=True, stride_in_1x1=True),
   'stride32': dict(DEEP, output_stride=32, align_corners=False),
@@ -57,7 +59,16 @@ OPTIONS = {
   'no-aux': dict(TINY, aux_head=False),
   'wide': dict(TINY, width=6, stem_channels=(3, 5, 7), head_channels=9, aux_channels=4),
 }
-TRAINED = ['caffe50', 'mmseg18', 'B1236-max-noDR', 'no-pyramid', 'no-aux', 'stride32', 'mmseg50-b']
+TRAINED = [
+  'caffe50',
+  'mmseg18',
+  'B1236-max-noDR',
+  'no-pyramid',
+  'no-aux',
+  'stride32',
+  'mmseg50-b',
+  'vd18-stride32',
+]
 
 
 def pair(options, dtype=np.float32):

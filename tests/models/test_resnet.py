@@ -85,6 +85,16 @@ def test_stride_sits_where_it_is_asked_for(stride_in_1x1):
   assert block.projection.conv.stride == 2
 
 
+@pytest.mark.parametrize('depth', [18, 50])
+@pytest.mark.parametrize(('output_stride', 'pooled'), [(8, (2,)), (16, (2, 3)), (32, (2, 3, 4))])
+def test_shortcuts_pool_where_they_would_stride(depth, output_stride, pooled):
+  net = abstract(depth, output_stride=output_stride, avg_down=True)
+  firsts = {i: getattr(net, f'stage{i}')[0] for i in (1, 2, 3, 4)}
+  assert tuple(i for i, block in firsts.items() if block.pooled) == pooled
+  assert {block.projection.conv.stride for block in firsts.values() if block.projection} == {1}
+  assert not any(block.pooled for i in firsts for block in list(getattr(net, f'stage{i}'))[1:])
+
+
 def test_stage3_is_returned_beside_stage4():
   net = ResNet(10, width=2, stem_channels=(2, 2, 2), rngs=nnx.Rngs(0))
   image = jnp.asarray(np.random.default_rng(0).normal(size=(1, 16, 16, 3)), jnp.float32)
@@ -121,7 +131,8 @@ class Centred(nnx.Module):
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('part', ['conv2', 'conv3', 'projection'])
 def test_what_replaces_a_part_of_a_block_is_called(part, train):
-  block = Bottleneck(4, 2, stride=1, dilations=(1, 1), stride_in_1x1=False, rngs=nnx.Rngs(0))
+  options = {'stride': 1, 'dilations': (1, 1), 'stride_in_1x1': False, 'avg_down': False}
+  block = Bottleneck(4, 2, **options, rngs=nnx.Rngs(0))
   x = jax.random.normal(jax.random.key(0), (2, 5, 5, 4))
 
   def by_hand():

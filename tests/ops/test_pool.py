@@ -55,6 +55,27 @@ def test_adaptive_avg_pool_of_bfloat16_rounds_only_the_result(size):
     np.testing.assert_allclose(level.astype(jnp.float32), reference, rtol=2**-8)
 
 
+@pytest.mark.parametrize('size', [(8, 6), (7, 6), (8, 5), (5, 7), (1, 1), (1, 2)])
+def test_avg_pool_matches_torch_where_an_odd_edge_cuts_a_window_off(size, x64):
+  def theirs(x):
+    return F.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False)
+
+  x = draw(2, *size, 3)
+  leaf = nchw(x).requires_grad_()
+  expected = theirs(leaf)
+  weights = draw(2, *expected.shape[2:], 3, seed=1)
+  (nchw(weights) * expected).sum().backward()
+  assert error(jax.jit(pool.avg_pool)(x), nhwc(expected)) < 1e-15
+  gradient = jax.jit(jax.grad(lambda x: (weights * pool.avg_pool(x)).sum()))(x)
+  assert error(gradient, nhwc(leaf.grad)) < 1e-15
+
+
+def test_avg_pool_of_bfloat16_rounds_only_the_result():
+  x = jnp.asarray(draw(2, 7, 5, 4) + 3, jnp.bfloat16)
+  exact = pool.avg_pool(x.astype(jnp.float32))
+  np.testing.assert_array_equal(pool.avg_pool(x), exact.astype(jnp.bfloat16))
+
+
 ON_EACH_PLATFORM = pytest.mark.parametrize(
   'max_pool', [pool.max_pool, pool._max_of_windows, pool._max_of_nine]
 )

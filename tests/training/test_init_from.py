@@ -140,6 +140,17 @@ def test_a_backbone_fills_the_backbone(tmp_path):
   assert notes[-1] == 'Not taken from there, but fresh: all but the backbone.'
 
 
+@pytest.mark.parametrize(('there', 'here'), [(True, False), (False, True), (True, True)])
+def test_a_backbone_says_whether_its_shortcuts_pool(there, here, tmp_path):
+  state = state_dicts.imagenet(state_dicts.model(**TINY).state_dict(), 'timm')
+  if there:
+    state = state_dicts.pooled(state)
+  torch.save(state, tmp_path / 'b.pth')
+  *_, notes = start_from(str(tmp_path / 'b.pth'), *fresh(3, avg_down=here))
+  said = f'It was made with avg_down={there}, and here it is {here}.'
+  assert (said in notes) == (there != here)
+
+
 def test_conventions_that_differ_are_said(file):
   _, _, *notes = start_from(str(file), *fresh(state_dicts.CLASSES, align_corners=False))[2]
   assert notes == ['It was made with align_corners=True, and here it is False.']

@@ -26,13 +26,16 @@ import torch
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.weights import exporting, importing
-from tests.weights import caffe_files, rebuilt
+from tests.weights import caffe_files, rebuilt, rebuilt_more
 
 AUTHORS = {
   'semseg': rebuilt.Semseg,
   'mmseg': rebuilt.Mmseg,
   'mit': rebuilt.Mit,
   'caffe': caffe_files.Caffe,
+  'paddleseg': rebuilt_more.Paddle,
+  'gluoncv': rebuilt_more.Gluon,
+  'sssegmentation': rebuilt_more.Sssegmentation,
 }
 
 
@@ -71,6 +74,14 @@ CASES = {
   'caffe-50': Case('caffe', 50, 150, (473, 473)),
   'caffe-101-voc': Case('caffe', 101, 21, (473, 473)),
   'caffe-101-cityscapes': Case('caffe', 101, 19, (713, 713)),
+  'paddleseg-50': Case('paddleseg', 50, 21, (512, 512)),
+  'paddleseg-101': Case('paddleseg', 101, 19, _WIDE),
+  'gluoncv-50': Case('gluoncv', 50, 150, (480, 480)),
+  'gluoncv-101': Case('gluoncv', 101, 21, (480, 480)),
+  'sssegmentation-101': Case('sssegmentation', 101, 150, (512, 512)),
+  'sssegmentation-50-16': Case(
+    *('sssegmentation', 50, 19, _WIDE, {'output_stride': 16}, {'output_stride': 16})
+  ),
 }
 
 

@@ -32,6 +32,8 @@ class Peer(nn.Module):
   """What the comparisons need of a network; `forward` takes a normalised NCHW image."""
 
   align_corners = False
+  mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+  last_of_branch = r'layer\d\.\d+\.bn(\d)$'  # where no such module has the next number
 
   @property
   def classifier(self) -> nn.Conv2d:
@@ -50,9 +52,8 @@ class Peer(nn.Module):
 
   @torch.no_grad()
   def logits(self, image: np.ndarray, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """[H, W, classes] of an RGB image uint8 [H, W, 3]; all three take ImageNet's statistics off."""
-    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
-    x = torch.tensor((image - mean) / std, dtype=dtype).permute(2, 0, 1)
+    """[H, W, classes] of an RGB image uint8 [H, W, 3]; most take ImageNet's statistics off."""
+    x = torch.tensor((image - self.mean) / self.std, dtype=dtype).permute(2, 0, 1)
     return self.eval().to(dtype)(x[None])[0].permute(1, 2, 0).numpy()
 
   def fill(self, image: np.ndarray, seed: int = 0) -> Peer:
@@ -73,8 +74,9 @@ class Peer(nn.Module):
         if layer.bias is not None:
           layer.bias.data = 0.2 * normal(layer.bias)
       elif isinstance(layer, nn.BatchNorm2d):
-        number = re.search(r'layer\d\.\d+\.bn(\d)$', name)  # the last of a block ends its branch
-        branch = number and f'{name[:-1]}{int(number[1]) + 1}' not in modules
+        number = re.search(self.last_of_branch, name)
+        following = number and name[: number.start(1)] + str(int(number[1]) + 1)
+        branch = number and following + name[number.end(1) :] not in modules
         scale = 0.4 + 0.8 * torch.rand(layer.weight.shape, generator=generator)
         layer.weight.data = scale * (BRANCH if branch else 1)
         layer.bias.data = 0.2 * normal(layer.bias)

@@ -111,6 +111,12 @@ def imagenet(state, kind):
   return renamed(state, [*_NO_HEADS, *stem]) | head
 
 
+def pooled(state):
+  """The names of a network whose shortcuts pool before they convolve."""
+  rules = [(rf'(.*\.downsample)\.{i}\.', rf'\1.{i + 1}.') for i in (0, 1)]
+  return renamed(state, rules)
+
+
 def safetensors(path: Path, state, dtype: str = 'F32') -> Path:
   """The file that the safetensors library would write."""
   import json

@@ -19,6 +19,10 @@ HOSTS = {
   'openmmlab': 'download.openmmlab.com',
   'torchvision': 'download.pytorch.org',
   'timm': 'github.com',
+  'paddleseg': 'bj.bcebos.com',
+  'paddle_rs': 'paddleseg.bj.bcebos.com',
+  'gluoncv': 'apache-mxnet.s3-accelerate.dualstack.amazonaws.com',
+  'sssegmentation': 'github.com',
 }
 # mIoU at one scale, and at several with mirror images.
 PUBLISHED = {
@@ -40,6 +44,16 @@ PUBLISHED = {
   'semseg_pspnet101_cityscapes': (78.63, 79.29),
   'caffe_pspnet50_ade20k': (41.68, 42.78),
   'caffe_pspnet101_voc2012': (None, 85.41),
+  'pspnet_resnet50_os8_cityscapes_1024x512_80k': (78.83, 79.66),
+  'pspnet_resnet101_os8_cityscapes_1024x512_80k': (80.48, 81.29),
+  'pspnet_resnet50_os8_voc12aug_512x512_40k': (80.76, 81.18),
+  'pspnet_resnet101_os8_voc12aug_512x512_40k': (80.22, 80.68),
+  'psp_resnet101_voc': (None, 85.1),
+  'psp_resnet101_coco': (None, 70.4),
+  'pspnet_resnet50os8_ade20k': (42.64, None),
+  'pspnet_resnet101os8_ade20k': (44.55, None),
+  'pspnet_resnet50os16_voc': (76.29, None),
+  'pspnet_resnet101os8_cityscapes': (79.94, None),
 }
 
 
@@ -47,8 +61,10 @@ def test_every_row_is_an_entry():
   text = (tiny.ROOT / 'pspnet_jax/weights/catalogue.csv').read_text()
   assert len(text.splitlines()) == 1 + len(ENTRIES)  # so no name stands twice
   assert len(CONFIGS) == 54 and len({entry.sha256 for entry in CONFIGS.values()}) == 54
-  addresses = {entry.address for entry in ENTRIES.values()} - {None}
-  assert len(addresses) == len({download.cached(a) for a in addresses}) == 54 + 3 + 8 + 6
+  with_address = [entry for entry in ENTRIES.values() if entry.address]
+  places = {download.cached(entry.address, entry.file) for entry in with_address}
+  ours, backbones = 54 + 4 + 2 + 5 + 12, 3 + 8 + 6 + 9 + 2
+  assert len({entry.address for entry in with_address}) == len(places) == ours + backbones
   assert {name: (ENTRIES[name].score, ENTRIES[name].score_ms) for name in PUBLISHED} == PUBLISHED
 
 
@@ -56,8 +72,30 @@ def test_every_row_is_an_entry():
 def test_addresses_are_of_their_publisher_and_carry_the_checksum(entry):
   address = urlsplit(entry.address)
   assert (address.scheme, address.hostname) == ('https', HOSTS[entry.source])
-  assert re.fullmatch(r'[0-9a-f]{8}', entry.sha256)
-  assert address.path.endswith(f'-{entry.sha256}.pth')
+  if entry.source in ('paddleseg', 'paddle_rs', 'sssegmentation'):  # which publish none
+    assert not entry.digest and entry.name in address.path
+  elif entry.source == 'gluoncv':
+    assert re.fullmatch(r'[0-9a-f]{40}', entry.sha1) and entry.digest == f'sha1:{entry.sha1}'
+    assert address.path.endswith(f'/{entry.name}-{entry.sha1[:8]}.zip')
+  else:
+    assert re.fullmatch(r'[0-9a-f]{8}', entry.sha256) and entry.digest == entry.sha256
+    assert address.path.endswith(f'-{entry.sha256}.pth')
+
+
+def test_files_without_a_name_of_their_own_are_called_like_the_entry():
+  files = {name: entry.file for name, entry in ENTRIES.items()}
+  voc = 'pspnet_resnet50_os8_voc12aug_512x512_40k'
+  assert files[voc] == f'{voc}.pdparams' and not ENTRIES[voc].is_archive
+  assert files['psp_resnet50_ade'] == 'psp_resnet50_ade.params'
+  assert files['resnet50_vd_ssld_v2'] == 'resnet50_vd_ssld_v2.pdparams'
+  assert ENTRIES['psp_resnet50_ade'].is_archive and ENTRIES['resnet50_vd_ssld_v2'].is_archive
+  assert files['resnet50_v1c'] == 'resnet50_v1c-2cccc1ad.pth'
+
+
+def test_shortcuts_pool_in_what_is_called_so():
+  pooled = {name for name, entry in ENTRIES.items() if entry.avg_down}
+  named = {name for name in ENTRIES if re.search(r'_vd_|^resnet\d+d\.', name)}
+  assert pooled == named | {name for name in ENTRIES if ENTRIES[name].source == 'paddleseg'}
 
 
 @pytest.mark.parametrize('entry', CONFIGS.values(), ids=CONFIGS)
@@ -94,6 +132,7 @@ def test_data_sets_have_their_number_of_classes():
     'ade20k': 150,
     'voc2012': 21,
     'voc2012_test': 21,
+    'coco_voc': 21,
     'imagenet': 1000,
     'pascal_context': 60,
     'pascal_context_59': 59,
@@ -110,11 +149,13 @@ def test_data_sets_have_their_number_of_classes():
 
 def test_every_network_can_be_built():
   kinds = {
-    (e.depth, e.stem_channels, e.output_stride) for e in ENTRIES.values() if not e.is_backbone
+    (e.depth, e.stem_channels, e.output_stride, e.avg_down)
+    for e in ENTRIES.values()
+    if not e.is_backbone
   }
-  assert len(kinds) == 10
-  for depth, stem, stride in kinds:
-    options = network_conventions(align_corners=False, contract_dilation=True)
+  assert len(kinds) == 14
+  for depth, stem, stride, avg_down in kinds:
+    options = network_conventions(align_corners=False, contract_dilation=True, avg_down=avg_down)
     network = Network(19, depth=depth, stem_channels=stem, output_stride=stride, **options)
     assert network.param_shapes['classifier/conv/bias'].shape == (19,)
 

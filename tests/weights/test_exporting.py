@@ -64,6 +64,8 @@ THERE_AND_BACK = {
     {'semseg': 'output_stride=32'},
   ),
   'stride_in_1x1': ({'depth': 50, 'stride_in_1x1': True}, {'semseg': 'stride_in_1x1=True'}),
+  'avg_down': ({'avg_down': True}, {'semseg': 'avg_down=True'}),
+  'avg_down 7x7': ({'avg_down': True, 'stem_channels': (8,)}, {'semseg': 'stem_channels'}),
   '7x7': ({'stem_channels': (8,)}, {'semseg': r'stem_channels=\(8,\)'}),
   'dilate_conv2': ({'dilate_conv2': True}, dict.fromkeys(('semseg', 'mmseg'), 'dilate_conv2=True')),
   'max': ({'pooling': 'max'}, dict.fromkeys(('semseg', 'mmseg'), 'pooling=max')),
@@ -89,7 +91,8 @@ def test_there_and_back_is_the_same_network_or_an_error(name, format_name, tmp_p
       exporting.check_fits(card, format_name)
     return
   exporting.check_fits(card, format_name)
-  tensors = exporting.state_dict({**params, **batch_stats}, format_name)
+  avg_down = changes.get('avg_down', False)
+  tensors = exporting.state_dict({**params, **batch_stats}, format_name, avg_down=avg_down)
   exporting.write(tensors, path, format_name, card)
   back = importing.convert([path])
   assert dataclasses.replace(back.card, network={}, source=None) == dataclasses.replace(

@@ -27,6 +27,7 @@ def all_cores():
     ('mmseg-50', (280, 280)),
     ('mit-50', (240, 320)),
     ('caffe-50', (281, 281)),
+    ('paddleseg-50', (280, 281)),
   ],
 )
 def test_logits_at_full_width(name, size, tmp_path):

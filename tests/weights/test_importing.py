@@ -16,7 +16,7 @@ from pspnet_jax.weights import importing
 from pspnet_jax.weights.foreign import caffe
 from tests.conftest import COMPILE_FAST, TINY
 from tests.torch_pspnet import from_torch, nchw, nhwc
-from tests.weights import caffe_files, rebuilt, state_dicts
+from tests.weights import caffe_files, rebuilt, rebuilt_more, state_dicts
 from tests.weights.state_dicts import CLASSES, MMSEG, NARROW
 
 
@@ -66,8 +66,20 @@ CASES = {
   'mmseg-18b': (rebuilt.Mmseg, {'depth': 18, 'stem': '7x7'}, (64, 40)),
   'mit': (rebuilt.Mit, {'depth': 50}, (56, 72)),
   'mit-18': (rebuilt.Mit, {'depth': 18}, (56, 72)),
+  'paddleseg': (rebuilt_more.Paddle, {'depth': 50}, (55, 73)),
+  'gluoncv': (rebuilt_more.Gluon, {'depth': 50}, (57, 73)),
+  'sssegmentation': (rebuilt_more.Sssegmentation, {'depth': 50}, (56, 72)),
+  'sssegmentation-16': (
+    rebuilt_more.Sssegmentation,
+    {'depth': 50, 'output_stride': 16},
+    (64, 96),
+  ),
 }
-FLAGS = {'mmseg-769': {'align_corners': True}, 'mmseg-d32': {'output_stride': 32}}
+FLAGS = {
+  'sssegmentation-16': {'output_stride': 16},
+  'mmseg-769': {'align_corners': True},
+  'mmseg-d32': {'output_stride': 32},
+}
 
 
 def error(ours, theirs):
@@ -96,6 +108,10 @@ def test_logits_are_those_of_the_source(name, tmp_path):
     ('mmseg-v1c', {'align_corners': True}),
     ('mmseg-d32', {'dilations': None}),
     ('mit-18', {'dilate_conv2': False}),
+    ('paddleseg', {'avg_down': False}),
+    ('paddleseg', {'contract_dilation': True}),
+    ('gluoncv', {'align_corners': False}),
+    ('sssegmentation-16', {'output_stride': 8}),
   ],
 )
 def test_another_convention_would_show(name, changes, tmp_path):

@@ -41,6 +41,7 @@ def test_what_is_written_is_read(protocol):
     **{k: v for k, v in NETWORK.items() if k not in ('num_classes', 'depth')},
     'contract_dilation': False,
     'dilate_conv2': False,
+    'avg_down': False,
     'stride_in_1x1': False,
     'dropout_kind': 'channel',
     'pooling': 'avg',
@@ -49,7 +50,12 @@ def test_what_is_written_is_read(protocol):
 
 CHANGES = {
   'network': [
-    *({'output_stride': 7}, {'output_stride': True}, {'dilations': [1, 1, 2, 1 << 40]}),
+    *(
+      {'output_stride': 7},
+      {'output_stride': True},
+      {'avg_down': 1},
+      {'dilations': [1, 1, 2, 1 << 40]},
+    ),
     *({'align_corners': 1}, {'bins': []}, {'bins': [1 << 40]}, {'bins': [1] * 1000}, {'bins': 3}),
     *({'dropout_rate': 1.0}, {'dropout_kind': 'none'}, {'pooling': 'max'}, {'name': 'os:system'}),
   ],

@@ -123,7 +123,8 @@ def _candidates(
   path: tuple[str, ...], place: Mapping[Any, Any], origins: tuple[Origin, ...]
 ) -> list[_Candidate]:
   """The networks whose marks stand in one dictionary; a network's own backbone is none."""
-  names = {name for name in place if isinstance(name, str)}
+  # Paddle has a table beside its arrays in which their names stand for names.
+  names = {n for n, x in place.items() if isinstance(n, str) and not isinstance(x, str)}
   found: list[_Candidate] = []
   for origin in origins:
     first, *others = origin.marks

@@ -61,6 +61,7 @@ def load(
     machine.objects.spend(1)
     if opcode.name in _PUSHED:
       machine.stack.append(argument)
+      machine.objects.read(argument)
     elif opcode.name in _MADE:
       machine.stack.append(_MADE[opcode.name]())
     elif opcode.name not in _NO_EFFECT:

@@ -1,8 +1,9 @@
-"""open-mmlab/mmsegmentation: V1c stems (32-32-64) and 7×7 ones, ResNet-18 to -101."""
+"""open-mmlab/mmsegmentation: V1c stems (32-32-64), also as V1d, and 7×7 ones."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from pspnet_jax.inference.protocol import MMSEG, MMSEG_SLIDE
 from pspnet_jax.weights.foreign.name_table import NameTable, conv_bn, torch_stages
@@ -24,26 +25,35 @@ _HEADS = (
   *conv_bn('aux_head/bottleneck', 'auxiliary_head.convs.0.conv', 'auxiliary_head.convs.0.bn'),
   ('aux_head/classifier/conv', 'auxiliary_head.conv_seg'),
 )
-TABLE = NameTable(
-  (
-    *conv_bn('backbone/stem/convs/0', 'backbone.stem.0', 'backbone.stem.1'),
-    *conv_bn('backbone/stem/convs/1', 'backbone.stem.3', 'backbone.stem.4'),
-    *conv_bn('backbone/stem/convs/2', 'backbone.stem.6', 'backbone.stem.7'),
-    *torch_stages('backbone.'),
-    *_HEADS,
-  )
+
+
+_DEEP_STEM = (
+  *conv_bn('backbone/stem/convs/0', 'backbone.stem.0', 'backbone.stem.1'),
+  *conv_bn('backbone/stem/convs/1', 'backbone.stem.3', 'backbone.stem.4'),
+  *conv_bn('backbone/stem/convs/2', 'backbone.stem.6', 'backbone.stem.7'),
 )
-TABLE_7X7 = NameTable(
-  (
-    *conv_bn('backbone/stem/convs/0', 'backbone.conv1', 'backbone.bn1'),
-    *torch_stages('backbone.'),
-    *_HEADS,
+_STEM_7X7 = conv_bn('backbone/stem/convs/0', 'backbone.conv1', 'backbone.bn1')
+_BACKBONES = tuple((deep, avg_down) for deep in (True, False) for avg_down in (True, False))
+# By whether the stem is deep and shortcuts pool: both is its V1d, deep alone its V1c.
+TABLES = {
+  (deep, avg_down): NameTable(
+    (
+      *(_DEEP_STEM if deep else _STEM_7X7),
+      *torch_stages('backbone.', avg_down=avg_down),
+      *_HEADS,
+    )
   )
-)
+  for deep, avg_down in _BACKBONES
+}
 
 
 def conventions(
-  depth: int, num_classes: int, align_corners: bool | None, output_stride: int
+  depth: int,
+  num_classes: int,
+  align_corners: bool | None,
+  output_stride: int,
+  *,
+  avg_down: bool = False,
 ) -> Conventions:
   """What its configs say: whole images, half-pixel resizing; those of 769×769 slide windows.
 
@@ -55,6 +65,7 @@ def conventions(
   network = network_conventions(
     align_corners=bool(align_corners),
     contract_dilation=True,
+    avg_down=avg_down,
     dilations=(1, 1, 2, 4) if output_stride == 32 else None,
   )
   if num_classes != CITYSCAPES_CLASSES:
@@ -66,6 +77,16 @@ def conventions(
   return Conventions(network, (512, 1024), whole)
 
 
-_MARK = 'decode_head.conv_seg.weight'
-ORIGIN = Origin('mmseg', (_MARK, 'backbone.stem.0.weight'), TABLE, conventions)
-ORIGIN_7X7 = Origin('mmseg', (_MARK,), TABLE_7X7, conventions)
+def _origin(deep: bool, avg_down: bool) -> Origin:
+  stem = 'backbone.stem.0.weight' if deep else 'backbone.conv1.weight'
+  pooled = ('backbone.layer2.0.downsample.2.weight',) if avg_down else ()  # of every depth's
+  return Origin(
+    'mmseg',
+    ('decode_head.conv_seg.weight', stem, *pooled),
+    TABLES[deep, avg_down],
+    functools.partial(conventions, avg_down=avg_down),
+    avg_down,
+  )
+
+
+ORIGINS = tuple(_origin(*backbone) for backbone in _BACKBONES)

@@ -42,12 +42,16 @@ def conv_bn(ours: str, conv: str, bn: str) -> tuple[tuple[str, str], ...]:
   return ((f'{ours}/conv', conv), (f'{ours}/bn', bn))
 
 
-def torch_stages(prefix: str = '') -> tuple[tuple[str, str], ...]:
-  """The four stages as torchvision named them, and everyone after."""
+def torch_stages(prefix: str = '', *, avg_down: bool = False) -> tuple[tuple[str, str], ...]:
+  """The four stages as torchvision named them, and everyone after.
+
+  A pooling ahead of a projection (`avg_down`) has no array, but it counts.
+  """
   block, theirs = 'backbone/stage{s}/{b}', prefix + 'layer{s}.{b}'
+  conv, bn = (f'{theirs}.downsample.{i + avg_down}' for i in (0, 1))
   return (
     *conv_bn(block + '/conv{k}', theirs + '.conv{k}', theirs + '.bn{k}'),
-    *conv_bn(block + '/projection', theirs + '.downsample.0', theirs + '.downsample.1'),
+    *conv_bn(block + '/projection', conv, bn),
   )
 
 
@@ -62,6 +66,8 @@ class NameTable:
     levels_reversed: whether the pyramid's levels are concatenated 6, 3, 2, 1 instead of 1, 2, 3, 6.
     bgr: whether the first convolution takes blue first.
     dotted: whether names are paths, as in PyTorch.
+    biased: whether a convolution may have a bias ahead of a normalisation. It is taken off the
+      normalisation's mean, which is the same function.
   """
 
   layers: tuple[tuple[str, str], ...]
@@ -70,6 +76,7 @@ class NameTable:
   levels_reversed: bool = False
   bgr: bool = False
   dotted: bool = True
+  biased: bool = False
 
   def ours(self, key: str) -> str | None:
     """Our name for their key; None if no layer has it."""
@@ -125,6 +132,8 @@ class NameTable:
         f'{where}: {listed(unused)} belong(s) to no layer as this source names them: '
         'give a file of an unchanged network.'
       )
+    if self.biased:
+      self._fold_biases(arrays, where)
     if self.bgr and (first := 'backbone/stem/convs/0/conv/kernel') in arrays:
       arrays[first] = arrays[first][:, :, ::-1]
     return self._split_bottleneck(arrays, where)
@@ -145,6 +154,20 @@ class NameTable:
       self.theirs(name): np.ascontiguousarray(x.transpose(3, 2, 0, 1) if x.ndim == 4 else x)
       for name, x in joined.items()
     }
+
+  def _fold_biases(self, arrays: NamedArrays, where: str) -> None:
+    for name in [n for n in arrays if n.endswith('/conv/bias')]:
+      mean = name.removesuffix('conv/bias') + 'bn/mean'
+      if mean not in arrays:  # a classifier's
+        continue
+      bias = arrays.pop(name)
+      if bias.shape != arrays[mean].shape:
+        raise UserError(
+          f'{where}: {self.theirs(name)} has shape {bias.shape} and {self.theirs(mean)} '
+          f'{arrays[mean].shape}, which should be the same: give an unchanged file.'
+        )
+      with np.errstate(over='ignore'):
+        arrays[mean] = _finite(arrays[mean] - bias, f'{where}: {self.theirs(name)}')
 
   def _split_bottleneck(self, arrays: NamedArrays, where: str) -> NamedArrays:
     if _JOINED not in arrays:
@@ -174,8 +197,7 @@ def _to_layout(name: str, tensor: np.ndarray, where: str) -> np.ndarray:
     raise UserError(f'{where} is empty, of shape {tensor.shape}: give an unchanged file.')
   with np.errstate(over='ignore'):  # float64 may be beyond float32: not finite then
     array = tensor.astype(np.float32, copy=False)
-  if not np.isfinite(array).all():
-    raise UserError(f'{where} is not finite everywhere: give a file of a sound network.')
+  array = _finite(array, where)
   if name.endswith('/kernel'):
     if array.ndim != 4:
       raise UserError(f'{where} has shape {array.shape}, and a convolution has four axes: mend it.')
@@ -188,6 +210,12 @@ def _to_layout(name: str, tensor: np.ndarray, where: str) -> np.ndarray:
       'a sound network.'
     )
   return array.reshape(-1)
+
+
+def _finite(array: np.ndarray, where: str) -> np.ndarray:
+  if not np.isfinite(array).all():
+    raise UserError(f'{where} is not finite everywhere: give a file of a sound network.')
+  return array
 
 
 def _beginning(key: str) -> str:

@@ -18,6 +18,7 @@ CONVENTIONS = (
   'contract_dilation',
   'dilate_conv2',
   'stride_in_1x1',
+  'avg_down',
   'bins',
   'pooling',
 )
@@ -44,6 +45,7 @@ class Origin:
     name: what `--source` calls it; variants share it.
     marks: keys that tell its files from those of the origins after it in recognise.ORIGINS.
     table: how it names its arrays.
+    avg_down: whether the names say that shortcuts pool before they convolve.
     conventions: from depth, number of classes, the wish for align_corners (None: its own) and
       output stride; None for ImageNet classifiers, of which only the backbone is of use.
   """
@@ -52,6 +54,7 @@ class Origin:
   marks: tuple[str, ...]
   table: NameTable
   conventions: Callable[[int, int, bool | None, int], Conventions] | None = None
+  avg_down: bool = False
 
 
 def network_conventions(
@@ -61,6 +64,7 @@ def network_conventions(
   dilate_conv2: bool = False,
   dilations: tuple[int, int, int, int] | None = None,
   stride_in_1x1: bool = False,
+  avg_down: bool = False,
   dropout_kind: str = 'channel',
 ) -> dict[str, Any]:
   """The arguments of `Network` that no shape tells."""
@@ -70,6 +74,7 @@ def network_conventions(
     'dilate_conv2': dilate_conv2,
     'dilations': dilations,
     'stride_in_1x1': stride_in_1x1,
+    'avg_down': avg_down,
     'bins': BINS,
     'pooling': 'avg',
     'dropout_kind': dropout_kind,

@@ -67,6 +67,12 @@ class Objects:
     self.fetch = fetch
     self.storages: dict[str, Storage] = {}
     self.steps = 0
+    self.text = 0  # characters that were read and not encoded since
+
+  def read(self, value: Any) -> None:
+    """Takes notice of what stands in the pickle itself."""
+    if isinstance(value, str):
+      self.text += len(value)
 
   def spend(self, steps: int) -> None:
     """Counts what takes time or memory, so that a short pickle cannot ask for much of either."""
@@ -174,7 +180,10 @@ class Objects:
   def encoded(self, text: str, encoding: str = '', *_: Any) -> Any:
     if encoding not in ('latin1', 'latin-1') or not isinstance(text, str):
       return Inert('_codecs.encode')
-    self.spend(len(text) >> 4)
+    # Protocol 2 has the bytes of arrays so, each once; a text that is used again costs.
+    free = min(len(text), self.text)
+    self.text -= free
+    self.spend((len(text) - free) >> 4)
     return text.encode('latin-1')
 
   def numpy_dtype(self, code: Any, *_: Any) -> Any:

@@ -9,9 +9,14 @@ from typing import Any
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime.limits import BYTES
-from pspnet_jax.weights.foreign import caffemodel, safetensors_file, torch_files
+from pspnet_jax.weights.foreign import (
+  caffemodel,
+  mxnet_file,
+  safetensors_file,
+  torch_files,
+)
 
-_READ = 'give a .pth, .safetensors or .caffemodel'
+_READ = 'give a .pth, .safetensors, .pdparams, .params or .caffemodel'
 # How files begin, or end their names, that are not read: what they are, and what helps.
 _OTHERS_BEGIN = {
   b'\x89HDF\r\n\x1a\n': 'an HDF5 file, as Keras writes them',
@@ -23,8 +28,9 @@ _OTHERS_BEGIN = {
   b'GGUF': 'a file of llama.cpp',
 }
 _OTHERS_END = {
-  **dict.fromkeys(('.pdparams', '.pdiparams', '.pdopt', '.pdmodel'), 'a file of PaddlePaddle'),
-  **dict.fromkeys(('.params', '.nd'), 'a file of MXNet'),
+  '.pdparams': 'a file of PaddlePaddle in its binary format (save it without)',
+  **dict.fromkeys(('.pdiparams', '.pdopt', '.pdmodel'), 'a file of PaddlePaddle'),
+  **dict.fromkeys(('.params', '.nd'), 'no list of arrays of MXNet, or one that is cut short'),
   **dict.fromkeys(('.h5', '.hdf5', '.keras'), 'a file of Keras'),
   **dict.fromkeys(('.npy', '.npz'), 'a file of NumPy'),
   **dict.fromkeys(('.pb', '.tflite', '.index', '.meta'), 'a file of TensorFlow'),
@@ -44,7 +50,8 @@ def opened(path: Path) -> Iterator[Any]:
   The arrays are `StoredArray`s, which can be read within the block.
 
   Args:
-    path: .safetensors and .caffemodel are told by their names, files of PyTorch by their content.
+    path: .safetensors and .caffemodel are told by their names, files of PyTorch, PaddlePaddle (both
+      are pickles) and MXNet by their content.
 
   Raises:
     UserError: if it cannot be read, is cut short, or is something else; here or when an array is
@@ -75,6 +82,8 @@ def _kind(path: Path, beginning: bytes) -> Any:
     return safetensors_file.opened
   if suffix == '.caffemodel':
     return caffemodel.opened
+  if beginning.startswith(mxnet_file.BEGINNING):
+    return mxnet_file.opened
   what = next((what for begin, what in _OTHERS_BEGIN.items() if beginning.startswith(begin)), None)
   if what is None and beginning[:1] != b'\x80' and not beginning.startswith(torch_files.ZIP):
     what = _OTHERS_END.get(suffix)

@@ -10,16 +10,28 @@ import numpy as np
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.resnet import DEPTHS
-from pspnet_jax.weights.foreign import caffe, imagenet, mit, mmseg, semseg
+from pspnet_jax.weights.foreign import (
+  caffe,
+  gluoncv,
+  imagenet,
+  mit,
+  mmseg,
+  paddleseg,
+  semseg,
+  sssegmentation,
+)
 from pspnet_jax.weights.foreign.name_table import listed
 from pspnet_jax.weights.foreign.origin import BINS, Origin
 
 ORIGINS = (
   semseg.ORIGIN,
-  mmseg.ORIGIN,
-  mmseg.ORIGIN_7X7,
+  *mmseg.ORIGINS,
   mit.ORIGIN,
   caffe.ORIGIN,
+  paddleseg.ORIGIN,
+  gluoncv.ORIGIN,
+  sssegmentation.ORIGIN,
+  paddleseg.BACKBONE,
   *imagenet.ORIGINS,
 )
 NAMES = tuple(dict.fromkeys(origin.name for origin in ORIGINS))
@@ -38,9 +50,9 @@ def named(name: str | None) -> tuple[Origin, ...]:
   return origins
 
 
-def check_blocks(tensors: Mapping[str, np.ndarray], where: str) -> None:
+def check_blocks(tensors: Mapping[str, np.ndarray], origin: Origin, where: str) -> None:
   """Raises UserError if the residual blocks, by torch's names, are those of another family."""
-  family = _family(tensors)
+  family = _family(tensors, origin.avg_down)
   if family is not None:
     raise UserError(
       f'{where} is a {family}, which is none of the networks here: give weights of a plain '
@@ -48,14 +60,14 @@ def check_blocks(tensors: Mapping[str, np.ndarray], where: str) -> None:
     )
 
 
-def _family(tensors: Mapping[str, np.ndarray]) -> str | None:
+def _family(tensors: Mapping[str, np.ndarray], avg_down: bool) -> str | None:
   for name, tensor in tensors.items():
     block = re.fullmatch(r'(?:.*\.)?layer\d+\.\d+\.(.+)', name)
     if block is None:
       continue
     if re.match(r'(se|se_module)\.', block[1]):
       return f'ResNet with squeeze-and-excitation ({name})'
-    if block[1] == 'downsample.1.weight' and tensor.ndim == 4:
+    if block[1] == 'downsample.1.weight' and tensor.ndim == 4 and not avg_down:
       return f'ResNet-d, whose shortcuts pool before they convolve ({name})'
     if block[1] != 'conv3.weight':
       continue

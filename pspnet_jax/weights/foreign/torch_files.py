@@ -1,4 +1,7 @@
-"""Reads what `torch.save` and `pickle.dump` write, without torch and without running anything."""
+"""Reads what `torch.save` and `pickle.dump` write, without torch and without running anything.
+
+`paddle.save` writes a state dict by `pickle.dump`.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def _damage_named(path: Path) -> Iterator[None]:
   except _DAMAGE as e:
     why = f' ({e})' if isinstance(e, zipfile.BadZipFile) and 'CRC' in str(e) else ''
     raise UserError(
-      f'{path} is damaged, cut short{why} or no PyTorch checkpoint of arrays: download it again, '
+      f'{path} is damaged, cut short{why} or no checkpoint of arrays: download it again, '
       'or give another.'
     ) from e
 

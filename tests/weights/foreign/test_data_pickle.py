@@ -161,3 +161,10 @@ def test_large_numbers_are_no_keys():
 def test_python_2_wrote_bytes_as_text():
   assert load(b'U\x02\xe9a.') == 'éa'
   assert np.array_equal(load(pickle.dumps(np.arange(3), 2)), [0, 1, 2])
+
+
+def test_what_protocol_2_makes_of_arrays_costs_no_steps(monkeypatch):
+  monkeypatch.setattr(pickled_objects, 'MOST_STEPS', 10_000)
+  arrays = {str(i): np.full(100_000, i, np.float32) for i in range(5)}
+  found = load(pickle.dumps(arrays, 2))
+  assert all(np.array_equal(found[key], x) for key, x in arrays.items())

@@ -118,3 +118,19 @@ def test_names_are_shown_in_one_line():
 def test_long_lists_are_counted():
   assert listed('ba') == 'a, b'
   assert listed('gfedcba') == 'a, b, c, d and 3 more'
+
+
+def test_a_bias_ahead_of_a_normalisation_goes_into_its_mean():
+  arrays = theirs() | {'conv1.bias': np.full(6, 0.25, np.float32)}
+  arrays['bn1.running_mean'] = np.arange(6, dtype=np.float32)
+  found = NameTable(ROWS, biased=True).to_ours(arrays, 'file')
+  np.testing.assert_array_equal(found[f'{STEM}/bn/mean'], np.arange(6) - 0.25)
+  assert f'{STEM}/conv/bias' not in found
+  assert f'{STEM}/conv/bias' in TABLE.to_ours(arrays, 'file')  # which no network has
+  arrays['conv1.bias'] = np.ones(5, np.float32)
+  with pytest.raises(UserError, match=r'conv1\.bias has shape \(5,\) and bn1\.running_mean \(6,\)'):
+    NameTable(ROWS, biased=True).to_ours(arrays, 'file')
+  most = np.finfo(np.float32).max
+  arrays |= {'conv1.bias': np.full(6, -most), 'bn1.running_mean': np.full(6, most)}
+  with pytest.raises(UserError, match='not finite'):
+    NameTable(ROWS, biased=True).to_ours(arrays, 'file')

@@ -1,5 +1,6 @@
 """Files as they come: hostile, cut short, of something else."""
 
+import pickle
 import sys
 import tarfile
 
@@ -8,19 +9,29 @@ import pytest
 import torch
 
 from pspnet_jax.errors import UserError
-from tests.weights import caffe_files, state_dicts
+from tests.weights import array_lists, caffe_files, state_dicts
 from tests.weights.foreign.files import content_of
 
 STATE = {'a': torch.arange(20000.0).reshape(2, 100, 100), 'n': torch.tensor(3)}
+ARRAYS = {'a': STATE['a'].numpy(), 'n': np.int64([3])}
 
 
-@pytest.fixture(params=['zip.pth', 'legacy.pth', 'x.safetensors', 'x.caffemodel', 'old.caffemodel'])
+@pytest.fixture(
+  params=[
+    *('zip.pth', 'legacy.pth', 'x.safetensors', 'x.caffemodel', 'old.caffemodel'),
+    *('x.pdparams', 'x.params'),
+  ]
+)
 def whole(request, tmp_path):
   path = tmp_path / request.param
   if path.suffix == '.pth':
     torch.save(STATE, path, _use_new_zipfile_serialization=request.param == 'zip.pth')
   elif path.suffix == '.safetensors':
     state_dicts.safetensors(path, STATE)
+  elif path.suffix == '.pdparams':
+    path.write_bytes(pickle.dumps(ARRAYS, 2))
+  elif path.suffix == '.params':
+    array_lists.write(path, ARRAYS)
   else:
     blobs = {'a': [STATE['a'].numpy()], 'n': [np.float32([3])]}
     caffe_files.caffemodel(path, blobs, old_layers=path.stem == 'old')
@@ -86,7 +97,8 @@ OTHERS = {
   'net.h5': (b'\x89HDF\r\n\x1a\n' + bytes(99), 'HDF5 file, as Keras writes them'),
   'net.pth': (b'\x89HDF\r\n\x1a\n' + bytes(99), 'HDF5 file'),
   'net.pdparams': (b'}q\x00.', 'PaddlePaddle'),
-  'net.params': (bytes(99), 'MXNet'),
+  'net.pdiparams': (bytes(99), 'PaddlePaddle'),
+  'net.params': (bytes(99), 'no list of arrays of MXNet, or one that is cut short'),
   'net.npy': (b'\x93NUMPY\x01\x00' + bytes(99), 'NumPy'),
   'net.npz': (b'PK\x03\x04' + bytes(99), 'NumPy'),
   'net.onnx': (bytes(99), 'ONNX'),

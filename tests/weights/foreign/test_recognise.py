@@ -1,5 +1,6 @@
 """Files that hold no PSPNet, a part of one, or more than one: each is refused by a key's name."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,7 +8,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.weights import importing
 from tests.conftest import TINY
 from tests.weights import state_dicts
-from tests.weights.state_dicts import NARROW
+from tests.weights.state_dicts import MMSEG, NARROW
 from tests.weights.test_importing import save, semseg_file
 
 
@@ -92,15 +93,6 @@ def wide(state):
       state[name] = torch.cat([state[name]] * 2, 1)
 
 
-def pooled_shortcuts(state):
-  for name in list(state):
-    if '.downsample.1.' in name:
-      state[name.replace('.1.', '.2.')] = state.pop(name)
-  for name in list(state):
-    if '.downsample.0.' in name:
-      state[name.replace('.downsample.0.', '.downsample.1.')] = state.pop(name)
-
-
 def shorter(state):
   for name in list(state):
     if name.startswith('layer') and int(name.split('.')[1]) > 1:
@@ -110,7 +102,6 @@ def shorter(state):
 FAMILIES = {
   'resnext': (grouped, 'ResNeXt, whose 3×3 convolutions have 2 groups'),
   'wide': (wide, 'Wide ResNet, whose blocks make 16 channels of 8'),
-  '-d': (pooled_shortcuts, r'ResNet-d, whose shortcuts pool .*downsample\.1'),
   'se': (lambda s: s.update({'layer1.0.se.fc1.weight': torch.ones(2)}), 'squeeze-and-excitation'),
   '26': (shorter, '2, 2, 2, 2 bottleneck blocks in its stages, which is no ResNet-10, -18'),
   'a stem of 3×3': (lambda s: s.update({'conv1.weight': torch.ones(8, 3, 3, 3)}), 'conv1'),
@@ -130,6 +121,27 @@ def test_backbones_of_other_families_are_refused_by_what_they_are(name, tmp_path
   with pytest.raises(UserError, match=message) as caught:
     importing.read_weights([save(tmp_path / 'b.pth', state)])
   assert 'config.model' not in str(caught.value) and '--source' not in str(caught.value)
+
+
+def test_names_say_whether_shortcuts_pool(tmp_path):
+  def read(state, name='b.pth'):
+    return importing.read_weights([save(tmp_path / name, state)])
+
+  plain, found = read(backbone()), read(state_dicts.pooled(backbone()))
+  assert (plain.origin.avg_down, found.origin.avg_down) == (False, True)
+  assert found.arrays.keys() == plain.arrays.keys()
+  for name, x in plain.arrays.items():
+    np.testing.assert_array_equal(found.arrays[name], x)
+  whole = state_dicts.mmseg(state_dicts.model(**MMSEG).state_dict())
+  assert not importing.convert([save(tmp_path / 'n.pth', whole)]).card.network['avg_down']
+  whole = state_dicts.pooled(whole)
+  assert importing.convert([save(tmp_path / 'n.pth', whole)]).card.network['avg_down']
+
+
+def test_pooling_shortcuts_of_a_source_without_them_are_refused(tmp_path):
+  state = state_dicts.pooled(state_dicts.model(**NARROW).state_dict())
+  with pytest.raises(UserError, match=r'ResNet-d, whose shortcuts pool .*downsample\.1'):
+    importing.convert([save(tmp_path / 'n.pth', state)])
 
 
 def test_whole_networks_of_other_families_are_refused_likewise(tmp_path):
