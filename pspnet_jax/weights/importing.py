@@ -11,7 +11,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from pspnet_jax.data.known_classes import known_classes, numbered_classes
+from pspnet_jax.data.known_classes import (
+  PASCAL_CONTEXT,
+  PASCAL_CONTEXT_59,
+  VOC2012,
+  known_classes,
+  numbered_classes,
+)
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
@@ -206,7 +212,25 @@ def classes_of(weights: ForeignWeights, num_classes: int) -> tuple[DatasetSpec, 
   if len(names) != num_classes:
     note = f'Its meta names {len(names)} classes of {num_classes}: the names are not taken.'
     return instead, (note,)
+  if (spec := _misnamed(tuple(names))) is not None:
+    return spec, (
+      "Its meta has Pascal Context's classes with VOC's first, and mmsegmentation's labels count "
+      'them by the alphabet: they are named as the labels count.',
+    )
   return DatasetSpec(tuple(names), _colours(palette, num_classes)), ()
+
+
+def _misnamed(names: tuple[str, ...]) -> DatasetSpec | None:
+  """Pascal Context as mmsegmentation's labels count it, if these are its class names.
+
+  Its converter sorts ids (tools/dataset_converters/pascal_context.py), and the names of its
+  networks stand in another order (mmseg/datasets/pascal_context.py; its issue 1940).
+  """
+  first = ['table' if name == 'diningtable' else name for name in VOC2012.class_names[1:]]
+  for spec in (PASCAL_CONTEXT, PASCAL_CONTEXT_59):
+    if set(names) == set(spec.class_names) and [x for x in names if x in first] == first:
+      return spec
+  return None
 
 
 def check_is_new(output: Path) -> None:

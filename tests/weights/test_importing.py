@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pspnet_jax.data.known_classes import PASCAL_CONTEXT, PASCAL_CONTEXT_59, VOC2012
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
@@ -200,6 +201,26 @@ def test_the_card_holds_the_conventions_of_the_source(tmp_path):
   voc = card(caffe_files.caffemodel(tmp_path / 'v.caffemodel', blobs))
   assert voc.spec.class_names[0] == 'background' and voc.std == (1.0, 1.0, 1.0)
   assert list(voc.source['files']) == ['v.caffemodel']
+
+
+@pytest.mark.parametrize('spec', [PASCAL_CONTEXT, PASCAL_CONTEXT_59])
+def test_pascal_context_is_named_as_its_labels_count(tmp_path, spec):
+  voc = [name if name != 'diningtable' else 'table' for name in VOC2012.class_names]
+  voc = [name for name in voc if name in spec.class_names]
+  names = (*voc, *(name for name in spec.class_names if name not in voc))  # mmsegmentation's order
+
+  def classes(names):
+    meta = {'dataset_meta': {'classes': names}}
+    return importing.classes_of(importing.ForeignWeights(None, {}, meta, 'a.pth'), len(names))
+
+  found, (note,) = classes(names)
+  assert found == spec and 'alphabet' in note
+  assert classes(spec.class_names) == (
+    DatasetSpec(spec.class_names, default_palette(len(names))),
+    (),
+  )
+  others = (*names[:-2], names[-1], 'a class of their own')
+  assert classes(others)[0].class_names == others
 
 
 def test_classes_of_the_file_go_before_known_ones(tmp_path):
