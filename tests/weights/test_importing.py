@@ -69,7 +69,6 @@ CASES = {
   'mit-18': (rebuilt.Mit, {'depth': 18}, (56, 72)),
   'paddleseg': (rebuilt_more.Paddle, {'depth': 50}, (55, 73)),
   'gluoncv': (rebuilt_more.Gluon, {'depth': 50}, (57, 73)),
-  'sssegmentation': (rebuilt_more.Sssegmentation, {'depth': 50}, (56, 72)),
   'sssegmentation-16': (
     rebuilt_more.Sssegmentation,
     {'depth': 50, 'output_stride': 16},
