@@ -236,8 +236,9 @@ def test_the_host_waits_for_an_image_only_when_others_are_in_flight(model):
 
   def run():
     log.clear()
-    for tag, _ in inference._stream(weights, source(), lambda tile: Result(log, tile.tag)):
-      log.append(f'give {tag}')
+    tiles = inference._cut(source())
+    for tile, _ in inference._stream(weights, tiles, lambda canvas: Result(log, canvas.tile.tag)):
+      log.append(f'give {tile.tag}')
     return log
 
   inference._ahead = 2  # as on an accelerator
