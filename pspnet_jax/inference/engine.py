@@ -15,7 +15,7 @@ import numpy as np
 from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
-from pspnet_jax.inference.on_device import Pieces, Windows
+from pspnet_jax.inference.on_device import Pieces, Windows, argmax
 from pspnet_jax.inference.programs import RecentPrograms
 from pspnet_jax.inference.tiled import Size, Tile, cut, joined
 from pspnet_jax.inference.views import View, make_views
@@ -133,7 +133,7 @@ class Inference:
       (tag, label), in the order of the images. The label, uint8 and on the device as a rule, has
       one of few shapes, whatever the images': [:H, :W] of it is the image's.
     """
-    return joined(self._stream(weights, self._cut(images), lambda canvas: _argmax(canvas.scores)))
+    return joined(self._stream(weights, self._cut(images), lambda canvas: argmax(canvas.scores)))
 
   def probabilities(
     self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
@@ -293,8 +293,3 @@ def _stacked(group: Sequence[tuple[int, _Window]]) -> Pieces:
 @jax.jit(donate_argnums=0)
 def _add_softmax(total: jax.Array, logits: jax.Array) -> jax.Array:
   return total + jax.nn.softmax(logits)
-
-
-@jax.jit
-def _argmax(scores: jax.Array) -> jax.Array:
-  return scores.argmax(-1).astype(jnp.uint8)  # as many classes as a label file holds

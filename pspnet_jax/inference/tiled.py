@@ -29,8 +29,8 @@ class Tile(NamedTuple):
 
   def canvas(self, piece: Size = (1, 1)) -> Size:
     """Height and width of a canvas for it and for pieces of a size."""
-    height, width = (rounded(max(sides), CANVAS_STEP) for sides in zip(self.size, piece))
-    return height, width
+    (height, width), (h, w) = self.size, piece
+    return rounded(max(height, h), CANVAS_STEP), rounded(max(width, w), CANVAS_STEP)
 
 
 def cut(

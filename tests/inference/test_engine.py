@@ -132,7 +132,7 @@ def test_new_image_sizes_compile_no_network(model):
   predictor = Predictor(card, params, batch_stats, batch_size=1)
   for image in images((50, 70), (33, 41), (90, 44), (10, 10), (71, 71)):
     assert predictor(image).shape == image.shape[:2]
-  assert len(predictor._inference._programs) == 1
+  assert len(predictor._ensemble.members[0]._programs) == 1
 
 
 class Recorded:
