@@ -67,10 +67,12 @@ def load(
     with Checkpoints(workdir, read_only=True) as checkpoints:
       found = checkpoints.load(which, build, ema=ema)
     first = first or found.card
-    if (earlier := seen.setdefault(found.digest, workdir)) is not workdir:
+    if found.digest in seen:
       raise UserError(
-        f'{earlier} and {workdir} hold the same weights, which would weigh double: name each once.'
+        f'{seen[found.digest]} and {workdir} hold the same weights, which would weigh double: name '
+        'each once.'
       )
+    seen[found.digest] = workdir
     yield Member(
       dataclasses.replace(found.card, protocol=found.card.protocol.changed(**(changes or {}))),
       cast('Network', found.network),
