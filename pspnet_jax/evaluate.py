@@ -200,6 +200,8 @@ def _load(
 def _folder(workdirs: Sequence[Path], output: Path | None) -> Path:
   """Where results go: never to those of a single network, if there are several."""
   own = [workdir / 'evaluation' for workdir in workdirs]
+  if not own:
+    raise UserError('no workdir is given: name at least one.')
   if output is None:
     if len(own) != 1:
       raise UserError(f'the results of {len(own)} networks have no folder: give --output=DIR.')

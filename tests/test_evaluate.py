@@ -134,6 +134,8 @@ def test_several_networks_have_a_folder_of_their_own_and_one_convention(setting,
   }.items():
     with pytest.raises(UserError, match=message):
       evaluate(setting.config, both, output=output)
+  with pytest.raises(UserError, match='no workdir is given'):
+    evaluate(setting.config, (), output=tmp_path / 'out')
   assert not (setting.other / 'evaluation').exists()
   with pytest.raises(UserError, match=r'other classes than the data \('):
     evaluate(setting.config, setting.workdir, published='cityscapes_test')

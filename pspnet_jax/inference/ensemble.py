@@ -68,12 +68,10 @@ class Ensemble:
       sums: list[jax.Array] = []  # one a tile
       for member, of_member in zip(self.members, weights, strict=True):
         for i, (tile, found) in enumerate(member.tile_probabilities(of_member, group)):
-          # Canvases of different members are of different sizes.
-          of_tile = _corner(found, tile.canvas())
           if i == len(sums):
-            sums.append(of_tile)
+            sums.append(_corner(found, tile.canvas()))
           else:
-            sums[i] = _add(sums[i], of_tile)
+            sums[i] = _add(sums[i], found)
       for tile in group:
         yield tile, _divided(sums.pop(0), len(self.members))
 
@@ -130,12 +128,13 @@ def _difference(a: Card, b: Card) -> str | None:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _corner(scores: jax.Array, size: Size) -> jax.Array:
+  """Cuts out what canvases of all members have, whatever their pieces."""
   return scores[: size[0], : size[1]]
 
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _add(total: jax.Array, scores: jax.Array) -> jax.Array:
-  return total + scores
+  return total + scores[: total.shape[0], : total.shape[1]]
 
 
 @functools.partial(jax.jit, donate_argnums=0)
