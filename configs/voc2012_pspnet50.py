@@ -2,24 +2,32 @@
 
 pspnet prepare --dataset=voc2012 --data_dir=DIR
 pspnet train --config=voc2012_pspnet50 --workdir=/tmp/voc2012 \
-    --config.data.data_dir=DIR --config.init_from=resnet50s.pth
+    --config.data.data_dir=DIR
 
-semseg's published validation mIoU, mAcc and pixel accuracy, at one scale and at six:
+Published: mIoU, mAcc and pixel accuracy of the validation images in percent, at one scale and at
+six (semseg's README). Protocol: `semseg`.
 
-    PSPNet-50    77.05  85.13  94.89    78.02  85.80  95.13
-    PSPNet-101   79.07  86.36  95.34    79.63  86.77  95.50
-
-PSPNet-101 is --config=voc2012_pspnet50:101. The paper trains for 30,000 steps
-(--config.total_steps=30000) and has 82.6 % mIoU on the test set, with 101 layers.
-docs/weights.md says which ImageNet weights --config.init_from takes.
+Sources: config/voc2012 of hszhao/semseg. PSPNet-101 is --config=voc2012_pspnet50:101. The paper
+trains for 30,000 steps: voc2012_paper. What differs: the ImageNet weights, timm's of the same
+network; those of the repository lie in a shared folder (--config.init_from takes them,
+docs/weights.md).
 """
 
 import ml_collections
 
+ROWS = {
+  '50': {
+    'ss': (77.05, 85.13, 94.89),
+    'ms': (78.02, 85.80, 95.13),
+  },
+  '101': {
+    'ss': (79.07, 86.36, 95.34),
+    'ms': (79.63, 86.77, 95.50),
+  },
+}
+
 
 def get_config(depth='50'):
-  if not depth.isdecimal():
-    raise ValueError(f'{depth!r} is no depth: give 50 or 101')
   c = ml_collections.ConfigDict()
   c.batch_size = 16
   c.total_steps = 33_050  # 50 epochs of 10,582 images, each rest of a batch dropped
@@ -31,6 +39,7 @@ def get_config(depth='50'):
   data.train = {'split': 'trainaug'}
   data.val = {'split': 'val'}
 
+  c.init_from = f'resnet{depth}s.gluon_in1k'
   c.model = {'depth': int(depth)}
   c.optimizer = {'base_lr': 0.01, 'weight_decay': 1e-4}
   c.eval = {'protocol': 'semseg', 'base_size': (512,)}

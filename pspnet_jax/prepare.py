@@ -4,10 +4,10 @@
   pspnet prepare --dataset=coco --input=instances.json --images=DIR --output=ROOT
   pspnet prepare --dataset=labelme --input=DIR --output=ROOT
 
-The first downloads a published data set, checks it, and writes it for random access; archives that
-lie in --manual_dir are used instead of downloading them, and Cityscapes' have to, because it wants
-a login. The others write a folder of images, labels and classes.txt for --config=folder.
-docs/data.md goes from there to the first training step.
+The first downloads a published data set, checks it, and writes it for random access. Archives that
+lie in --manual_dir are used instead of downloading them, and have to lie there where a data set
+wants a login, as Cityscapes does. The other two write a folder of images, labels and classes.txt
+for --config=folder. docs/data.md goes from there to the first training step.
 """
 
 from __future__ import annotations
@@ -23,8 +23,18 @@ BUILDERS = {
   'camvid': 'camvid.Camvid',
   'cityscapes': 'cityscapes.Cityscapes',
   'cityscapes_coarse': 'cityscapes.CityscapesCoarse',
+  'coco_stuff10k': 'coco_stuff.CocoStuff10k',
+  'coco_stuff164k': 'coco_stuff.CocoStuff164k',
+  'coco_voc': 'coco_voc.CocoVoc',
+  'isaid': 'isaid.Isaid',
+  'loveda': 'loveda.Loveda',
+  'mapillary': 'mapillary.Mapillary',
+  'pascal_context': 'pascal_context.PascalContext',
+  'potsdam': 'isprs.Potsdam',
+  'vaihingen': 'isprs.Vaihingen',
   'voc2012': 'voc2012.Voc2012',
 }
+READ_FROM = {'pascal_context_59': 'pascal_context'}  # data set -> the one whose files it reads
 FORMATS = ('coco', 'labelme')  # of annotations by shapes
 
 
@@ -32,7 +42,7 @@ def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   from pspnet_jax.data.prepared import DATA_DIR
 
-  known = ', '.join([*BUILDERS, *FORMATS])
+  known = ', '.join([*BUILDERS, *READ_FROM, *FORMATS])
   flags.DEFINE_string('dataset', None, f'One of {known}.', required=True)
   cli.define_path('data_dir', DATA_DIR, 'Where prepared data sets are.')
   cli.define_path('manual_dir', None, 'Where archives are; else DATA_DIR/downloads/manual.')
@@ -72,7 +82,7 @@ def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Pat
   and examples are written anew; archives that were downloaded are kept and used again.
 
   Args:
-    dataset: a key of `BUILDERS`.
+    dataset: a key of `BUILDERS` or `READ_FROM`.
     data_dir: where prepared data sets are, and `downloads` below it.
     manual_dir: where archives may lie that need no downloading; None: DATA_DIR/downloads/manual.
 
@@ -83,9 +93,9 @@ def prepare(dataset: str, data_dir: Path, manual_dir: Path | None = None) -> Pat
     UserError: for an unknown data set, an archive that is missing, damaged or not the published
       one, a failed download, a folder that cannot be written, or without tensorflow-datasets.
   """
-  data_dir = given(data_dir)
+  data_dir, dataset = given(data_dir), READ_FROM.get(dataset, dataset)
   if dataset not in BUILDERS:
-    known = ', '.join([*BUILDERS, *FORMATS])
+    known = ', '.join([*BUILDERS, *READ_FROM, *FORMATS])
     raise UserError(f'unknown data set {dataset!r}: known are {known}.')
   folder = data_dir / dataset / VERSION
   if (folder / 'dataset_info.json').is_file():

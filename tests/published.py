@@ -29,7 +29,7 @@ def builder_class(dataset: str) -> Any:
 def accept(monkeypatch: Any, dataset: str, counts: Mapping[str, int]) -> Any:
   """Lets the builder take archives of other contents, with so many examples."""
   cls = builder_class(dataset)
-  downloads = tuple(dataclasses.replace(download, sha1='') for download in cls.downloads)
+  downloads = tuple(dataclasses.replace(download, sha1='', md5='') for download in cls.downloads)
   monkeypatch.setattr(cls, 'counts', counts)
   monkeypatch.setattr(cls, 'downloads', downloads)
   return cls
@@ -117,23 +117,23 @@ def voc2012(folder: Path) -> Ids:
   root = 'VOCdevkit/VOC2012'
   with tarfile.open(folder / 'VOCtrainval_11-May-2012.tar', 'w:') as tar:
     for name in sorted({*train, *val, *sbd['train'], *sbd['val'], '2009_000001'}):
-      _add(tar, f'{root}/JPEGImages/{name}.jpg', jpeg(name))
+      add(tar, f'{root}/JPEGImages/{name}.jpg', jpeg(name))
     for split, names in (('train', train), ('val', val), ('trainval', train + val)):
       text = '\n'.join(names) + '\n'
-      _add(tar, f'{root}/ImageSets/Segmentation/{split}.txt', text.encode())
-      _add(tar, f'{root}/ImageSets/Main/{split}.txt', b'2009_000001\n')
+      add(tar, f'{root}/ImageSets/Segmentation/{split}.txt', text.encode())
+      add(tar, f'{root}/ImageSets/Main/{split}.txt', b'2009_000001\n')
       for name in names if split != 'trainval' else []:
         expected[split][name] = ids = _ids(f'voc{name}', [*range(21), 255])
-        _add(tar, f'{root}/SegmentationClass/{name}.png', palette_png(ids))
-        _add(tar, f'{root}/SegmentationObject/{name}.png', palette_png(ids))
+        add(tar, f'{root}/SegmentationClass/{name}.png', palette_png(ids))
+        add(tar, f'{root}/SegmentationObject/{name}.png', palette_png(ids))
   with tarfile.open(folder / 'benchmark.tgz', 'w:gz') as tar:
     for split, names in sbd.items():
       text = '\n'.join(names) + '\n'
-      _add(tar, f'benchmark_RELEASE/dataset/{split}.txt', text.encode())
+      add(tar, f'benchmark_RELEASE/dataset/{split}.txt', text.encode())
       for name in names:
         ids = _ids(f'sbd{name}', [*range(21)])
-        _add(tar, f'benchmark_RELEASE/dataset/img/{name}.jpg', jpeg(name))
-        _add(tar, f'benchmark_RELEASE/dataset/cls/{name}.mat', sbd_mat(ids))
+        add(tar, f'benchmark_RELEASE/dataset/img/{name}.jpg', jpeg(name))
+        add(tar, f'benchmark_RELEASE/dataset/cls/{name}.mat', sbd_mat(ids))
         if name not in train + val:
           expected['aug'][name] = ids
   return expected
@@ -153,20 +153,20 @@ def sbd_mat(ids: np.ndarray) -> bytes:
 
 
 def jpeg(name: str) -> bytes:
-  return _encoded(Image.fromarray(_image(name)), 'JPEG')
+  return encoded(Image.fromarray(_image(name)), 'JPEG')
 
 
 def png(pixels: np.ndarray) -> bytes:
-  return _encoded(Image.fromarray(pixels), 'PNG')
+  return encoded(Image.fromarray(pixels), 'PNG')
 
 
 def palette_png(ids: np.ndarray) -> bytes:
   image = Image.fromarray(ids, 'P')
   image.putpalette(np.random.default_rng(0).integers(0, 256, 768, np.uint8).tobytes())
-  return _encoded(image, 'PNG')
+  return encoded(image, 'PNG')
 
 
-def _encoded(image: Image.Image, format_name: str) -> bytes:
+def encoded(image: Image.Image, format_name: str) -> bytes:
   file = io.BytesIO()
   image.save(file, format_name)
   return file.getvalue()
@@ -184,7 +184,7 @@ def _rng(name: str) -> np.random.Generator:
   return np.random.default_rng(list(name.encode()))
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
   info = tarfile.TarInfo(name)
   info.size = len(data)
   tar.addfile(info, io.BytesIO(data))

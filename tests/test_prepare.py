@@ -147,6 +147,15 @@ def test_the_published_counts():
     'camvid': {'train': 367, 'val': 101, 'test': 233},
     'cityscapes': {'train': 2975, 'val': 500, 'test': 1525},
     'cityscapes_coarse': {'train_extra': 19997},
+    'coco_stuff10k': {'train': 9000, 'val': 1000},
+    'coco_stuff164k': {'train': 118287, 'val': 5000},
+    'coco_voc': {'train': 118287, 'val': 5000},
+    'mapillary': {'train': 18000, 'val': 2000},
+    'pascal_context': {'train': 4998, 'val': 5105},
+    'isaid': {'train': 33978, 'val': 11644},
+    'loveda': {'train': 2522, 'val': 1669, 'test': 1796},
+    'potsdam': {'train': 3456, 'val': 2016},
+    'vaihingen': {'train': 344, 'val': 398},
     'voc2012': {'train': 1464, 'val': 1449, 'aug': 10582 - 1464},
   }
 

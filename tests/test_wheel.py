@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.config import shipped
 from tests import tiny
 
 BUILD = 'from setuptools import build_meta; print(build_meta.build_{kind}({folder!r}))'
@@ -71,7 +70,8 @@ def test_the_wheel_holds_package_configs_and_command_and_nothing_else(built):
     parser.read_string(wheel.read(entry_points).decode())
   assert dict(parser['console_scripts']) == {'pspnet': 'pspnet_jax.__main__:main'}
   configs = {name for name in names if name.startswith('pspnet_jax/configs/')}
-  assert configs == {f'pspnet_jax/configs/{name}.py' for name in shipped.names()}
+  files = {path.name for path in (tiny.ROOT / 'configs').glob('*.py')}  # and what they share
+  assert configs == {f'pspnet_jax/configs/{name}' for name in files}
   package = tiny.ROOT / 'pspnet_jax'
   modules = {f'pspnet_jax/{path.relative_to(package)}' for path in package.rglob('*.py')}
   assert modules | {'pspnet_jax/py.typed', 'pspnet_jax/weights/catalogue.csv'} <= names
@@ -138,6 +138,8 @@ def test_the_wheel_trains_and_predicts_from_an_empty_folder(installed, tmp_path)
   where = run(installed, tmp_path, 'python', '-c', 'import pspnet_jax; print(pspnet_jax.__file__)')
   assert Path(where.strip()).is_relative_to(installed.parent), 'this is not what the wheel holds'
   assert 'pspnet_jax 0.' in run(installed, tmp_path, 'pspnet', '--version')
+  row = ('pspnet', 'train', '--config=ade20k_mmseg:r101-160k', '--settings')
+  assert '--config.total_steps=160000' in run(installed, tmp_path, *row)  # it imports a sibling
   printed = run(
     installed,
     tmp_path,

@@ -16,7 +16,7 @@ from pspnet_jax.runtime import annotated
 
 PROTOCOL_KEYS = (  # of config.eval
   *('protocol', 'base_size', 'scales', 'window', 'whole_images', 'stride', 'flip'),
-  'absent_classes',
+  *('padding', 'absent_classes'),
 )
 
 

@@ -104,6 +104,7 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   evaluation.whole_images = False  # no windows: compiles for every size of image
   evaluation.stride = config_dict.placeholder(float)  # of the window
   evaluation.flip = config_dict.placeholder(bool)
+  evaluation.padding = config_dict.placeholder(str)  # 'centre', 'end' or 'none'
   evaluation.absent_classes = config_dict.placeholder(str)  # 'exclude' or 'zero'; see metrics.py
   evaluation.batch_size = 0  # windows at a time; 0: what suits the device
   evaluation.canvas_mb = 1024  # of an image's scores on the device; larger images: in tiles

@@ -19,6 +19,7 @@ _SWITCHES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
   ('loss.focal_gamma', 'loss.focal', _OFF),
   ('loss.dice_smooth', 'loss.dice', _OFF),
   ('optimizer.warmup_start', 'optimizer.warmup_steps', _OFF),
+  ('optimizer.milestone_factor', 'optimizer.milestones', _OFF),
   ('augment.rotate', 'augment.rotate_probability', _OFF),
   ('model.pyramid_channels', 'model.reduce_dimension', _OFF),
   ('model.pyramid_channels', 'model.bins', _OFF),
@@ -27,6 +28,7 @@ _SWITCHES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
   ('aux_weight', 'model.aux_head', _OFF),
   ('early_stopping', 'eval_every', _OFF),
   ('eval.window', 'eval.whole_images', (True,)),
+  ('eval.padding', 'eval.whole_images', (True,)),
   ('eval.stride', 'eval.whole_images', (True,)),
   ('eval.base_size', 'eval.protocol', ('plain',)),
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from pspnet_jax.errors import UserError
 def call(text: str) -> tuple[ml_collections.ConfigDict, str]:
   """Calls the get_config of `FILE.py` or `FILE.py:ARGUMENT`.
 
+  A file with a dictionary `ROWS` takes its keys as arguments, and no others.
+
   Args:
     text: as on the command line; a config of the package goes by its name, too.
 
@@ -33,6 +36,31 @@ def call(text: str) -> tuple[ml_collections.ConfigDict, str]:
     UserError: if there is no such file, or it gives no config.
   """
   path, argument = _split(text)
+  with _executed(path) as module:
+    get_config = module.get_config
+    if argument and not inspect.signature(get_config).parameters:
+      raise UserError(f'{path} takes no argument: leave out :{argument}.')
+    if isinstance(getattr(module, 'ROWS', None), Mapping):
+      _check_row(path, argument, module.ROWS, get_config)
+    changes = get_config(*([argument] if argument else []))
+  if not isinstance(changes, ml_collections.ConfigDict):
+    raise UserError(f'get_config() of {path} returns {shown(changes)}: return a ConfigDict.')
+  return changes, str(path)
+
+
+def rows(text: str) -> dict[str, Any]:
+  """What `FILE.py` says of each of its rows, by the argument that gives it; {} if it has none."""
+  with _executed(_split(text)[0]) as module:
+    return dict(getattr(module, 'ROWS', {}))
+
+
+@contextlib.contextmanager
+def _executed(path: Path) -> Iterator[Any]:
+  """Executes the file, whose siblings can be imported as long as its module is used.
+
+  Raises:
+    UserError: for whatever it or what is done with it raises.
+  """
   spec = importlib.util.spec_from_file_location('config', path)
   if spec is None or spec.loader is None:
     raise UserError(f'{path} is not a Python file: give --config=FILE.py.')
@@ -40,10 +68,7 @@ def call(text: str) -> tuple[ml_collections.ConfigDict, str]:
   with _importing_from(path.resolve().parent):
     try:
       spec.loader.exec_module(module)
-      get_config = module.get_config
-      if argument and not inspect.signature(get_config).parameters:
-        raise UserError(f'{path} takes no argument: leave out :{argument}.')
-      changes = get_config(*([argument] if argument else []))
+      yield module
     except (UserError, KeyboardInterrupt):
       raise
     except BaseException as e:  # the file is the user's code: whatever it raises, they can mend
@@ -52,9 +77,6 @@ def call(text: str) -> tuple[ml_collections.ConfigDict, str]:
       raise UserError(
         f'{path} does not give a config: {type(e).__name__}{says}{_place(e, path)}.'
       ) from e
-  if not isinstance(changes, ml_collections.ConfigDict):
-    raise UserError(f'get_config() of {path} returns {shown(changes)}: return a ConfigDict.')
-  return changes, str(path)
 
 
 def _split(text: str) -> tuple[Path, str]:
@@ -68,6 +90,19 @@ def _split(text: str) -> tuple[Path, str]:
       return path, text[i + 1 :]
   head, _, argument = text.rpartition(':')
   return shipped.find(text if not head or {'/', '\\'} & {*argument} else head), ''
+
+
+def _check_row(path: Path, row: str, rows: Mapping[str, Any], get_config: Any) -> None:
+  """Raises UserError for a row that is not there, with those that are, the most alike first."""
+  needed = any(
+    parameter.default is inspect.Parameter.empty
+    for parameter in inspect.signature(get_config).parameters.values()
+  )
+  if row in rows or (not row and not needed):
+    return
+  near = sorted(rows, key=lambda x: difflib.SequenceMatcher(None, row, x).ratio(), reverse=True)
+  what = f'has no row {row!r}' if row else 'needs a row behind a colon'
+  raise UserError(f'{path} {what}: give one of {", ".join(near)}.')
 
 
 def _place(error: BaseException, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The training augmentations of hszhao/semseg (the default) and open-mmlab/mmsegmentation.
+"""The training augmentations of hszhao/semseg (the default), mmsegmentation and PaddleSeg.
 
 Their transforms make whole images, one after another, of which the crop throws most away. Here a
 plan is drawn first, and only what the crop will show is made: see `warp`. Vertical flips and
@@ -12,7 +12,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from pspnet_jax.data.photometric import Distortion
+from pspnet_jax.data.photometric import Distortion, Jitter
 from pspnet_jax.data.sizes import fit_size
 from pspnet_jax.data.spec import IGNORE_LABEL, IMAGENET_MEAN, Example
 from pspnet_jax.data.warp import Canvas, warp_image, warp_label
@@ -34,7 +34,7 @@ class Plan(Canvas):
   flip: bool
   top: int
   left: int
-  distortion: Distortion | None = None
+  distortion: Distortion | Jitter | None = None
   vertical_flip: bool = False
   quarter_turns: int = 0  # counter-clockwise, 0 to 3
 
@@ -47,9 +47,15 @@ class Augment:
   is mmseg's pipeline for ADE20K: RandomResize, RandomCrop, RandomFlip, PhotoMetricDistortion
   (mmseg/datasets/transforms/transforms.py and mmcv/transforms/processing.py).
 
+  With `scale_step`=0.25 and `jitter`=0.4, a grey mean, and without rotation and blur it is
+  PaddleSeg's: ResizeStepScaling, RandomPaddingCrop, RandomHorizontalFlip, RandomDistort
+  (paddleseg/transforms/transforms.py). There, colours change after padding.
+
   Attributes:
     crop_size: height and width of what comes out.
     scale: range of the uniformly drawn scale.
+    scale_step: distance of the scales that are drawn from, the ends of the range among them; 0:
+      any in the range.
     rotate: range of the uniformly drawn angle in degrees.
     rotate_probability: how often to rotate at all. The paper rotates and blurs for ADE20K and VOC
       only.
@@ -62,18 +68,21 @@ class Augment:
     cat_max_ratio: a crop of one class, or of which one class has this share or more of the labelled
       pixels, is drawn anew, up to ten times; 1: every crop will do.
     photometric: whether to change colours; see `Distortion`.
+    jitter: the most by which brightness, contrast and saturation change; see `Jitter`; 0: not.
     pad_centred: an image below the crop's size goes into its middle (semseg); else into the corner
-      at the top and left (mmseg).
+      at the top and left (mmseg, PaddleSeg).
     vertical_flip_probability: how often to mirror top and bottom.
     quarter_turn_probability: how often to turn by 90, 180 or 270 degrees, each as often as the
       others. Pixels only change places.
 
   Raises:
-    UserError: for an empty crop, a range that is reversed, or a probability outside 0-1.
+    UserError: for an empty crop, a range that is reversed or no whole number of steps, two ways
+      to change colours, or a probability outside 0-1.
   """
 
   crop_size: tuple[int, int]
   scale: tuple[float, float] = (0.5, 2.0)
+  scale_step: float = 0.0
   rotate: tuple[float, float] = (-10.0, 10.0)
   rotate_probability: float = 0.5
   blur_probability: float = 0.5
@@ -82,6 +91,7 @@ class Augment:
   base_size: tuple[int, int] | None = None
   cat_max_ratio: float = 1.0
   photometric: bool = False
+  jitter: float = 0.0
   pad_centred: bool = True
   vertical_flip_probability: float = 0.0
   quarter_turn_probability: float = 0.0
@@ -91,14 +101,19 @@ class Augment:
       raise UserError(f'crop_size={self.crop_size} must be a height and a width of 1 or more.')
     if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
       raise UserError(f'scale={self.scale} must be a range of positive numbers, lower one first.')
+    steps = (self.scale[1] - self.scale[0]) / self.scale_step if self.scale_step else 0
+    if not 0 <= self.scale_step < np.inf or abs(steps - round(steps)) > 1e-6:
+      raise UserError(f'scale_step={self.scale_step} must divide scale={self.scale}, or be 0.')
     if len(self.rotate) != 2 or not -180 <= self.rotate[0] <= self.rotate[1] <= 180:
       raise UserError(f'rotate={self.rotate} must be a range of degrees, lower one first.')
     if self.base_size is not None and (len(self.base_size) != 2 or min(self.base_size) < 1):
       raise UserError(f'base_size={self.base_size} must be two numbers of pixels, or None.')
     chances = [field.name for field in dataclasses.fields(self) if 'probability' in field.name]
-    for name in (*chances, 'cat_max_ratio'):
+    for name in (*chances, 'cat_max_ratio', 'jitter'):
       if not 0 <= getattr(self, name) <= 1:
         raise UserError(f'{name}={getattr(self, name)} must lie between 0 and 1.')
+    if self.photometric and self.jitter:
+      raise UserError(f'photometric and jitter={self.jitter} both change colours: set one only.')
     if len(self.mean) != 3:
       raise UserError(f'mean={self.mean} must be three numbers, RGB in 0-255.')
 
@@ -110,6 +125,8 @@ class Augment:
       plan = self._with_varied_crop(label, plan, rng.random((MORE_CROPS, 2)))
     if self.photometric:
       plan = dataclasses.replace(plan, distortion=Distortion.sample(rng))
+    elif self.jitter:
+      plan = dataclasses.replace(plan, distortion=Jitter.sample(self.jitter, rng))
     return self.apply(example, plan)
 
   def sample(self, rng: np.random.Generator, height: int, width: int) -> Plan:
@@ -120,6 +137,9 @@ class Augment:
     """
     ratio, rotated, angle, blur, flip, top, left = rng.random(7)
     vertical_flip, turns = self._vertical_flip_and_turns(rng)
+    if self.scale_step:
+      steps = round((self.scale[1] - self.scale[0]) / self.scale_step)
+      ratio = int(ratio * (steps + 1)) / max(steps, 1)
     ratio = self.scale[0] + (self.scale[1] - self.scale[0]) * ratio
     angle = self.rotate[0] + (self.rotate[1] - self.rotate[0]) * angle
     if self.base_size is None:

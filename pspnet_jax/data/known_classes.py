@@ -1,7 +1,9 @@
 """Classes of the published data sets: their names, in their order, and their colours.
 
 Sources: objectInfo150.txt and color150.mat of CSAILVision/sceneparsing; VOCdevkit; labels.py of
-mcordts/cityscapesScripts; the SegNet tutorial's CamVid.
+mcordts/cityscapesScripts; the SegNet tutorial's CamVid; labels.txt of nightrome/cocostuff; the
+459 names of Pascal Context, of which these are the 59 of 59_labels.txt; config.json of Mapillary
+Vistas v1.2, after mmsegmentation's mapillary.py.
 """
 
 from __future__ import annotations
@@ -75,6 +77,49 @@ _CAMVID = (
   'Sky 808080, Building 800000, Pole c0c080, Road 804080, Pavement 0000c0, Tree 808000, '
   'SignSymbol c08080, Fence 404080, Car 400080, Pedestrian 404000, Bicyclist 0080c0'
 )
+_COCO_STUFF = (
+  'person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire '
+  'hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, '
+  'zebra, giraffe, backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports '
+  'ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket, bottle, wine '
+  'glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot, hot '
+  'dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop, '
+  'mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, '
+  'clock, vase, scissors, teddy bear, hair drier, toothbrush, banner, blanket, branch, bridge, '
+  'building-other, bush, cabinet, cage, cardboard, carpet, ceiling-other, ceiling-tile, cloth, '
+  'clothes, clouds, counter, cupboard, curtain, desk-stuff, dirt, door-stuff, fence, '
+  'floor-marble, floor-other, floor-stone, floor-tile, floor-wood, flower, fog, food-other, '
+  'fruit, furniture-other, grass, gravel, ground-other, hill, house, leaves, light, mat, metal, '
+  'mirror-stuff, moss, mountain, mud, napkin, net, paper, pavement, pillow, plant-other, '
+  'plastic, platform, playingfield, railing, railroad, river, road, rock, roof, rug, salad, '
+  'sand, sea, shelf, sky-other, skyscraper, snow, solid-other, stairs, stone, straw, '
+  'structural-other, table, tent, textile-other, towel, tree, vegetable, wall-brick, '
+  'wall-concrete, wall-other, wall-panel, wall-stone, wall-tile, wall-wood, water-other, '
+  'waterdrops, window-blind, window-other, wood'
+)
+_PASCAL_CONTEXT = (
+  'aeroplane bag bed bedclothes bench bicycle bird boat book bottle building bus cabinet car cat '
+  'ceiling chair cloth computer cow cup curtain dog door fence floor flower food grass ground '
+  'horse keyboard light motorbike mountain mouse person plate platform pottedplant road rock '
+  'sheep shelves sidewalk sign sky snow sofa table track train tree truck tvmonitor wall water '
+  'window wood'
+)
+_MAPILLARY = (
+  'Bird a52a2a, Ground Animal 00c000, Curb c4c4c4, Fence be9999, Guard Rail b4a5b4, Barrier '
+  '5a7896, Wall 66669c, Bike Lane 8040ff, Crosswalk - Plain 8c8cc8, Curb Cut aaaaaa, Parking '
+  'faaaa0, Pedestrian Area 606060, Rail Track e6968c, Road 804080, Service Lane 6e6e6e, Sidewalk '
+  'f423e8, Bridge 966464, Building 464646, Tunnel 96785a, Person dc143c, Bicyclist ff0000, '
+  'Motorcyclist ff0064, Other Rider ff00c8, Lane Marking - Crosswalk c88080, Lane Marking - '
+  'General ffffff, Mountain 40aa40, Sand e6a032, Sky 4682b4, Snow beffff, Terrain 98fb98, '
+  'Vegetation 6b8e23, Water 00aa1e, Banner ffff80, Bench fa001e, Bike Rack 648cb4, Billboard '
+  'dcdcdc, Catch Basin dc8080, CCTV Camera de2828, Fire Hydrant 64aa1e, Junction Box 282828, '
+  'Mailbox 212121, Manhole 6480a0, Phone Booth 8e0000, Pothole 466496, Street Light d2aa64, Pole '
+  '999999, Traffic Sign Frame 808080, Utility Pole 000050, Traffic Light faaa1e, Traffic Sign '
+  '(Back) c0c0c0, Traffic Sign (Front) dcdc00, Trash Can 8c8c14, Bicycle 770b20, Boat 9600ff, '
+  'Bus 003c64, Car 00008e, Caravan 00005a, Motorcycle 0000e6, On Rails 005064, Other Vehicle '
+  '804040, Trailer 00006e, Truck 000046, Wheeled Slow 0000c0, Car Mount 202020, Ego Vehicle '
+  '780a0a'
+)
 
 
 def known_classes(num_classes: int) -> DatasetSpec | None:
@@ -124,3 +169,9 @@ CITYSCAPES = DatasetSpec(
 ADE20K = _spec(_ADE20K)  # SceneParse150; files hold 1-150, and 0 for everything else
 VOC2012 = DatasetSpec(tuple(_VOC2012.split()), default_palette(21))
 CAMVID = _spec(_CAMVID)
+COCO_STUFF = DatasetSpec(tuple(_COCO_STUFF.split(', ')), default_palette(171))  # 80 things first
+# In the order of their ids among the 459, as mmsegmentation's labels are, which calls them by names
+# in another order.
+PASCAL_CONTEXT = DatasetSpec(('background', *_PASCAL_CONTEXT.split()), default_palette(60))
+PASCAL_CONTEXT_59 = DatasetSpec(PASCAL_CONTEXT.class_names[1:], PASCAL_CONTEXT.palette[1:])
+MAPILLARY = _spec(_MAPILLARY)  # Vistas v1.2 without its last label, Unlabeled

@@ -1,4 +1,4 @@
-"""The colour jitter of open-mmlab/mmsegmentation, value by value through look-up tables."""
+"""The colour jitters of open-mmlab/mmsegmentation, through look-up tables, and of PaddleSeg."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import dataclasses
 
 import cv2
 import numpy as np
+from PIL import Image, ImageEnhance
 
 BRIGHTNESS = 32.0  # the most that is added or taken off
 CONTRAST = SATURATION = (0.5, 1.5)  # factors
 HUE = 18  # the most it is turned, in steps of two degrees
+PILLOW_HUE = 18  # the same in PaddleSeg, in 256ths of the circle
+_ENHANCE = {
+  'brightness': ImageEnhance.Brightness,
+  'contrast': ImageEnhance.Contrast,
+  'saturation': ImageEnhance.Color,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +66,43 @@ class Distortion:
     if self.contrast is not None and self.contrast_last:
       image = cv2.LUT(image, _convert(same, self.contrast, 0.0).astype(np.uint8))
     return image
+
+
+@dataclasses.dataclass(frozen=True)
+class Jitter:
+  """Brightness, contrast, saturation and hue in random order (PaddleSeg's RandomDistort).
+
+  Each changes half of the images, by Pillow's ImageEnhance and in Pillow's HSV, as in
+  paddleseg/transforms/functional.py.
+
+  Attributes:
+    steps: what to do with which amount, in this order; a factor, or how far the hue is turned.
+  """
+
+  steps: tuple[tuple[str, float], ...]
+
+  @classmethod
+  def sample(cls, strength: float, rng: np.random.Generator) -> Jitter:
+    """Draws one, with factors from 1 - strength to 1 + strength; always twelve random numbers."""
+    order, do, amount = np.argsort(rng.random(4)), rng.random(4) < 0.5, 2 * rng.random(4) - 1
+    amounts = {name: float(1 + strength * x) for name, x in zip(_ENHANCE, amount, strict=False)}
+    amounts['hue'] = float(PILLOW_HUE * amount[-1])
+    names = [*amounts]
+    return cls(tuple((names[i], amounts[names[i]]) for i in order if do[i]))
+
+  def apply(self, image: np.ndarray) -> np.ndarray:
+    """RGB uint8 [h, w, 3] to the same."""
+    pillow = Image.fromarray(image)
+    for name, amount in self.steps:
+      pillow = _turned(pillow, amount) if name == 'hue' else _ENHANCE[name](pillow).enhance(amount)
+    return np.array(pillow)
+
+
+def _turned(image: Image.Image, by: float) -> Image.Image:
+  """Turns the hue, 256 values of the circle, rounded towards 0."""
+  table = np.trunc(np.arange(256) + by).astype(int) % 256
+  hue, *others = image.convert('HSV').split()
+  return Image.merge('HSV', (hue.point(table.tolist()), *others)).convert('RGB')
 
 
 def _convert(values: np.ndarray, factor: float, offset: float) -> np.ndarray:

@@ -11,22 +11,42 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from pspnet_jax.data import known_classes as known
 from pspnet_jax.data.decode import exif_orientation
 from pspnet_jax.data.image_reader import ImageReader
-from pspnet_jax.data.known_classes import ADE20K, CAMVID, CITYSCAPES, VOC2012
 from pspnet_jax.data.label_ids import label_table, read_label
 from pspnet_jax.data.paired_files import sizes_differ
+from pspnet_jax.data.remote_sensing import ISAID, ISPRS, LOVEDA
 from pspnet_jax.data.spec import Example, Exif, PathText
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import paths
 
 VERSION = '1.0.0'  # version of the format that is written
 DATA_DIR = '~/tensorflow_datasets'  # where TFDS keeps everybody's data sets
-SPECS = {'ade20k': ADE20K, 'camvid': CAMVID, 'cityscapes': CITYSCAPES, 'voc2012': VOC2012}
+SPECS = {
+  'ade20k': known.ADE20K,
+  'camvid': known.CAMVID,
+  'cityscapes': known.CITYSCAPES,
+  'coco_stuff10k': known.COCO_STUFF,
+  'coco_stuff164k': known.COCO_STUFF,
+  'coco_voc': known.VOC2012,
+  'isaid': ISAID,
+  'loveda': LOVEDA,
+  'mapillary': known.MAPILLARY,
+  'pascal_context': known.PASCAL_CONTEXT,
+  'pascal_context_59': known.PASCAL_CONTEXT_59,
+  'potsdam': ISPRS,
+  'vaihingen': ISPRS,
+  'voc2012': known.VOC2012,
+}
 
 # Data set -> split -> the prepared splits that hold its examples: no image is stored twice.
 SPLITS = {
-  'ade20k': {'train': ['ade20k/train'], 'val': ['ade20k/val']},
+  'ade20k': {
+    'train': ['ade20k/train'],
+    'val': ['ade20k/val'],
+    'trainval': ['ade20k/train', 'ade20k/val'],
+  },
   'camvid': {
     'train': ['camvid/train'],
     'val': ['camvid/val'],
@@ -41,6 +61,21 @@ SPLITS = {
     'train_extra': ['cityscapes_coarse/train_extra'],
     'train+train_extra': ['cityscapes/train', 'cityscapes_coarse/train_extra'],
   },
+  'coco_stuff10k': {'train': ['coco_stuff10k/train'], 'val': ['coco_stuff10k/val']},
+  'coco_stuff164k': {'train': ['coco_stuff164k/train'], 'val': ['coco_stuff164k/val']},
+  'coco_voc': {'train': ['coco_voc/train'], 'val': ['coco_voc/val']},
+  'isaid': {'train': ['isaid/train'], 'val': ['isaid/val']},
+  'loveda': {
+    'train': ['loveda/train'],
+    'val': ['loveda/val'],
+    'test': ['loveda/test'],  # nothing but ignored pixels: its labels are secret
+    'trainval': ['loveda/train', 'loveda/val'],
+  },
+  'mapillary': {'train': ['mapillary/train'], 'val': ['mapillary/val']},
+  'pascal_context': {'train': ['pascal_context/train'], 'val': ['pascal_context/val']},
+  'pascal_context_59': {'train': ['pascal_context/train'], 'val': ['pascal_context/val']},
+  'potsdam': {'train': ['potsdam/train'], 'val': ['potsdam/val']},
+  'vaihingen': {'train': ['vaihingen/train'], 'val': ['vaihingen/val']},
   'voc2012': {
     'train': ['voc2012/train'],
     'val': ['voc2012/val'],
@@ -48,6 +83,9 @@ SPLITS = {
     'trainaug': ['voc2012/train', 'voc2012/aug'],
   },
 }
+# What the ids in prepared files mean where they are not simply the classes: the class 0 of Pascal
+# Context's 60, the background, is none of the 59.
+_TABLES = {'pascal_context_59': label_table(range(1, 60), ignore_ids=(0,))}
 
 
 class Prepared:
@@ -80,7 +118,7 @@ class Prepared:
       raise UserError(f'{name} has no split {split!r}: known are {", ".join(SPLITS[name])}.')
     self.spec, self.exif = SPECS[name], exif
     self._read_image = ImageReader(exif)
-    self._table = label_table(range(self.spec.num_classes))
+    self._table = _TABLES.get(name, label_table(range(self.spec.num_classes)))
     parts = [part.split('/') for part in SPLITS[name][split]]
     self._folders = [_folder(data_dir, prepared) for prepared, _ in parts]
     self._parts = [

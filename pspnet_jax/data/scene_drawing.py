@@ -30,6 +30,10 @@ VEHICLE_OF = {'water': 'boat', 'road': 'car'}  # what a vehicle is, by the evide
 # The evidence lies left of the one, the vehicles right of the other, and then the scene may be
 # mirrored. More than half the width is between them: at 193 pixels, more than ResNet-10 sees.
 EVIDENCE_RIGHT, VEHICLE_LEFT = 0.17, 0.73
+_FAR = (VEHICLE_LEFT + 0.005, 0.99)
+# With evidence at both edges, half as wide, a vehicle lies in its own half, near enough to be seen
+# by a ResNet-10: whether a network makes use of what it could see is then the question.
+_NEAR = (EVIDENCE_RIGHT / 2 + 0.035, 0.49)
 
 _SKYSCRAPER_HEIGHT = (0.38, 0.48)
 _BUILDING_HEIGHT = (0.13, 0.20)
@@ -51,11 +55,14 @@ class Painting:
     self.height, self.width = size
     self.image = np.zeros((3, *size), np.float32)
     self.label = np.zeros(size, np.uint8)
+    self.mirrored = False  # whether x counts from the right edge
 
   def paint(self, polygon: Polygon, shader: Shader, name: str | None = None) -> None:
     """Fills a polygon; without a name it leaves the label as it is."""
-    # OpenCV's pixel centres are whole numbers.
-    corners = np.asarray(polygon) * (self.width, self.height) - 0.5
+    corners = np.asarray(polygon)
+    if self.mirrored:
+      corners = corners * (-1, 1) + (1, 0)
+    corners = corners * (self.width, self.height) - 0.5  # OpenCV's pixel centres are whole numbers
     left, top = (max(math.floor(low), 0) for low in corners.min(0))
     right, bottom = (math.ceil(high) + 1 for high in corners.max(0))
     right, bottom = min(right, self.width), min(bottom, self.height)
@@ -66,6 +73,7 @@ class Painting:
     corners = np.rint((corners - (left, top)) * 16).astype(np.int32)
     mask = cv2.fillPoly(mask, [corners], 1, shift=4).view(bool)
     x = np.arange(left + 0.5, right, dtype=np.float32) / self.width
+    x = 1 - x if self.mirrored else x
     y = np.arange(top + 0.5, bottom, dtype=np.float32) / self.height
     np.copyto(self.image[:, top:bottom, left:right], shader(x, y), where=mask)
     if name is not None:
@@ -75,7 +83,7 @@ class Painting:
 def draw_scene(
   rng: np.random.Generator,
   evidence_rng: np.random.Generator,
-  evidence: str,
+  evidence: Sequence[str],
   size: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
   """One scene: image uint8 [h, w, 3] and label uint8 [h, w].
@@ -83,16 +91,28 @@ def draw_scene(
   `rng` draws all but the evidence, and nothing that it draws depends on which evidence it is. So
   two scenes that differ only in `evidence` are the same pixel for pixel outside of it, and their
   labels differ only there and on the vehicles.
+
+  Args:
+    rng: draws all but the evidence.
+    evidence_rng: draws the evidence.
+    evidence: 'water' or 'road' along the left edge and, if two are given, along the right one;
+      each tells what the vehicles are, of the whole scene or of its half. A scene may be mirrored.
+    size: (height, width) in pixels.
   """
   canvas = Painting(size)
   ground = rng.uniform(0.54, 0.57)
   _draw_sky(canvas, rng)
   _draw_hills(canvas, rng, ground)
   _draw_ground(canvas, rng, ground)
-  _draw_evidence(canvas, evidence_rng, evidence, ground + 0.06)
+  for side, kind in enumerate(evidence):
+    canvas.mirrored = side == 1
+    _draw_evidence(canvas, evidence_rng, kind, ground + 0.06, 1 / len(evidence))
+  canvas.mirrored = False
   _draw_structures(canvas, rng, ground)
   _draw_bushes(canvas, rng, ground)
-  _draw_vehicles(canvas, rng, VEHICLE_OF[evidence])
+  for side, kind in enumerate(evidence):
+    canvas.mirrored = side == 1
+    _draw_vehicles(canvas, rng, VEHICLE_OF[kind], _FAR if len(evidence) == 1 else _NEAR)
   mirrored = rng.random() < 0.5
   image = _expose(canvas.image, rng)
   if mirrored:
@@ -129,9 +149,12 @@ def _draw_ground(canvas: Painting, rng: np.random.Generator, ground: float) -> N
   canvas.paint(_rectangle(-0.1, ground, 1.1, 1.1), shader, 'ground')
 
 
-def _draw_evidence(canvas: Painting, rng: np.random.Generator, evidence: str, top: float) -> None:
+def _draw_evidence(
+  canvas: Painting, rng: np.random.Generator, evidence: str, top: float, breadth: float
+) -> None:
   """Water or road along the left edge, in the same outline."""
   at_top, at_bottom = rng.uniform(0.11, 0.13), rng.uniform(0.14, EVIDENCE_RIGHT - 0.005)
+  at_top, at_bottom = at_top * breadth, at_bottom * breadth
   outline = [(-0.1, top), (at_top, top), (at_bottom, 1), (at_bottom, 1.1), (-0.1, 1.1)]
   if evidence == 'water':
     colour = _colour(rng, (48, 92, 122), (84, 132, 150))
@@ -211,11 +234,13 @@ def _draw_bushes(canvas: Painting, rng: np.random.Generator, ground: float) -> N
     canvas.paint(outline, _mottled(colour, (0.25, _noise(rng, 8, 8))), 'bush')
 
 
-def _draw_vehicles(canvas: Painting, rng: np.random.Generator, name: str) -> None:
+def _draw_vehicles(
+  canvas: Painting, rng: np.random.Generator, name: str, between: tuple[float, float]
+) -> None:
   """Two hulls with a cabin, the one behind the other: boats or cars, nothing in them tells."""
   for base in (rng.uniform(0.80, 0.82), rng.uniform(0.95, 0.97)):
     length, height = rng.uniform(0.19, 0.23), rng.uniform(0.10, 0.125)
-    left = rng.uniform(VEHICLE_LEFT + 0.005, 0.99 - length)
+    left = rng.uniform(between[0], between[1] - length)
     colour = rng.uniform(40, 235) + rng.uniform(-40, 40, (3, 1, 1))
     facing = rng.random() < 0.5
     rake, cabin = rng.uniform(0.02, 0.04), rng.uniform(0.24, 0.34)

@@ -50,6 +50,8 @@ class ContextScenes:
     size: (height, width) in pixels.
     length: how many scenes; by default 4096 to train on and 200 to validate on.
     seed: picks another data set of the same kind.
+    banks: 1: what lies along one edge decides what the vehicles at the other one are. 2: either
+      edge decides for its half, from near enough to be seen without a pyramid.
 
   Raises:
     UserError: if an argument is out of range.
@@ -63,6 +65,7 @@ class ContextScenes:
     size: tuple[int, int] = (193, 193),
     length: int | None = None,
     seed: int = 0,
+    banks: int = 1,
   ):
     if split not in _LENGTHS:
       raise UserError(f'context scenes have no split {split!r}: use {" or ".join(_LENGTHS)}.')
@@ -75,7 +78,10 @@ class ContextScenes:
       raise UserError(f'{length=} of context scenes: give 1 or more.')
     if seed < 0:
       raise UserError(f'{seed=} of context scenes: give 0 or more.')
+    if banks not in (1, 2):
+      raise UserError(f'{banks=} of context scenes: give 1 or 2.')
     height, width = size
+    self.banks = banks
     self.split, self.size, self.seed = split, (height, width), seed
     self._length = length
 
@@ -87,7 +93,7 @@ class ContextScenes:
     if not 0 <= index < self._length:
       raise IndexError(f'scene {index} of {self._length}')
     evidence_rng = self._rng(index, 1)
-    evidence = ('water', 'road')[evidence_rng.integers(2)]
+    evidence = [('water', 'road')[evidence_rng.integers(2)] for _ in range(self.banks)]
     image, label = draw_scene(self._rng(index, 0), evidence_rng, evidence, self.size)
     return {'image': image, 'label': label, 'name': f'{self.split}_{index:06d}'}
 

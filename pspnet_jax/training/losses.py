@@ -70,7 +70,7 @@ class Loss(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationLoss:
-  """A weighted sum of terms, each a mean over the valid pixels or images of the whole batch.
+  """A weighted sum of terms, each a mean over the pixels or images of the whole batch.
 
   Attributes:
     cross_entropy: weight of the cross-entropy, a mean over pixels; 1 in the paper.
@@ -81,6 +81,9 @@ class SegmentationLoss:
     ohem_threshold, ohem_min_kept: mining of hard pixels in the cross-entropy; see
       `pixel_losses.hard_pixels`.
     focal_gamma: exponent of the focal loss; 2 works best in Lin et al. 2017, 0 is cross-entropy.
+    avg_non_ignore: whether cross-entropy and focal loss are means over the valid pixels, as in
+      semseg and PaddleSeg; else over all pixels, of which the ignored ones add 0: mmsegmentation's
+      default, which calls it so.
     dice_smooth: pixels added to both sides of the Dice fraction; see `region_losses.dice`.
     chunk_rows: rows of logits that are there at a time; 0: all. Saves the memory of the largest
       arrays where there are many classes, and costs time: they are computed twice. Lovász-softmax
@@ -102,6 +105,7 @@ class SegmentationLoss:
   ohem_threshold: float = 0.7
   ohem_min_kept: int = 0
   focal_gamma: float = 2.0
+  avg_non_ignore: bool = True
   dice_smooth: float = 0.0
   chunk_rows: int = 0
 
@@ -123,6 +127,8 @@ class SegmentationLoss:
     if not self.weights:
       names = ', '.join(f'config.loss.{name}' for name in TERMS)
       raise UserError(f'nothing is left of the loss: give one of {names} a weight above 0.')
+    remedy = 'class_weights are a mean over valid pixels, so leave them out or make it True'
+    need(self.avg_non_ignore or not self.class_weights, 'avg_non_ignore', remedy)
     remedy = 'Lovász-softmax needs all pixels at once, so set this or config.loss.lovasz to 0'
     need(not (self.lovasz and self.chunk_rows), 'chunk_rows', remedy)
 
@@ -140,12 +146,13 @@ class SegmentationLoss:
     return {name: getattr(self, name) for name in TERMS if getattr(self, name)}
 
   def denominators(self, label: jax.Array) -> dict[str, jax.Array]:
-    """What the sums of each term are divided by: valid pixels, their weights, or images."""
+    """What the sums of each term are divided by: pixels, weights of pixels, or images."""
     images = functools.partial(region_losses.denominator, label)
+    pixels = functools.partial(denominator, label, avg_non_ignore=self.avg_non_ignore)
     known: dict[str, Callable[[], jax.Array]] = {
-      'cross_entropy': lambda: denominator(label, self.class_weights),
+      'cross_entropy': lambda: pixels(self.class_weights),
       'dice': images,
-      'focal': lambda: denominator(label),
+      'focal': pixels,
       'lovasz': images,
     }
     return {name: known[name]() for name in self.weights}

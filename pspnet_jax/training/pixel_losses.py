@@ -22,12 +22,16 @@ def count_valid(label: jax.Array) -> jax.Array:
   return (label != IGNORE_LABEL).sum(dtype=jnp.float32)
 
 
-def denominator(label: jax.Array, class_weights: Sequence[float] = ()) -> jax.Array:
+def denominator(
+  label: jax.Array, class_weights: Sequence[float] = (), *, avg_non_ignore: bool = True
+) -> jax.Array:
   """Returns what a sum over pixels is divided by: valid pixels, or their weights; never 0.
 
   A function of the labels alone, so that it can be known of a whole batch before any part of it
-  has gone through the network.
+  has gone through the network. Without `avg_non_ignore` it is all pixels, whatever the label.
   """
+  if not avg_non_ignore:
+    return jnp.float32(label.size)
   if not class_weights:
     return jnp.maximum(count_valid(label), 1)
   total = _weights(label, class_weights, jnp.result_type(float)).sum()

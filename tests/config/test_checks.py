@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from pspnet_jax.config import checks, files, overrides, parts
+from pspnet_jax.config import checks, overrides, parts
 from pspnet_jax.config.defaults import defaults
 from pspnet_jax.errors import UserError
-from tests import tiny
 
 NAN, INF = float('nan'), float('inf')
 
@@ -93,8 +92,3 @@ def test_float16_is_not_trained_in():
   checks.check_values(c)  # a network that was is still evaluated
   with pytest.raises(UserError, match=r'model\.dtype is float16, .*: give bfloat16'):
     checks.check_training(c)
-
-
-def test_configs_of_the_package_can_be_trained():
-  for path in (tiny.ROOT / 'configs').glob('*.py'):
-    checks.check_training(files.load(str(path)))

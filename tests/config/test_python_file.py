@@ -104,3 +104,28 @@ def test_an_argument_that_it_does_not_take_is_refused(tmp_path):
   (tmp_path / 'c.py').write_text(BODY.replace('*arguments', '').replace('arguments', '()'))
   with pytest.raises(UserError, match=r'c\.py takes no argument: leave out :x\.'):
     python_file.call(f'{tmp_path / "c.py"}:x')
+
+
+ROWS = 'ROWS = {"r50": {}, "r101": {}, "r50-long": {}}\n'
+
+
+@pytest.mark.parametrize(
+  ('argument', 'says'),
+  [
+    (':r5', r"has no row 'r5': give one of r50, r50-long, r101\."),
+    (':', r'needs a row behind a colon: give one of r50, r101, r50-long\.'),
+    ('', r'needs a row behind a colon: give one of r50'),
+  ],
+)
+def test_a_row_that_is_not_there_is_named_with_those_that_are(argument, says, tmp_path):
+  (tmp_path / 'c.py').write_text(ROWS + BODY.replace('*arguments', 'arguments'))
+  with pytest.raises(UserError, match=says):
+    python_file.call(f'{tmp_path / "c.py"}{argument}')
+  assert python_file.call(f'{tmp_path / "c.py"}:r101')[0].init_from == 'r101'
+
+
+def test_a_file_of_rows_may_have_one_that_is_meant_without_argument(tmp_path):
+  (tmp_path / 'c.py').write_text(ROWS + BODY.replace('*arguments', 'arguments="r50"'))
+  assert python_file.call(str(tmp_path / 'c.py'))[0].init_from == 'r50'
+  with pytest.raises(UserError, match=r"no row 'x'"):
+    python_file.call(f'{tmp_path / "c.py"}:x')

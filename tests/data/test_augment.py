@@ -187,13 +187,33 @@ def test_the_options_of_mmseg_leave_the_other_draws_as_they_were():
     np.testing.assert_array_equal(first['image'], second['image'])
 
 
-def test_padding_is_not_distorted():
+@pytest.mark.parametrize('colours', [{'photometric': True}, {'jitter': 0.4}], ids=str)
+def test_padding_is_not_distorted(colours):
   image, label = natural(60, 80)
-  augment = Augment(CROP, scale=(1, 1), photometric=True, **MMSEG)
+  augment = Augment(CROP, scale=(1, 1), **colours, **MMSEG)
   for seed in range(10):
     found = augment({'image': image, 'label': label}, np.random.default_rng(seed))
     assert (found['image'][60:] == np.round(IMAGENET_MEAN)).all()
     assert (found['label'][60:] == IGNORE_LABEL).all() and (found['label'][:60, :80] < 3).all()
+
+
+def test_scales_in_steps_are_paddlesegs_and_as_often_as_each_other():
+  many = draws(Augment(CROP, scale_step=0.25, **MMSEG), (400, 400), 4200)
+  sizes, counts = np.unique([d.height for d in many], return_counts=True)
+  assert sizes.tolist() == [200, 300, 400, 500, 600, 700, 800]  # linspace(0.5, 2, 7)
+  assert np.abs(counts / 4200 - 1 / 7).max() < 0.02
+  assert {d.height for d in draws(Augment(CROP, scale=(1, 1), scale_step=0.25), (9, 9), 9)} == {9}
+
+
+def test_jitter_draws_after_everything_else():
+  image, label = natural(150, 200)
+  example = {'image': image, 'label': label}
+  rng = np.random.default_rng(0)
+  found = Augment(CROP, jitter=0.4, **MMSEG)(example, rng)
+  assert rng.random() == np.random.default_rng(0).random(20)[19]  # 7 + 12 numbers
+  plain = Augment(CROP, **MMSEG)(example, np.random.default_rng(0))
+  np.testing.assert_array_equal(found['label'], plain['label'])
+  assert not np.array_equal(found['image'], plain['image'])
 
 
 def test_image_and_label_move_together():
@@ -427,6 +447,10 @@ def test_the_number_of_random_numbers_does_not_depend_on_what_they_are():
     ({'mean': (1.0,)}, 'mean'),
     ({'base_size': (2048,)}, 'base_size'),
     ({'cat_max_ratio': 75}, 'cat_max_ratio'),
+    ({'scale_step': -0.25}, 'scale_step'),
+    ({'scale_step': 0.4}, r'scale_step=0\.4 must divide scale=\(0\.5, 2\.0\)'),
+    ({'jitter': 40.0}, 'jitter'),
+    ({'jitter': 0.4, 'photometric': True}, 'set one only'),
   ],
 )
 def test_impossible_parameters_are_named(options, named):

@@ -1,8 +1,10 @@
+import colorsys
+
 import cv2
 import numpy as np
 import pytest
 
-from pspnet_jax.data.photometric import Distortion
+from pspnet_jax.data.photometric import Distortion, Jitter
 
 
 @pytest.fixture
@@ -99,3 +101,53 @@ def test_always_the_same_number_of_random_numbers():
     rng = np.random.default_rng(seed)
     Distortion.sample(rng)
     assert rng.random() == np.random.default_rng(seed).random(10)[9]
+
+
+def in_numpy(image, name, amount):
+  """What PaddleSeg's functional.py does, without Pillow: blends, or hue in 256ths of the circle."""
+  image = image.astype(np.float64)
+  if name == 'hue':
+    hsv = np.apply_along_axis(lambda c: colorsys.rgb_to_hsv(*c), -1, image / 255)
+    hsv[..., 0] = (np.trunc(np.trunc(hsv[..., 0] * 255) + amount) % 256) / 255
+    return 255 * np.apply_along_axis(lambda c: colorsys.hsv_to_rgb(*c), -1, hsv)
+  grey = image @ [0.299, 0.587, 0.114]
+  blended_with = {'brightness': 0, 'contrast': round(grey.mean()), 'saturation': grey[..., None]}
+  return np.clip(blended_with[name] + amount * (image - blended_with[name]), 0, 255)
+
+
+@pytest.mark.parametrize('name', ['brightness', 'contrast', 'saturation', 'hue'])
+@pytest.mark.parametrize('amount', [0.6, 1.0, 1.37])
+def test_equals_the_steps_of_paddleseg(image, name, amount):
+  amount = 40 * (amount - 1) if name == 'hue' else amount
+  found = Jitter(((name, amount),)).apply(image[::4, ::4])
+  # 8 bits of hue and saturation: a 256th of the circle is six grey values.
+  off_by = np.abs(found - in_numpy(image[::4, ::4], name, amount)).max()
+  assert off_by <= (6 if name == 'hue' else 2)
+
+
+def test_steps_are_taken_in_the_order_that_was_drawn(image):
+  steps = ('brightness', 1.4), ('contrast', 0.6)
+  there, back = (Jitter(order).apply(image) for order in (steps, steps[::-1]))
+  one_by_one = Jitter(steps[1:]).apply(Jitter(steps[:1]).apply(image))
+  np.testing.assert_array_equal(there, one_by_one)
+  assert not np.array_equal(there, back)
+  np.testing.assert_array_equal(Jitter(()).apply(image), image)
+
+
+def test_drawn_parameters_have_paddlesegs_distributions():
+  rng = np.random.default_rng(0)
+  many = [Jitter.sample(0.4, rng).steps for _ in range(6000)]
+  for name, low, high in (
+    ('brightness', 0.6, 1.4),
+    ('contrast', 0.6, 1.4),
+    ('saturation', 0.6, 1.4),
+    ('hue', -18, 18),
+  ):
+    values = np.sort([amount for steps in many for n, amount in steps if n == name])
+    assert abs(len(values) / 6000 - 0.5) < 0.025
+    assert np.abs(values - np.linspace(low, high, len(values))).max() < 0.05 * (high - low)
+  first = [steps[0][0] for steps in many if len(steps) == 4]
+  assert all(abs(first.count(name) / len(first) - 0.25) < 0.08 for name in {*first})
+  rng = np.random.default_rng(7)
+  Jitter.sample(0.4, rng)
+  assert rng.random() == np.random.default_rng(7).random(13)[12]

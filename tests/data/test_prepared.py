@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import pickle
+import re
 import subprocess
 import sys
 
@@ -95,6 +96,24 @@ def test_what_is_not_prepared_comes_with_the_command_to_prepare_it(tmp_path):
   (tmp_path / 'cityscapes' / '1.0.0' / 'dataset_info.json').write_text('{}')
   with pytest.raises(UserError, match=command):
     open_source('cityscapes', 'train+train_extra', data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize('name', SPLITS)
+def test_every_split_of_every_data_set_comes_with_such_a_command(name, tmp_path):
+  from pspnet_jax.prepare import BUILDERS
+
+  for split in SPLITS[name]:
+    with pytest.raises(UserError, match='run pspnet prepare --dataset=') as error:
+      open_source(name, split, data_dir=str(tmp_path))
+    [dataset] = re.findall(r'--dataset=(\w+) ', str(error.value))
+    assert dataset in BUILDERS and dataset.startswith(name.removesuffix('_59'))
+
+
+def test_ade20k_has_both_splits_as_one(data_dir):
+  both = open_source('ade20k', 'trainval', data_dir=str(data_dir))
+  parts = [open_source('ade20k', split, data_dir=str(data_dir)) for split in ('train', 'val')]
+  assert len(both) == sum(map(len, parts)) == 42
+  assert same(both[39], parts[0][39]) and same(both[40], parts[1][0])
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones():

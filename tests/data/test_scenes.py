@@ -14,7 +14,7 @@ SIZES = [(193, 193), (97, 97), (32, 32), (385, 513), (60, 201), (121, 64)]
 
 
 def drawn(seed, evidence, size=(193, 193)):
-  return draw_scene(np.random.default_rng(seed), np.random.default_rng(99), evidence, size)
+  return draw_scene(np.random.default_rng(seed), np.random.default_rng(99), [evidence], size)
 
 
 def same(a, b):
@@ -99,6 +99,34 @@ def test_the_evidence_is_far_from_the_vehicles_and_they_agree(size):
   assert seen == set(CONTEXT_CLASSES) and sides == {True, False}
 
 
+def test_of_two_banks_each_decides_for_its_half():
+  seen = set()
+  for i in range(30):
+    label = ContextScenes('val', (97, 193), banks=2)[i]['label']
+    kinds = []
+    for half in (label[:, :96], label[:, :96:-1]):  # from its edge inwards
+      (evidence,) = [name for name in VEHICLE_OF if (half == ID[name]).any()]
+      (vehicle,) = [name for name in CONTEXT_CLASSES if (half == ID[name]).any()]
+      assert VEHICLE_OF[evidence] == vehicle
+      shore = np.nonzero((half == ID[evidence]).any(0))[0].max()
+      columns = np.nonzero((half == ID[vehicle]).any(0))[0]
+      assert columns.min() - shore > 0.02 * 193 and columns.max() - shore < 0.45 * 193
+      kinds.append(evidence)
+    seen.add(tuple(kinds))
+  assert len(seen) == 4
+
+
+def test_a_bank_changes_nothing_but_itself_and_the_vehicles_of_its_half():
+  def two(right):
+    return draw_scene(
+      np.random.default_rng(3), np.random.default_rng(99), ['water', right], (97, 193)
+    )
+
+  (image, label), (other_image, other_label) = two('water'), two('road')
+  changed = np.nonzero((label != other_label).any(0) | (image != other_image).any((0, 2)))[0]
+  assert changed.size and (changed.min() > 96 or changed.max() < 96)
+
+
 @pytest.mark.parametrize('seed', range(6))
 def test_the_foot_of_a_wall_does_not_tell_a_building_from_a_skyscraper(seed, monkeypatch):
   image, label = drawn(seed, 'road')
@@ -129,6 +157,7 @@ def test_iteration_ends():
     ({'size': (193, 31)}, 'size='),
     ({'length': 0}, 'length=0'),
     ({'seed': -1}, 'seed=-1'),
+    ({'banks': 3}, 'banks=3'),
   ],
 )
 def test_bad_arguments_are_named(options, named):

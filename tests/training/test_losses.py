@@ -75,6 +75,19 @@ def test_terms_are_means_over_valid_pixels_and_add_up_by_their_weights(x64):
   np.testing.assert_allclose(gradient, wanted, atol=1e-14)
 
 
+def test_a_mean_over_all_pixels_counts_the_ignored_ones_as_zero(x64):
+  logits, label = draw()
+  logits = logits.astype(np.float64)
+  over_valid, gradient = whole(SegmentationLoss(cross_entropy=0.5, focal=2.0), logits, label)
+  loss = SegmentationLoss(cross_entropy=0.5, focal=2.0, avg_non_ignore=False)
+  over_all, smaller = whole(loss, logits, label)
+  share = (label != 255).mean()
+  assert 0 < share < 1
+  for name, value in over_valid.items():
+    np.testing.assert_allclose(over_all[name], share * value, rtol=1e-12)
+  np.testing.assert_allclose(smaller, share * gradient, atol=1e-14)
+
+
 def test_terms_of_regions_are_means_over_images_with_a_valid_pixel(x64):
   logits, label = draw()
   logits = logits.astype(np.float64)
@@ -224,10 +237,14 @@ class SquaredError:
     return {'loss': jnp.where(label != 255, errors, 0).sum() / denominators}
 
 
-LOSSES: list[Loss] = [SegmentationLoss(**ALL, **MINED), SquaredError()]
+LOSSES: list[Loss] = [
+  SegmentationLoss(**ALL, **MINED),
+  SegmentationLoss(avg_non_ignore=False),
+  SquaredError(),
+]
 
 
-@pytest.mark.parametrize('loss', LOSSES, ids=['terms', 'own'])
+@pytest.mark.parametrize('loss', LOSSES, ids=['terms', 'all pixels', 'own'])
 @pytest.mark.parametrize('parts', [[[0], [1], [2], [3]], [[3, 1], [2, 0]]], ids=str)
 def test_parts_add_up_to_the_batch(x64, loss, parts):
   """The parts have unlike numbers of valid pixels, one of them none: a mean of means is wrong."""
@@ -320,6 +337,7 @@ def test_class_weights_may_be_a_list_and_must_be_as_many_as_classes():
     ({'focal_gamma': -2.0}, 'focal_gamma is -2.0'),
     ({'dice_smooth': -1.0}, 'dice_smooth is -1.0'),
     ({'chunk_rows': -1}, 'chunk_rows is -1'),
+    ({'avg_non_ignore': False, 'class_weights': WEIGHTS}, 'avg_non_ignore is False: class_weights'),
     ({'lovasz': 1.0, 'chunk_rows': 32}, r'config\.loss\.chunk_rows is 32: Lovász-softmax'),
   ],
 )

@@ -259,9 +259,74 @@ def test_power_shapes_the_schedule():
   assert float(optim.learning_rate(1.0, 4, power=2.0)(1)) == pytest.approx(0.5625)
 
 
+def test_milestones_are_mmsegmentations_linear_lr_with_multi_step_lr():
+  # Its MultiStepLR begins with the warm-up's end, and counts from there; so does torch's here.
+  options = {'power': 0.0, 'warmup_steps': 3, 'warmup_start': 0.001}
+  schedule = optim.learning_rate(LR, 12, milestones=(4, 6), milestone_factor=0.5, **options)
+  optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR)
+  steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, [4, 6], gamma=0.5)
+  plain = optim.learning_rate(LR, 12, **options)
+  assert [float(schedule(n)) for n in range(3)] == [float(plain(n)) for n in range(3)]
+  for step in range(3, 12):
+    assert float(schedule(step)) == pytest.approx(optimizer.param_groups[0]['lr'], rel=1e-6)
+    optimizer.step()
+    steps.step()
+
+
+def test_milestones_lower_a_polynomial_schedule_too():
+  schedule = optim.learning_rate(LR, 10, milestones=(5,), milestone_factor=0.1)
+  plain = optim.learning_rate(LR, 10)
+  assert float(schedule(4)) == float(plain(4))
+  assert float(schedule(7)) == pytest.approx(0.1 * float(plain(7)), rel=1e-6)
+
+
 @pytest.mark.parametrize(
   ('options', 'named'),
   [
+    ({'milestones': (0,)}, r'milestones \(0,\) do not rise from 1 to below the 7 steps'),
+    ({'milestones': (4, 3)}, r'milestones \(4, 3\)'),
+    ({'milestones': (7,)}, r'milestones \(7,\)'),
+    ({'milestones': (5,), 'warmup_steps': 2}, 'below the 5 steps'),
+    ({'milestones': (5,), 'milestone_factor': 10.0}, 'milestone_factor 10.0'),
+  ],
+)
+def test_bad_milestones_are_named(options, named):
+  with pytest.raises(UserError, match=named):
+    optim.learning_rate(LR, TOTAL, **options)
+
+
+@pytest.mark.parametrize('norm', [0.5, 1e6])
+def test_clipping_is_torchs_and_comes_before_weight_decay(x64, norm):
+  params = {name: torch.tensor(value).requires_grad_() for name, value in draw(0).items()}
+  optimizer = torch.optim.SGD(params.values(), lr=LR, momentum=0.9, weight_decay=1e-2)
+  for step in range(STEPS):
+    for group in optimizer.param_groups:
+      group['lr'] = LR * (1 - step / TOTAL) ** 0.9
+    for name, gradient in draw(1 + step).items():
+      params[name].grad = torch.tensor(gradient)
+    torch.nn.utils.clip_grad_norm_(params.values(), norm)
+    optimizer.step()
+  wanted = {name: p.detach().numpy() for name, p in params.items()}
+  ours = our_steps(clip_norm=norm, weight_decay=1e-2, head_multiplier=1.0)
+  assert error(ours, wanted) < 1e-5  # torch divides by norm + 1e-6
+
+
+@pytest.mark.parametrize('make', [optim.sgd, optim.adamw])
+def test_clipping_sees_no_gradient_of_what_is_frozen(make):
+  schedule = optim.learning_rate(LR, TOTAL)
+  tx = make(SHAPES, schedule, clip_norm=0.5, frozen=('backbone',))
+  params = {name: jnp.asarray(value) for name, value in draw(0).items()}
+  gradients = draw(1)
+  changed = {n: g if in_head(n) else 100 * g for n, g in gradients.items()}
+  update = jax.jit(lambda g: tx.update(g, tx.init(params), params)[0])
+  updates, large = update(gradients), update(changed)
+  assert all(np.array_equal(updates[n], large[n]) for n in SHAPES)
+
+
+@pytest.mark.parametrize(
+  ('options', 'named'),
+  [
+    ({'clip_norm': -1.0}, 'clip_norm -1.0'),
     ({'momentum': 1.0}, 'momentum 1.0'),
     ({'momentum': -0.5}, 'momentum -0.5'),
     ({'weight_decay': -1e-4}, 'weight decay -0.0001'),

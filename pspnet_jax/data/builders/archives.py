@@ -31,17 +31,18 @@ _BYTES_OF_A_PIXEL = 4  # of an image that is not compressed
 class Download:
   """A file to download."""
 
-  file: str  # its name
+  file: str  # its name, below `manual_dir`
   url: str  # or the page that has it, behind a login
   size: str  # such as '0.9 GB'
   sha1: str = ''  # '' where none is published: then counts and checksums inside must do
+  md5: str = ''  # where that is published instead
   login: bool = False  # wants an account, so that only a person can download it
 
   def find(self, manual_dir: Path) -> Path | None:
     """The file in `manual_dir`; None if it has yet to be downloaded.
 
     Raises:
-      UserError: if it is not there and cannot be downloaded without a login.
+      UserError: if it is not there and has to be downloaded by hand.
     """
     path = manual_dir / self.file
     if path.is_file():
@@ -50,22 +51,23 @@ class Download:
       raise UserError(f'{path} is no file: put {self.file} there, or remove it.')
     if self.login:
       raise UserError(
-        f'{self.file} ({self.size}) is missing: download it from {self.url}, which wants a login, '
-        f'and put it into {manual_dir}.'
+        f'{self.file} ({self.size}) is missing: download it from {self.url} by hand, and put '
+        f'it into {path.parent}.'
       )
     return None
 
   def verify(self, path: Path) -> None:
     """Raises UserError unless the file is the published one."""
-    if not self.sha1:
-      return
-    with path.open('rb') as file:
-      found = hashlib.file_digest(file, 'sha1').hexdigest()
-    if found != self.sha1:
-      raise UserError(
-        f'{path} is not the published {self.file} (sha1 {found} instead of {self.sha1}): remove it '
-        f'and download it again from {self.url}.'
-      )
+    for kind, published in (('sha1', self.sha1), ('md5', self.md5)):
+      if not published:
+        continue
+      with path.open('rb') as file:
+        found = hashlib.file_digest(file, kind).hexdigest()
+      if found != published:
+        raise UserError(
+          f'{path} is not the published {self.file} ({kind} {found} instead of {published}): '
+          f'remove it and download it again from {self.url}.'
+        )
 
 
 class Member(NamedTuple):

@@ -68,6 +68,10 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
     """The examples of each split, from the paths of the archives by file name."""
     raise NotImplementedError
 
+  def _counts_of_pairs(self) -> Mapping[str, int]:
+    """How many examples `pairs` has of each split, if the archives are whole."""
+    return self.counts
+
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
       builder=self,
@@ -88,7 +92,7 @@ class Builder(ShardBasedBuilder, skip_registration=True):  # type: ignore[call-a
   def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable[[], Any]]]:
     splits = self.pairs(self._archives(dl_manager))
     files = ' and '.join(download.file for download in self.downloads)
-    for split, expected in self.counts.items():
+    for split, expected in self._counts_of_pairs().items():
       if len(splits[split]) != expected:
         raise UserError(
           f'{files} hold {len(splits[split]):,} images of the split {split!r} instead of '
@@ -146,6 +150,15 @@ def paired(
   Raises:
     UserError: if one has no partner; it names the file.
   """
+  check_partners(images, labels)
+  return [
+    Pair(name, image, functools.partial(_label, labels[name], table))
+    for name, image in images.items()
+  ]
+
+
+def check_partners(images: Mapping[str, object], labels: Mapping[str, object]) -> None:
+  """Raises UserError unless both have the same keys; it names what has no partner."""
   alone = sorted(images.keys() ^ labels.keys())
   if alone:
     member = images.get(alone[0]) or labels[alone[0]]
@@ -154,10 +167,6 @@ def paired(
       f'{member} has no {other}, nor have {len(alone) - 1} more a partner: download the archives '
       'again.'
     )
-  return [
-    Pair(name, image, functools.partial(_label, labels[name], table))
-    for name, image in images.items()
-  ]
 
 
 def _label(member: Member, table: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Archives are read exactly, or refused by a sentence that names the file in them."""
 
+import dataclasses
 import io
 import tarfile
 import zipfile
@@ -127,6 +128,23 @@ def test_what_stands_in_for_an_archive_is_named(tmp_path):
   (tmp_path / 'data.zip').mkdir()
   with pytest.raises(UserError, match=r'data\.zip is no file: put data\.zip there'):
     download.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'digest'),
+  [
+    ('sha1', '01b307acba4f54f55aafc33bb06bbbf6ca803e9a'),
+    ('md5', 'e807f1fcf82d132f9bb018ca6738a19f'),
+  ],
+)
+def test_a_file_is_compared_with_the_checksum_that_is_published(tmp_path, kind, digest):
+  path = written(tmp_path, b'1234567890')
+  download = Download('archive', 'http://localhost', '10 B')
+  download.verify(path)
+  dataclasses.replace(download, **{kind: digest}).verify(path)
+  path.write_bytes(b'1234567891')
+  with pytest.raises(UserError, match=rf'is not the published archive \({kind} .* of {digest}\)'):
+    dataclasses.replace(download, **{kind: digest}).verify(path)
 
 
 def test_text_that_is_none_is_named():

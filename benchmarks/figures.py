@@ -1,0 +1,240 @@
+"""Measures the figures that README, configs and docs state, and says what has changed since.
+
+    python -m benchmarks.figures                                  # figures, and whether they hold
+    python -m benchmarks.figures --measure=NAME --output=DIR [--seeds=0,1,2] [--camvid=DIR]
+    python -m benchmarks.figures --confirm=NAME --output=DIR
+
+NAME is a row of `RUNS`, or the beginning of several. A run that is finished in DIR is not trained
+again. `--confirm` trains twenty steps only and evaluates what came of them: if loss and score are
+those that were kept, bit for bit, the figures stand for the code as it is now. That holds on the
+processor and the versions they were measured with; elsewhere they can only be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import datetime
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pspnet_jax.runtime.files import write_whole
+
+ROOT = Path(__file__).parent.parent
+FILE = Path(__file__).with_suffix('.json')
+# The rows of context_ablations.py; two more are the same as table1-baseline and -b1236-ave-dr.
+_ABLATIONS = (
+  *('table1-baseline', 'table1-b1-max', 'table1-b1-ave', 'table1-b1236-max', 'table1-b1236-ave'),
+  *('table1-b1236-max-dr', 'table1-b1236-ave-dr'),
+  *('table2-none', 'table2-0.3', 'table2-0.6', 'table2-0.9', 'stride-16', 'stride-32'),
+)
+# What follows --config=, and whether the score of every class is kept.
+RUNS = {
+  'context_scenes': True,
+  "context_scenes --config.model.bins='()'": True,
+  'camvid': True,
+  "camvid --config.model.bins='()'": True,
+  **{f'context_ablations:{row}': False for row in _ABLATIONS},
+}
+# What bears on a figure, beside the config: changes of anything else leave it as it is.
+BEARING = (
+  *('models/*.py', 'ops/*.py', 'training/*.py', 'inference/*.py', 'config/defaults.py'),
+  *('evaluation/metrics.py', 'evaluation/scoring.py', 'evaluation/validation.py'),
+  *(f'data/{name}.py' for name in ('augment', 'warp', 'photometric', 'loader', 'sizes')),
+  *('data/scenes.py', 'data/scene_drawing.py', 'data/folder.py', 'data/decode.py'),
+)
+STEPS = 20  # of a run that only confirms
+
+
+def digest(path: Path) -> str:
+  """A short checksum of what a Python file does: comments, docstrings and layout do not count."""
+  tree = ast.parse(path.read_text())
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+      first = node.body[0] if node.body else None
+      if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        del node.body[0]
+  return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
+
+
+def bearing_code(name: str) -> dict[str, str]:
+  """The digest of each file that bears on a run, by its path."""
+  package, configs = ROOT / 'pspnet_jax', ROOT / 'configs'
+  paths = {path for pattern in BEARING for path in package.glob(pattern)}
+  stem = name.partition(' ')[0].partition(':')[0]
+  waiting = [stem]
+  while waiting:  # a config imports its neighbours
+    path = configs / f'{waiting.pop()}.py'
+    if path.is_file() and path not in paths:
+      paths.add(path)
+      waiting += _imports(path)
+  return {path.relative_to(ROOT).as_posix(): digest(path) for path in sorted(paths)}
+
+
+def _imports(path: Path) -> Iterable[str]:
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      yield node.module
+
+
+def changed_since(name: str, record: Mapping[str, Any]) -> list[str]:
+  """The files that bear on a figure and are not what they were when it was measured."""
+  now, then = bearing_code(name), record['code']
+  return sorted(path for path in now.keys() | then.keys() if now.get(path) != then.get(path))
+
+
+def run(name: str, workdir: Path, extra: Sequence[str], classes: bool) -> dict[str, Any]:
+  """Trains in `workdir`, unless that is done, and returns loss and scores, these in percent."""
+  result = workdir / 'figure.json'
+  if not result.is_file():
+    shutil.rmtree(workdir, ignore_errors=True)
+    config, *options = shlex.split(name)
+    began = time.perf_counter()
+    _pspnet('train', f'--config={config}', *options, *extra, f'--workdir={workdir}')
+    seconds = time.perf_counter() - began
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    found: dict[str, Any] = {key: 100 * lines[-1][f'val/{key}'] for key in ('mIoU', 'mAcc', 'aAcc')}
+    found |= {'first loss': lines[0]['train/loss'], 'seconds': round(seconds)}
+    if classes:
+      _pspnet('evaluate', f'--workdir={workdir}')
+      scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())
+      found['IoU'] = {key: 100 * value for key, value in scores['IoU'].items()}
+    write_whole(result, json.dumps(found))
+    shutil.rmtree(workdir / 'checkpoints', ignore_errors=True)
+  return json.loads(result.read_text())
+
+
+def _pspnet(*arguments: str) -> None:
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+  command = [sys.executable, '-m', 'pspnet_jax', *arguments]
+  result = subprocess.run(
+    command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+  )
+  if result.returncode:
+    raise RuntimeError(f'{shlex.join(command)} failed: {result.stderr[-800:]}')
+
+
+def fingerprint(name: str, workdir: Path, extra: Sequence[str]) -> dict[str, float]:
+  """Loss and score after a few steps, which any change of the arithmetic changes."""
+  found = run(name, workdir, [*extra, f'--config.total_steps={STEPS}'], classes=False)
+  return {key: found[key] for key in ('first loss', 'mIoU', 'aAcc')}
+
+
+def machine() -> dict[str, object]:
+  """What the digits of a run depend on beside the code."""
+  from benchmarks import device  # JAX and torch, which the kept figures do without
+
+  known = device.describe()
+  return {key: known[key] for key in ('processor', 'cores', 'python', 'jax', 'jaxlib', 'numpy')}
+
+
+def load() -> dict[str, Any]:
+  """The kept figures: of each run its seeds, its machine and day, its code and its fingerprint."""
+  return json.loads(FILE.read_text()) if FILE.is_file() else {}
+
+
+def keep(name: str, record: Mapping[str, Any]) -> None:
+  """Puts a figure among those that are kept, in the order of `RUNS`."""
+  kept = load() | {name: record}
+  ordered = {key: kept[key] for key in RUNS if key in kept}
+  write_whole(FILE, json.dumps(ordered, indent=1) + '\n')
+
+
+def measure(name: str, seeds: Sequence[int], output: Path, extra: Sequence[str]) -> None:
+  """Trains with each seed, and keeps what came out."""
+  code = bearing_code(name)
+  folder = output / _folder(name)
+  found = {}
+  for seed in seeds:
+    found[str(seed)] = run(name, folder / f'{seed}', [*extra, f'--config.seed={seed}'], RUNS[name])
+    print(f'{name}, seed {seed}: {found[str(seed)]["mIoU"]:.2f} % mIoU', flush=True)
+  record = {
+    'seeds': found,
+    'fingerprint': fingerprint(name, folder / 'fingerprint', extra),
+    'machine': machine(),
+    'day': datetime.datetime.now(datetime.UTC).date().isoformat(),
+    'code': code,
+  }
+  keep(name, record)
+
+
+def confirm(name: str, output: Path, extra: Sequence[str]) -> bool:
+  """Takes over the code as it is now into a record, if it computes what it did.
+
+  Raises:
+    RuntimeError: on another machine, where nothing can be told.
+  """
+  record = load()[name]
+  if record['machine'] != machine():
+    raise RuntimeError(f'{name} was measured on {record["machine"]}: measure it anew.')
+  folder = output / _folder(name) / 'confirmed'
+  shutil.rmtree(folder, ignore_errors=True)
+  same = fingerprint(name, folder, extra) == record['fingerprint']
+  if same:
+    keep(name, record | {'code': bearing_code(name)})
+  return same
+
+
+def _folder(name: str) -> str:
+  return ''.join(c if c.isalnum() or c in '.-' else '_' for c in name)
+
+
+def stated(record: Mapping[str, Any], key: str = 'mIoU') -> str:
+  """A figure as documents state it, in percent: '87.8 (87.6–88.1)'."""
+  values = [seed[key] for seed in record['seeds'].values()]
+  mean = f'{sum(values) / len(values):.1f}'
+  return f'{mean} ({min(values):.1f}–{max(values):.1f})' if len(values) > 1 else mean
+
+
+def show() -> None:
+  """Prints every figure, and the files that have changed since it was measured."""
+  for name, record in load().items():
+    changed = changed_since(name, record)
+    state = f'CHANGED SINCE: {", ".join(changed)}' if changed else 'stands'
+    count, day = len(record['seeds']), record['day']
+    print(f'{name}: mIoU {stated(record)} %, {count} seed(s), {day}: {state}')
+
+
+def main() -> None:
+  """Parses the command line and does what it says."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--measure', help='runs to train, by the beginnings of their names')
+  parser.add_argument('--confirm', help='runs to compare with what was kept')
+  parser.add_argument('--output', type=Path, help='where runs lie')
+  parser.add_argument('--seeds', default='0,1,2')
+  parser.add_argument('--camvid', type=Path, help='the folder of images and labels')
+  flags = parser.parse_args()
+  wanted = flags.measure or flags.confirm
+  if wanted is None:
+    show()
+    return
+  names = [name for name in RUNS if name.startswith(wanted)]
+  if not names or flags.output is None:
+    parser.error(f'give --output=DIR, and the beginning of one of: {"; ".join(RUNS)}')
+  for name in names:
+    extra: list[str] = []
+    if name.startswith('camvid'):
+      if flags.camvid is None:
+        parser.error('give --camvid=DIR')
+      extra = [f'--config.data.root={flags.camvid.resolve()}']
+    output = flags.output.resolve()
+    if flags.measure:
+      measure(name, [int(seed) for seed in flags.seeds.split(',')], output, extra)
+    else:
+      same = confirm(name, output, extra)
+      print(f'{name}: {"stands" if same else "computes something else: measure it anew"}')
+
+
+if __name__ == '__main__':
+  main()

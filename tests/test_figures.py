@@ -1,0 +1,94 @@
+"""Stated figures: kept with the code they were measured with, and compared with what it is now."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import ablations, figures
+
+NAME = 'context_ablations:table1-baseline'
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+  monkeypatch.setattr(figures, 'FILE', tmp_path / 'figures.json')
+  return tmp_path
+
+
+def trained(monkeypatch, miou):
+  """Stands in for training: writes the scores that it is told."""
+  commands = []
+
+  def pspnet(*arguments):
+    commands.append(arguments)
+    workdir = Path(arguments[-1].removeprefix('--workdir='))
+    workdir.mkdir(parents=True)
+    last = {'val/mIoU': miou, 'val/mAcc': 0.9, 'val/aAcc': 0.95}
+    lines = [{'step': 20, 'train/loss': 1.25}, {'step': 240, **last}]
+    (workdir / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+
+  monkeypatch.setattr(figures, '_pspnet', pspnet)
+  return commands
+
+
+def test_what_a_file_does_counts_and_what_it_says_does_not(tmp_path):
+  path = tmp_path / 'a.py'
+
+  def digest(text):
+    path.write_text(text)
+    return figures.digest(path)
+
+  plain = digest('"""Adds."""\ndef f(x):\n  return x + 1\n')
+  assert digest('def f(x):\n  """Adds one."""\n  return (x  # one more\n          + 1)\n') == plain
+  assert digest('def f(x):\n  return x + 2\n') != plain
+
+
+def test_the_configs_that_a_config_imports_bear_on_its_figures():
+  bearing = {*figures.bearing_code(NAME)}
+  assert {'configs/context_ablations.py', 'configs/context_scenes.py'} <= bearing
+  assert 'configs/camvid.py' not in figures.bearing_code(NAME)
+
+
+def test_a_figure_is_measured_once_and_kept_with_its_code(kept, monkeypatch):
+  commands = trained(monkeypatch, 0.5)
+  for _ in range(2):
+    figures.measure(NAME, [0, 1], kept / 'runs', [])
+  assert len(commands) == 3  # two seeds and the short run, and nothing the second time
+  record = figures.load()[NAME]
+  assert record['seeds']['1']['mIoU'] == 50 and record['fingerprint']['first loss'] == 1.25
+  assert figures.changed_since(NAME, record) == []
+  record['code']['pspnet_jax/models/pspnet.py'] = 'other'
+  assert figures.changed_since(NAME, record) == ['pspnet_jax/models/pspnet.py']
+
+
+def test_changed_code_is_confirmed_only_if_it_computes_the_same(kept, monkeypatch):
+  trained(monkeypatch, 0.5)
+  figures.measure(NAME, [0], kept / 'runs', [])
+  before = figures.load()[NAME]
+  figures.keep(NAME, before | {'code': {'pspnet_jax/gone.py': 'x'}})
+  trained(monkeypatch, 0.5 + 1e-9)
+  assert not figures.confirm(NAME, kept / 'runs', [])
+  assert figures.load()[NAME]['code'] == {'pspnet_jax/gone.py': 'x'}
+  trained(monkeypatch, 0.5)
+  assert figures.confirm(NAME, kept / 'runs', [])
+  assert figures.load()[NAME] == before
+
+
+def test_nothing_is_confirmed_on_another_machine(kept, monkeypatch):
+  trained(monkeypatch, 0.5)
+  figures.measure(NAME, [0], kept / 'runs', [])
+  monkeypatch.setattr(figures, 'machine', lambda: {'processor': 'another'})
+  with pytest.raises(RuntimeError, match='measure it anew'):
+    figures.confirm(NAME, kept / 'runs', [])
+
+
+def test_pairs_of_rows_are_counted_by_their_order():
+  published = {'a': 1.0, 'b': 2.0, 'c': 3.0}
+  ours = {'a': [1, 2], 'b': [5, 6], 'c': [3, 6]}
+  assert ablations.order(ours, published) == {
+    'as published': 2,  # a below b, and a below c
+    'clearly': 2,
+    'reversed': 1,
+    'clearly reversed': 0,
+  }
