@@ -79,7 +79,7 @@ def define_network_flags(*, several: bool = False) -> None:
   With `several`, --workdir is a list, and the networks of all label images together.
   """
   if several:
-    text = 'Of a run or a conversion; several, with commas between, label images together.'
+    text = 'Of a run or a conversion; of several, A,B, to label images together.'
     define_folders('workdir', text)
   else:
     define_path('workdir', None, 'Of a run or a conversion.', required=True)
