@@ -233,8 +233,9 @@ def _about(networks: _Networks) -> dict[str, Any]:
 
 def _check_classes(card: Card, source: Source) -> None:
   theirs, ours = card.spec.class_names, source.spec.class_names
-  # Converted weights may name the same classes in other words.
-  if len(theirs) != len(ours) or (card.source is None and theirs != ours):
+  # Converted weights may name the same classes in other words, but not the same words elsewhere.
+  by_word = card.source is None or set(theirs) == set(ours)
+  if len(theirs) != len(ours) or (by_word and theirs != ours):
     raise UserError(
       f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,9 @@ class Predictor:
     """
     if not predictors:
       raise UserError('an ensemble of no networks labels nothing: give at least one.')
+    for a, b in itertools.combinations(predictors, 2):
+      check_together(a.card, b.card, (a.origin, b.origin))
     whole = copy.copy(predictors[0])
-    for other in predictors[1:]:
-      check_together(whole.card, other.card, (whole.origin, other.origin))
     whole.origin = members.together([x.origin for x in predictors])
     whole._ensemble = Ensemble([y for x in predictors for y in x._ensemble.members])
     whole._weights = [y for x in predictors for y in x._weights]

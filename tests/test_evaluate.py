@@ -45,7 +45,7 @@ class Setting:
     workdir = workdir or self.workdir
     checkpoints = workdir / 'checkpoints'
     if checkpoints.exists():
-      checkpoints.rename(workdir / f'before {value}')
+      checkpoints.rename(workdir / f'before {len(list(workdir.iterdir()))}')
     items = {
       name: {key: np.full(x.shape, value, x.dtype) for key, x in shapes.items()}
       for name, shapes in (
@@ -109,8 +109,12 @@ def test_links_in_the_folder_are_not_written_through(setting, tmp_path):
 def test_other_classes_are_refused(setting):
   setting.config.data.class_names = ('road', 'sky', 'car', 'tree')
   setting.config.data.ignore_ids = (4,)
-  with pytest.raises(UserError, match=r'the network knows the 4 classes sky, road.*road, sky'):
-    evaluate(setting.config, setting.workdir)
+  for source in (None, {'name': 'semseg'}):  # or they would be taken for one another
+    setting.train(1.0, source=source)
+    with pytest.raises(UserError, match=r'the network knows the 4 classes sky, road.*road, sky'):
+      evaluate(setting.config, setting.workdir)
+  setting.config.data.class_names = ('clouds', 'road', 'car', 'tree')  # other words will do
+  assert setting.counted_before() == 0
 
 
 def test_counts_of_several_networks_go_on_for_the_same_ones_only(setting, tmp_path):

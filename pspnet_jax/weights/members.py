@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -60,13 +59,20 @@ def load(
     UserError: if there is no such checkpoint, or it is of another network than `model`; if one was
       given twice, which would weigh it double; for several that do not belong together.
   """
-  first: Card | None = None
+  earlier: dict[str, Card] = {}  # by workdir
   seen: dict[str, Path | str] = {}  # by digest
   for workdir in workdirs:
-    build = functools.partial(_build, workdirs, workdir, first, model, check)
+
+    def build(card: Card, name: str = str(workdir)) -> Network:
+      check(card)
+      for other, its_card in earlier.items():
+        check_together(its_card, card, (other, name))
+      mixed = len(workdirs) > 1 and card.network.get('name', PSPNET) == PSPNET
+      return card.build_network(None if mixed else model)
+
     with Checkpoints(workdir, read_only=True) as checkpoints:
       found = checkpoints.load(which, build, ema=ema)
-    first = first or found.card
+    earlier[str(workdir)] = found.card
     if found.digest in seen:
       raise UserError(
         f'{seen[found.digest]} and {workdir} hold the same weights, which would weigh double: name '
@@ -81,21 +87,6 @@ def load(
       found.digest,
       f'step {found.step} of {workdir}{found.kind}',
     )
-
-
-def _build(
-  workdirs: Sequence[Path | str],
-  workdir: Path | str,
-  first: Card | None,
-  model: type[nnx.Module] | None,
-  check: Callable[[Card], None],
-  card: Card,
-) -> Network:
-  check(card)
-  if first is not None:
-    check_together(first, card, (str(workdirs[0]), str(workdir)))
-  takes_model = len(workdirs) == 1 or card.network.get('name', PSPNET) != PSPNET
-  return card.build_network(model if takes_model else None)
 
 
 def together(origins: Sequence[str]) -> str:
