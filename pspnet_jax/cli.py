@@ -23,10 +23,11 @@ from absl import logging as absl_logging
 import pspnet_jax
 from pspnet_jax.config import checks, command_line, named
 from pspnet_jax.config.overrides import as_flags
+from pspnet_jax.config.path_flags import define_folders, first_path
 from pspnet_jax.config.path_flags import define_path as define_path
 from pspnet_jax.config.path_flags import define_paths as define_paths
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.runtime import paths, shortages, streams
+from pspnet_jax.runtime import shortages, streams
 from pspnet_jax.runtime.plain_text import printable
 
 if TYPE_CHECKING:
@@ -72,9 +73,16 @@ def _declare(takes: Literal['config', 'protocol', 'words']) -> None:
     flags.DEFINE_bool('settings', False, 'Lists all settings, as --config.KEY=VALUE, and ends.')
 
 
-def define_network_flags() -> None:
-  """Defines the flags of commands that take a trained network out of a workdir."""
-  define_path('workdir', None, 'Of a run or a conversion.', required=True)
+def define_network_flags(*, several: bool = False) -> None:
+  """Defines the flags of commands that take a trained network out of a workdir.
+
+  With `several`, --workdir is a list, and the networks of all label images together.
+  """
+  if several:
+    text = 'Of a run or a conversion; of several, A,B, to label images together.'
+    define_folders('workdir', text)
+  else:
+    define_path('workdir', None, 'Of a run or a conversion.', required=True)
   flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or the number of a step.")
   flags.DEFINE_bool(
     'ema', True, 'Takes the moving average of the parameters, where the run kept one.'
@@ -223,7 +231,7 @@ def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
   path, workdir = (command_line.value_of(argv, name) for name in ('config', 'workdir'))
   if path is not None:
     return files.load(path, names)
-  if workdir is not None and (saved := paths.given(workdir) / files.SAVED_AS).is_file():
+  if workdir is not None and (saved := first_path('workdir', workdir) / files.SAVED_AS).is_file():
     global _saved
     _saved = saved
     return files.load_saved(saved, names)

@@ -4,7 +4,8 @@
 
 The data are those of the run, or of --config=FILE.py. The protocol is the checkpoint's, unless a
 flag changes it: --config.eval.protocol=semseg, --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75,
---config.eval.flip=True; docs/evaluation.md has them all.
+--config.eval.flip=True; docs/evaluation.md has them all. With --workdir=A,B --output=DIR both
+networks label each image together, by the mean of their probabilities; the data are those of A.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
+  from pspnet_jax.evaluation.published_figures import PUBLISHED
+
   cli.takes_config()
-  cli.define_network_flags()
+  cli.define_network_flags(several=True)
+  cli.define_path('output', None, 'Where results go, if not to WORKDIR/evaluation.')
+  flags.DEFINE_enum('published', None, list(PUBLISHED), 'Published figures to stand beside these.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('evaluate', __doc__, define_flags)
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import ml_collections
 from flax import nnx
@@ -37,64 +42,70 @@ from pspnet_jax.config import checks, named, parts
 from pspnet_jax.data.identity import identity
 from pspnet_jax.data.spec import Source
 from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.evaluation import result_files, scoring
-from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation import published_figures, result_files, scoring
+from pspnet_jax.evaluation.metrics import AbsentClasses, Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.evaluation.result_files import Shown
 from pspnet_jax.inference.card import Card
-from pspnet_jax.models.network import Network
+from pspnet_jax.inference.engine import Weights
+from pspnet_jax.inference.ensemble import Ensemble
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.training.stop_signals import StopSignals
-from pspnet_jax.weights.checkpoints import Checkpoints, Which
+from pspnet_jax.weights import members
+from pspnet_jax.weights.checkpoints import Which
 
 
 def evaluate(
   config: ml_collections.ConfigDict,
-  workdir: Path,
+  workdir: Path | Sequence[Path],
   which: Which = 'best',
   changes: Mapping[str, Any] | None = None,
   model: type[nnx.Module] | None = None,
   *,
   ema: bool = True,
+  output: Path | None = None,
+  published: str | None = None,
 ) -> Scores:
-  """Prints the scores of a checkpoint, and writes them and pictures to `workdir/evaluation`.
+  """Prints the scores of a checkpoint, and writes them and pictures to a folder.
 
   Interrupted, it goes on where it stopped when it is called again with the same arguments.
 
   Args:
     config: says which data, and how scores are counted.
-    workdir: of a run or a conversion. Network, pixels and protocol are those of its card.
-    which: the checkpoint.
-    changes: to the card's protocol; see `protocol.Protocol.changed`.
+    workdir: of a run or a conversion. Network, pixels and protocol are those of its card. Several
+      networks label together, by the mean of their probabilities.
+    which: the checkpoint of each.
+    changes: to each card's protocol; see `protocol.Protocol.changed`.
     model: the network's class where it is no PSPNet.
     ema: whether the moving average of the parameters is evaluated, where the run kept one.
+    output: the folder; None: `workdir/evaluation`, of a single one.
+    published: which of `published_figures.PUBLISHED` are to stand beside the scores.
 
   Raises:
     UserError: for whatever the user can mend.
   """
-  workdir = given(workdir)
-  checkpoints = Checkpoints(workdir, read_only=True)
+  workdirs = [given(x) for x in ([workdir] if isinstance(workdir, str | Path) else workdir)]
+  folder = _folder(workdirs, output)
   source = parts.open_split(config, 'val')
+  beside = None if published is None else published_figures.named(published)
+  if beside is not None:
+    beside.check(source.spec.class_names)
+  networks = _load(
+    config, workdirs, which=which, changes=changes, model=model, ema=ema, source=source
+  )
+  absent_classes = _one_convention(networks.cards)
 
-  def build(card: Card) -> Network:
-    _check_classes(card, source)
-    return card.build_network(model)
-
-  with checkpoints:
-    found = checkpoints.load(which, build, ema=ema)
-  card = dataclasses.replace(found.card, protocol=found.card.protocol.changed(**(changes or {})))
-  inference = parts.make_inference(config, cast('Network', found.network), card)
-  weights = inference.prepare(found.params, found.batch_stats)
-
-  folder = workdir / 'evaluation'
-  title = f'step {found.step} of {workdir}{found.kind}, {len(source):,} images'
-  how = card.protocol.describe(card.crop_size)
+  title = f'{members.together(networks.origins)}, {len(source):,} images'
+  how = dict.fromkeys(card.protocol.describe(card.crop_size) for card in networks.cards)
   # Counts go on only if nothing has changed that they depend on.
-  data = {'config': config.data.to_dict(), 'source': identity(source)}
-  question = {'weights': found.digest, 'card': card.to_json(), 'data': data}
+  question = {
+    'weights': networks.digests,
+    'cards': [card.to_json() for card in networks.cards],
+    'data': {'config': config.data.to_dict(), 'source': identity(source)},
+  }
   with (
     FolderLock(folder, 'is in use by {holder}: wait for its end.'),
     Reporter(None, total_steps=len(source)) as report,
@@ -103,7 +114,7 @@ def evaluate(
     remove_leftovers(folder)
     refuse_links(folder, [path.name for path in folder.iterdir() if not path.is_dir()])
     partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
-    report.say(f'Evaluating {title}: {how}.')
+    report.say(f'Evaluating {title}: {"; ".join(how)}.')
     for note in getattr(source, 'notes', ()):  # what it left out
       report.say(note)
     if partial.done:
@@ -115,8 +126,8 @@ def evaluate(
 
     try:
       confusion = scoring.confusion_matrix(
-        inference,
-        weights,
+        networks.ensemble,
+        networks.weights,
         source,
         threads=config.threads or None,
         on_progress=progress,
@@ -130,21 +141,25 @@ def evaluate(
         stop.received or e.status - 128,
       ) from e
     scoring.check_labelled(confusion, len(source))
-    scores = Scores(confusion, card.protocol.absent_classes)
-    [table] = scoring.figures_of(scores, source.spec).tables
+    scores = Scores(confusion, absent_classes)
+    figures = scoring.figures_of(scores, source.spec)
+    [table] = (figures if beside is None else beside.beside(figures)).tables
     report.table(table.heading, table.cells, footer=table.footer)
+    if beside is not None:
+      report.say(f'Published: {beside.title} ({beside.source}).')
     report.say(scoring.summary(scores))
 
     def show(indices: list[int]) -> list[Shown]:
       usable = [index for index in indices if index in partial.image_iou]
-      pairs = scoring.label_examples(inference, weights, source, usable)
+      pairs = scoring.label_examples(networks.ensemble, networks.weights, source, usable)
       return [Shown(*pair, partial.image_iou[i]) for i, pair in zip(usable, pairs, strict=True)]
 
     result_files.write(
       folder,
       scores,
       source.spec,
-      {'title': title, 'protocol': dataclasses.asdict(card.protocol)},
+      {'title': title, **_about(networks)},
+      published=beside,
       typical=show(scoring.spread(len(source), config.pictures)),
       worst=show(partial.worst(config.pictures)),
     )
@@ -154,10 +169,73 @@ def evaluate(
   return scores
 
 
+class _Networks(NamedTuple):
+  """What is evaluated."""
+
+  ensemble: Ensemble
+  weights: list[Weights]
+  cards: list[Card]
+  origins: list[str]
+  digests: list[str]
+
+
+def _load(
+  config: ml_collections.ConfigDict, workdirs: Sequence[Path], *, source: Source, **options: Any
+) -> _Networks:
+  """The networks of the workdirs, whose classes are those of the source."""
+  inferences, weights, cards, origins, digests = [], [], [], [], []
+
+  def check(card: Card) -> None:
+    _check_classes(card, source)
+
+  for member in members.load(workdirs, check=check, **options):
+    inferences.append(parts.make_inference(config, member.network, member.card))
+    weights.append(inferences[-1].prepare(member.params, member.batch_stats))
+    cards.append(member.card)
+    origins.append(member.origin)
+    digests.append(member.digest)
+  return _Networks(Ensemble(inferences), weights, cards, origins, digests)
+
+
+def _folder(workdirs: Sequence[Path], output: Path | None) -> Path:
+  """Where results go: never to those of a single network, if there are several."""
+  own = [workdir / 'evaluation' for workdir in workdirs]
+  if not own:
+    raise UserError('no workdir is given: name at least one.')
+  if output is None:
+    if len(own) != 1:
+      raise UserError(f'the results of {len(own)} networks have no folder: give --output=DIR.')
+    return own[0]
+  folder = given(output)
+  if len(own) > 1 and folder.resolve() in [path.resolve() for path in own]:
+    raise UserError(f'{folder} is for the results of one network alone: give another --output.')
+  return folder
+
+
+def _one_convention(cards: Sequence[Card]) -> AbsentClasses:
+  """How absent classes are counted; UserError if the networks' protocols disagree."""
+  conventions = list(dict.fromkeys(card.protocol.absent_classes for card in cards))
+  if len(conventions) > 1:
+    raise UserError(
+      'the protocols of the networks count absent classes differently: give '
+      '--config.eval.absent_classes=exclude or zero.'
+    )
+  return conventions[0]
+
+
+def _about(networks: _Networks) -> dict[str, Any]:
+  protocols = [dataclasses.asdict(card.protocol) for card in networks.cards]
+  if len(protocols) == 1:
+    return {'protocol': protocols[0]}
+  pairs = zip(networks.origins, protocols, strict=True)
+  return {'members': [{'weights': origin, 'protocol': x} for origin, x in pairs]}
+
+
 def _check_classes(card: Card, source: Source) -> None:
   theirs, ours = card.spec.class_names, source.spec.class_names
-  # Converted weights may name the same classes in other words.
-  if len(theirs) != len(ours) or (card.source is None and theirs != ours):
+  # Converted weights may name the same classes in other words, but not the same words elsewhere.
+  by_word = card.source is None or set(theirs) == set(ours)
+  if len(theirs) != len(ours) or (by_word and theirs != ours):
     raise UserError(
       f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
@@ -171,4 +249,13 @@ def main(config: ml_collections.ConfigDict) -> None:
   if name is None and named.may_be_imported(config.model.name):  # as in a config file of the user's
     name = config.model.name
   which = cli.which_checkpoint(FLAGS.checkpoint)
-  evaluate(config, Path(FLAGS.workdir), which, changes, cli.own_network(name), ema=FLAGS.ema)
+  evaluate(
+    config,
+    FLAGS.workdir,
+    which,
+    changes,
+    cli.own_network(name),
+    ema=FLAGS.ema,
+    output=FLAGS.output,
+    published=FLAGS.published,
+  )

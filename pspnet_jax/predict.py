@@ -5,6 +5,7 @@
 Writes DIR/labels/NAME.png (class ids, with the palette) and DIR/overlays/NAME.png (colours over the
 image, with a legend). Images may be of any size; those of a camera are turned upright if they were
 in training. What cannot be labelled in a folder is named at the end, and the exit status is 1.
+With --workdir=A,B both networks label each image together, by the mean of their probabilities.
 --config.eval.KEY=VALUE changes the protocol, as in --config.eval.flip=True.
 """
 
@@ -20,7 +21,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_protocol()
-  cli.define_network_flags()
+  cli.define_network_flags(several=True)
   cli.define_path('input', None, 'An image, or a folder of images.', required=True)
   cli.define_path('output', None, 'Where the pictures go.', required=True)
   flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
@@ -52,7 +53,7 @@ _FAILURES_SHOWN = 20
 
 
 def predict(
-  workdir: Path,
+  workdir: Path | Sequence[Path],
   images: Path,
   output: Path,
   *,
@@ -184,7 +185,7 @@ def _write(
 
 def main() -> None:
   predict(
-    Path(FLAGS.workdir),
+    FLAGS.workdir,
     Path(FLAGS.input),
     Path(FLAGS.output),
     which=cli.which_checkpoint(FLAGS.checkpoint),

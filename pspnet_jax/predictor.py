@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from pspnet_jax.data.to_rgb import images_of, to_rgb
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
-from pspnet_jax.models.network import Arrays
+from pspnet_jax.inference.ensemble import Ensemble, check_together
+from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.pictures import labels
 from pspnet_jax.runtime.paths import given
-from pspnet_jax.weights import catalogue, importing, published
-from pspnet_jax.weights.checkpoints import Checkpoints, Which
+from pspnet_jax.weights import catalogue, importing, members, published
+from pspnet_jax.weights.checkpoints import Which
 
 
 class Predictor:
@@ -68,22 +70,36 @@ class Predictor:
   ):
     self.card, self.origin = card, origin
     network = card.build_network(model)
-    self._inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
-    self._weights = self._inference.prepare(params, batch_stats)
-    depth = network.options.get('depth')
-    self._name = f'{network.model.__name__}-{depth}' if depth else network.model.__name__
-    self._parameters = sum(x.size for name, x in params.items() if not name.startswith('aux_head/'))
+    inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
+    self._ensemble = Ensemble([inference])
+    self._weights = [inference.prepare(params, batch_stats)]
+    self._described = [_description(card, network, params)]
+
+  @classmethod
+  def ensemble(cls, predictors: Sequence[Predictor]) -> Predictor:
+    """Makes one predictor of several, which labels by the mean of their probabilities.
+
+    Each of them keeps its own protocol and pixels; the names and colours of classes are those of
+    the first. Nothing is copied to the device again. One that is given twice weighs double.
+
+    Raises:
+      UserError: if there is none, or they do not know the same classes.
+    """
+    if not predictors:
+      raise UserError('an ensemble of no networks labels nothing: give at least one.')
+    for a, b in itertools.combinations(predictors, 2):
+      check_together(a.card, b.card, (a.origin, b.origin))
+    whole = copy.copy(predictors[0])
+    whole.origin = members.together([x.origin for x in predictors])
+    whole._ensemble = Ensemble([y for x in predictors for y in x._ensemble.members])
+    whole._weights = [y for x in predictors for y in x._weights]
+    whole._described = [y for x in predictors for y in x._described]
+    return whole
 
   def __repr__(self) -> str:
-    height, width = self.card.crop_size
-    parts = [
-      self._name,
-      f'{self.spec.num_classes} classes',
-      f'crop {height}×{width}',
-      self.card.protocol.describe(self.card.crop_size),
-      f'{_rounded(self._parameters)} parameters',
-    ]
-    return f'Predictor({", ".join(parts)})'
+    if len(self._described) == 1:
+      return f'Predictor({self._described[0]})'
+    return f'Predictor(the mean of {" and ".join(f"({x})" for x in self._described)})'
 
   @property
   def spec(self) -> DatasetSpec:
@@ -154,12 +170,12 @@ class Predictor:
     return answers if several else answers[0]
 
   def _labels(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
-    return _cut(self._inference.labels(self._weights, _with_size(images)))
+    return _cut(self._ensemble.labels(self._weights, _with_size(images)))
 
   def _probabilities(
     self, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, np.ndarray]]:
-    return _cut(self._inference.probabilities(self._weights, _with_size(images)))
+    return _cut(self._ensemble.probabilities(self._weights, _with_size(images)))
 
 
 _Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, np.ndarray]]]
@@ -188,12 +204,26 @@ def _cut(results: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]
     yield tag, np.require(np.asarray(result)[:height, :width], requirements='W')
 
 
+def _description(card: Card, network: Network, params: Arrays) -> str:
+  height, width = card.crop_size
+  depth = network.options.get('depth')
+  parameters = sum(x.size for name, x in params.items() if not name.startswith('aux_head/'))
+  parts = [
+    f'{network.model.__name__}-{depth}' if depth else network.model.__name__,
+    f'{card.spec.num_classes} classes',
+    f'crop {height}×{width}',
+    card.protocol.describe(card.crop_size),
+    f'{_rounded(parameters)} parameters',
+  ]
+  return ', '.join(parts)
+
+
 def _rounded(count: int) -> str:
   return f'{count / 1e6:.1f} M' if count >= 1e6 else f'{count:,}'
 
 
 def load(
-  workdir: str | Path,
+  workdir: str | Path | Sequence[str | Path],
   *,
   which: Which = 'best',
   ema: bool = True,
@@ -202,33 +232,37 @@ def load(
   canvas_mb: int = 1024,
   **changes: Any,
 ) -> Predictor:
-  """The network trained in `workdir`.
+  """The network trained in `workdir`; of several workdirs, an ensemble of all.
 
   Args:
-    workdir: of a training run.
-    which: 'best' (by validation mIoU), 'latest', or a step.
+    workdir: of a training run, or several; see `Predictor.ensemble`.
+    which: 'best' (by validation mIoU), 'latest', or a step, of each.
     ema: whether to take the moving average of the parameters, where the run kept one.
     model: the network's class, or its name as package.module:Class, where it is no PSPNet: code is
-      never imported because a workdir names it.
+      never imported because a workdir names it. Among several, PSPNets do without.
     batch_size, canvas_mb: see `Inference`.
-    **changes: to the card's protocol, such as `flip=True` or `protocol='semseg'`; see
+    **changes: to each card's protocol, such as `flip=True` or `protocol='semseg'`; see
       `protocol.Protocol.changed`.
 
   Raises:
-    UserError: if there is no such checkpoint, or it is of another network than `model`.
+    UserError: if there is no such checkpoint, or it is of another network than `model`; for several
+      that do not belong together, or a network that is given twice.
   """
   network = named.find_network(model, 'model') if isinstance(model, str) else model
-  with Checkpoints(workdir, read_only=True) as checkpoints:
-    found = checkpoints.load(which, lambda card: card.build_network(network), ema=ema)
-  card = dataclasses.replace(found.card, protocol=found.card.protocol.changed(**changes))
-  return Predictor(
-    card,
-    found.params,
-    found.batch_stats,
-    model=network,
-    batch_size=batch_size,
-    canvas_mb=canvas_mb,
-    origin=f'step {found.step} of {workdir}{found.kind}',
+  workdirs = [workdir] if isinstance(workdir, str | Path) else workdir
+  return Predictor.ensemble(
+    [
+      Predictor(
+        member.card,
+        member.params,
+        member.batch_stats,
+        model=member.network.model,
+        batch_size=batch_size,
+        canvas_mb=canvas_mb,
+        origin=member.origin,
+      )
+      for member in members.load(workdirs, which, changes=changes, model=network, ema=ema)
+    ]
   )
 
 

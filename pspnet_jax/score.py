@@ -20,6 +20,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
+  from pspnet_jax.evaluation.published_figures import PUBLISHED
 
   flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose figures.', required=True)
   cli.define_path('predictions', None, 'The folder of the predictions.', required=True)
@@ -27,6 +28,7 @@ def define_flags() -> None:
   cli.define_path('list', None, 'A file that names the images to score, one a line.')
   flags.DEFINE_enum('ids', 'benchmark', ['benchmark', 'class'], 'What predictions hold.')
   cli.define_path('output', None, 'A folder for scores.md and scores.csv.')
+  flags.DEFINE_enum('published', None, list(PUBLISHED), 'Published figures to stand beside these.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -36,6 +38,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pspnet_jax.evaluation import published_figures
 from pspnet_jax.evaluation.figures import Figures, as_csv, as_markdown
 from pspnet_jax.evaluation.official import ade20k, cityscapes, voc2012
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
@@ -60,6 +63,7 @@ def score(
   list_file: Path | None = None,
   ids: Ids = 'benchmark',
   output: Path | None = None,
+  published: str | None = None,
 ) -> Figures:
   """Prints the figures, and writes them to `output` if it is given.
 
@@ -69,22 +73,30 @@ def score(
     list_file: the images to score, one a line; None: all.
     ids: what predictions hold; see `counting.count`.
     output: a folder for scores.md and scores.csv.
+    published: which of `published_figures.PUBLISHED` are to stand beside them.
 
   Raises:
     UserError: for whatever the user can mend.
   """
   benchmark, predictions, labels = BENCHMARKS[name], given(predictions), given(labels)
+  beside = None if published is None else published_figures.named(published)
+  if beside is not None:
+    beside.check(benchmark.spec.class_names)
   names = None if list_file is None else read_names(list_file, benchmark)
   paired = pair(benchmark, predictions, labels, names)
   with Reporter(None, total_steps=len(paired)) as report:
     report.say(f'{benchmark.title}: {len(paired):,} images')
     counts = count(benchmark, paired, ids=ids, on_progress=report.advance)
     figures = FIGURES[name](counts)
+    if beside is not None:
+      figures = beside.beside(figures)
     for table in figures.tables:
       report.table(table.heading, table.cells, footer=table.footer)
       report.say('')
     for note in _notes(benchmark, paired, counts, figures):
       report.say(note)
+    if beside is not None:
+      report.say(f'Published: {beside.title} ({beside.source}).')
     report.say('  '.join(f'{name} {_percent(value)}' for name, value in figures.summary.items()))
     if output is not None:
       title = f'{benchmark.title}, {len(paired):,} images'
@@ -139,4 +151,5 @@ def main() -> None:
     list_file=Path(FLAGS.list) if FLAGS.list else None,
     ids=FLAGS.ids,
     output=Path(FLAGS.output) if FLAGS.output else None,
+    published=FLAGS.published,
   )

@@ -5,6 +5,7 @@
 Class ids become the benchmark's: 1-150 for ade20k, label ids for cityscapes. For voc2012 the files
 lie in the folders of the development kit, and the server takes .tar.gz. Whether all images are
 there is checked first: against --list=FILE, or against the number of images that the split has.
+With --workdir=A,B both networks label each image together, by the mean of their probabilities.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def define_flags() -> None:
   from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
 
   cli.takes_protocol()
-  cli.define_network_flags()
+  cli.define_network_flags(several=True)
   cli.define_path('input', None, 'The folder of the images.', required=True)
   flags.DEFINE_enum('benchmark', None, list(BENCHMARKS), 'Whose server.', required=True)
   cli.define_path('output', None, 'The archive: .zip, .tar.gz or .tgz.', required=True)
@@ -34,7 +35,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('submit', __doc__, define_flags)
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ from pspnet_jax.weights.checkpoints import Which
 
 def submit(
   benchmark: Benchmark,
-  workdir: Path,
+  workdir: Path | Sequence[Path],
   images: Path,
   output: Path,
   *,
@@ -68,7 +69,7 @@ def submit(
 
   Args:
     benchmark: from `BENCHMARKS`.
-    workdir: of the network.
+    workdir: of the network; of several, whose probabilities are averaged.
     images: the folder of the test images.
     output: the archive; it appears when it is complete.
     list_file: the images to submit, one a line.
@@ -89,8 +90,8 @@ def submit(
   theirs, ours = benchmark.spec.class_names, model.spec.class_names
   if len(ours) != len(theirs):
     raise UserError(
-      f'the network in {workdir} has {len(ours)} classes, and {benchmark.title} {len(theirs)}: '
-      'submit one that was trained on it.'
+      f'{model.origin} has {len(ours)} classes, and {benchmark.title} {len(theirs)}: submit one '
+      'that was trained on it.'
     )
 
   exif = model.card.exif
@@ -137,7 +138,7 @@ def _notes(
 def main() -> None:
   submit(
     BENCHMARKS[FLAGS.benchmark],
-    Path(FLAGS.workdir),
+    FLAGS.workdir,
     Path(FLAGS.input),
     Path(FLAGS.output),
     list_file=Path(FLAGS.list) if FLAGS.list else None,

@@ -55,7 +55,7 @@ def test_help_is_the_same_however_it_is_asked_for():
   assert (list(expected), False) == probe('pspnet_jax.evaluate', '--workdir=x', '--help')
   text = '\n'.join(expected)
   assert "--checkpoint  'best', 'latest' or the number of a step. (default: best)" in text
-  assert '--workdir     Of a run or a conversion. (required)' in text
+  assert '--workdir     Of a run or a conversion; of several, A,B, to label' in text
   assert '--config      A config file' in text and '--settings' in text
 
 

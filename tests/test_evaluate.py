@@ -3,16 +3,21 @@
 `test_train.py` evaluates the run that it trains.
 """
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+import pspnet_jax
 from pspnet_jax.config import parts
 from pspnet_jax.data.folder import Folder
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluate import evaluate
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.protocol import SEMSEG
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import planted, tiny
@@ -31,14 +36,16 @@ class Setting:
     self.card = parts.make_card(self.config, Folder(str(folder / 'data')).spec)
     self.network = self.card.build_network()
     self.train(1.0)
+    self.other = folder / 'other'
     monkeypatch.setattr(Inference, 'prepare', lambda *_: None)
     monkeypatch.setattr(scoring, 'confusion_matrix', self._count_two)
 
-  def train(self, value):
+  def train(self, value, workdir=None, **changes):
     """Puts a network whose numbers are all `value` there, as step 3."""
-    checkpoints = self.workdir / 'checkpoints'
+    workdir = workdir or self.workdir
+    checkpoints = workdir / 'checkpoints'
     if checkpoints.exists():
-      checkpoints.rename(self.workdir / 'earlier')
+      checkpoints.rename(workdir / f'before {len(list(workdir.iterdir()))}')
     items = {
       name: {key: np.full(x.shape, value, x.dtype) for key, x in shapes.items()}
       for name, shapes in (
@@ -46,8 +53,8 @@ class Setting:
         ('batch_stats', self.network.batch_stat_shapes),
       )
     }
-    with Checkpoints(self.workdir) as checkpoints:
-      checkpoints.save(3, items, self.card, 0.5)
+    with Checkpoints(workdir) as checkpoints:
+      checkpoints.save(3, items, dataclasses.replace(self.card, **changes), 0.5)
 
   def _count_two(self, *_, partial, **__):
     self.before = partial.done
@@ -55,9 +62,9 @@ class Setting:
     partial.save()
     raise Stopped('stopped')
 
-  def counted_before(self):
+  def counted_before(self, *workdirs, output=None):
     with pytest.raises(Stopped, match='stopped after 2 of 4 images'):
-      evaluate(self.config, self.workdir)
+      evaluate(self.config, workdirs or self.workdir, output=output)
     return self.before
 
   @property
@@ -102,5 +109,70 @@ def test_links_in_the_folder_are_not_written_through(setting, tmp_path):
 def test_other_classes_are_refused(setting):
   setting.config.data.class_names = ('road', 'sky', 'car', 'tree')
   setting.config.data.ignore_ids = (4,)
-  with pytest.raises(UserError, match=r'the network knows the 4 classes sky, road.*road, sky'):
-    evaluate(setting.config, setting.workdir)
+  for source in (None, {'name': 'semseg'}):  # or they would be taken for one another
+    setting.train(1.0, source=source)
+    with pytest.raises(UserError, match=r'the network knows the 4 classes sky, road.*road, sky'):
+      evaluate(setting.config, setting.workdir)
+  setting.config.data.class_names = ('clouds', 'road', 'car', 'tree')  # other words will do
+  assert setting.counted_before() == 0
+
+
+def test_counts_of_several_networks_go_on_for_the_same_ones_only(setting, tmp_path):
+  both, output = (setting.workdir, setting.other), tmp_path / 'out'
+  setting.train(2.0, setting.other)
+  assert setting.counted_before(*both, output=output) == 0
+  assert setting.counted_before(*both, output=output) == 2
+  assert setting.counted_before(setting.workdir, output=output) == 0  # one of them alone
+  assert setting.counted_before(*both, output=output) == 0
+  setting.train(3.0, setting.other)
+  assert setting.counted_before(*both, output=output) == 0
+
+
+def test_several_networks_have_a_folder_of_their_own_and_one_convention(setting, tmp_path):
+  both = (setting.workdir, setting.other)
+  setting.train(2.0, setting.other, protocol=SEMSEG)
+  for output, message in {
+    None: r'the results of 2 networks have no folder: give --output=DIR\.',
+    setting.other / 'evaluation': 'is for the results of one network alone: give another --output',
+    tmp_path / 'out': r'count absent classes differently: give --config\.eval\.absent_classes',
+  }.items():
+    with pytest.raises(UserError, match=message):
+      evaluate(setting.config, both, output=output)
+  with pytest.raises(UserError, match='no workdir is given'):
+    evaluate(setting.config, (), output=tmp_path / 'out')
+  assert not (setting.other / 'evaluation').exists()
+  with pytest.raises(UserError, match=r'other classes than the data \('):
+    evaluate(setting.config, setting.workdir, published='cityscapes_test')
+
+
+def test_two_networks_are_scored_by_the_mean_of_their_probabilities(tmp_path):
+  planted.write_folder(tmp_path / 'data', val=3)
+  config = tiny.config(tmp_path, pictures=1)
+  splits = {'train': {'split': 'train'}, 'val': {'split': 'val'}}
+  config.data = {'name': 'folder', 'root': str(tmp_path / 'data'), **splits}
+  source = Folder(str(tmp_path / 'data'), 'val')
+  workdirs = [tmp_path / 'a', tmp_path / 'b']
+  for seed, workdir in enumerate(workdirs):
+    card = dataclasses.replace(parts.make_card(config, source.spec), mean=(99.0 + seed, 99.0, 99.0))
+    params, batch_stats = card.build_network().init(seed)
+    with Checkpoints(workdir) as checkpoints:
+      checkpoints.save(3, {'params': params, 'batch_stats': batch_stats}, card, 0.5)
+  scores = evaluate(config, workdirs, output=tmp_path / 'out')
+  model = pspnet_jax.load(workdirs)
+  assert repr(model).startswith('Predictor(the mean of (PSPNet-10, 4 classes')
+  expected = np.zeros((4, 4), np.int64)
+  for i in range(3):
+    image, label = source[i]['image'], source[i]['label']
+    height, width = label.shape
+    of_each = zip(model._ensemble.members, model._weights, strict=True)
+    each = [next(x.probabilities(own, [(0, image)]))[1] for x, own in of_each]
+    mean = np.mean(each, 0)[:height, :width]
+    np.testing.assert_allclose(model.probabilities(image), mean, atol=1e-6)
+    np.testing.assert_array_equal(model(image), model.probabilities(image).argmax(-1))
+    valid = label != 255
+    np.add.at(expected, (label[valid], model(image)[valid]), 1)
+  np.testing.assert_array_equal(scores.confusion, expected)
+  values = json.loads((tmp_path / 'out' / 'scores.json').read_text())
+  assert values['title'].startswith(f'the mean of step 3 of {workdirs[0]} and step 3 of')
+  assert [x['weights'] for x in values['members']] == [f'step 3 of {x}' for x in workdirs]
+  assert not [path for path in workdirs if (path / 'evaluation').exists()]

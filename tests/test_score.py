@@ -180,3 +180,16 @@ def test_what_is_wrong_with_voc_and_lists_is_said(voc, tmp_path):
   with_id(255)(predictions / '2007_000033.png')
   with pytest.raises(UserError, match='holds the id 255, and legal are 0-20: a pred'):
     score('voc2012', predictions, labels)
+
+
+def test_published_figures_stand_beside_these(cityscapes, tmp_path, capsys):
+  found = score('cityscapes', *cityscapes, published='cityscapes_test', output=tmp_path / 'out')
+  classes, categories = found.tables
+  assert classes.column('published IoU')['road'] == pytest.approx(0.986397)
+  ours = classes.column('IoU')['road']
+  assert classes.column('IoU difference')['road'] == pytest.approx(ours - 0.986397)
+  assert categories.columns == ('IoU', 'iIoU')
+  assert 'class,car,published iIoU,0.899287' in (tmp_path / 'out' / 'scores.csv').read_text()
+  assert 'Published: PSPNet on the test split of Cityscapes' in capsys.readouterr().out
+  with pytest.raises(UserError, match='are of other classes than the data'):
+    score('voc2012', *cityscapes, published='cityscapes_test')

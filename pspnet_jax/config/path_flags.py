@@ -24,11 +24,31 @@ class _PathsParser(flags.ArgumentParser[list[Path]]):
     return [paths.given(text) for text in texts]
 
 
+class _FoldersParser(flags.ArgumentParser[list[Path]]):
+  """Reads folders with commas between them; one that is there may have commas in its name."""
+
+  def parse(self, argument: str | list[Path]) -> list[Path]:
+    if isinstance(argument, str) and argument and (whole := paths.given(argument)).is_dir():
+      return [whole]
+    return _PathsParser().parse(argument)
+
+
 def define_path(name: str, default: str | None, text: str, required: bool = False) -> None:
   """Defines a flag whose value is a path: not empty, and without `~`."""
   flags.DEFINE(_PathParser(), name, default, text, required=required)
 
 
+def define_folders(name: str, text: str) -> None:
+  """Defines a flag of one folder or several, all of which are there; it is required."""
+  flags.DEFINE(_FoldersParser(), name, None, text, required=True)
+
+
 def define_paths(name: str, text: str) -> None:
   """Defines a flag of one path or several; it is required."""
   flags.DEFINE(_PathsParser(), name, None, text, required=True)
+
+
+def first_path(name: str, text: str) -> Path:
+  """The path, or the first of several, that the flag `name` has when it is given as `text`."""
+  parsed: Path | list[Path] | None = flags.FLAGS[name].parser.parse(text)
+  return parsed[0] if isinstance(parsed, list) else Path(parsed or '')

@@ -12,6 +12,7 @@ import numpy as np
 from pspnet_jax.data.spec import DatasetSpec, Example
 from pspnet_jax.evaluation.figures import as_csv, as_markdown
 from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.published_figures import Published
 from pspnet_jax.evaluation.scoring import figures_of
 from pspnet_jax.pictures import confusion
 from pspnet_jax.pictures.labels import as_png, overlay, panel
@@ -34,6 +35,7 @@ def write(
   *,
   typical: Sequence[Shown],
   worst: Sequence[Shown],
+  published: Published | None = None,
 ) -> None:
   """Writes scores.json, scores.md, scores.csv, confusion.png, predictions.png and worst.png.
 
@@ -47,11 +49,15 @@ def write(
     about: what was evaluated and how, for scores.json; `title` heads scores.md.
     typical: the examples in predictions.png.
     worst: the examples in worst.png, the worst first.
+    published: figures to stand beside the scores.
 
   Raises:
     UserError: if something cannot be written.
   """
   found = figures_of(scores, spec)
+  if published is not None:
+    about = {**about, 'published': published.to_json()}
+    found = published.beside(found)
   values = {
     **about,
     **found.summary,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +17,18 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.figures import Figures, Table
 from pspnet_jax.evaluation.metrics import Confusion, Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
-from pspnet_jax.inference.engine import Inference, Weights
+from pspnet_jax.inference.ensemble import Labeller
 from pspnet_jax.runtime import parallel
 
 _log = logging.getLogger(__name__)
 OnLabel = Callable[[int, Example, np.ndarray], None]  # index, example, predicted label uint8 [H, W]
 _SAVE_EVERY = 30  # seconds
+_Weights = TypeVar('_Weights')
 
 
 def confusion_matrix(
-  inference: Inference,
-  weights: Weights,
+  inference: Labeller[_Weights],
+  weights: _Weights,
   source: Source,
   *,
   threads: int | None = None,
@@ -41,8 +43,8 @@ def confusion_matrix(
   Each process takes its share of the examples and counts on its own devices; only the sums meet.
 
   Args:
-    inference: how images become labels.
-    weights: from `Inference.prepare`.
+    inference: how images become labels: an `Inference` or an `Ensemble`.
+    weights: from `Inference.prepare`, of an ensemble's each member.
     source: what is evaluated.
     threads: how many read; see `in_order`.
     on_label: called with predictions of this process, on the host, in order.
@@ -163,7 +165,7 @@ def _add(total: Confusion, label: jax.Array, prediction: jax.Array) -> tuple[Con
 
 
 def label_examples(
-  inference: Inference, weights: Weights, source: Source, indices: list[int]
+  inference: Labeller[_Weights], weights: _Weights, source: Source, indices: list[int]
 ) -> Iterator[tuple[Example, np.ndarray]]:
   """Yields some examples with their predicted labels, uint8 [H, W]."""
   examples = ((example, example['image']) for example in map(source.__getitem__, indices))

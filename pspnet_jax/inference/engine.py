@@ -15,36 +15,34 @@ import numpy as np
 from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
-from pspnet_jax.inference.on_device import Pieces, Windows
+from pspnet_jax.inference.on_device import Pieces, Windows, argmax
 from pspnet_jax.inference.programs import RecentPrograms
-from pspnet_jax.inference.views import Region, make_views, rounded, tiles
+from pspnet_jax.inference.tiled import Size, Tile, cut, joined
+from pspnet_jax.inference.views import View, make_views
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.runtime import compiler_options, parallel
 
-CANVAS_STEP = 128  # canvases are rounded up to multiples of this: few shapes for many image sizes
 _AHEAD = 2  # images that an accelerator is given before the result of one is asked for
 
 Weights = on_device.Weights
-Finish = Callable[['_Tile'], jax.Array]
+Finish = Callable[['_Canvas'], jax.Array]
 
 
 @dataclasses.dataclass
-class _Tile:
-  """A part of an image, all of it as a rule: scores of all views are summed here."""
+class _Canvas:
+  """Where the scores of all views of a tile are summed."""
 
-  tag: Any
-  image_size: tuple[int, int]
-  region: Region  # of the image
+  tile: Tile
   windows_left: collections.deque[int]  # of each view
-  scores: jax.Array  # float32 [H, W, C], rounded up beyond the region
+  scores: jax.Array  # float32 [H, W, C], rounded up beyond the tile
   of_view: jax.Array | None = None  # the same of one view, where its softmax is to be taken
 
 
 class _Window(NamedTuple):
   """A piece of a view on its way through the network."""
 
-  tile: _Tile
-  view: int  # which of the tile's
+  canvas: _Canvas
+  view: int  # which of the image's
   pixels: np.ndarray  # uint8 or float32 [h, w, 3]
   inside: list[int]  # what of it is image; see `on_device.Windows`
   padding: np.ndarray
@@ -92,7 +90,7 @@ class Inference:
     platform = self._first.platform
     if not batch_size:  # on a CPU, more windows at once take more memory and no less time
       batch_size = 1 if platform == 'cpu' else 8
-    self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
+    self.batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
     self._fractions: set[tuple[int, ...]] = set()  # window shapes that are sent as float32
     self._ahead = 0 if platform == 'cpu' else _AHEAD
@@ -102,7 +100,7 @@ class Inference:
     self._softmax_last = protocol.average == 'logits'
     self._of_view = self._softmax_last and self._views > 1  # needs a canvas of its own
     pixel = 4 * card.spec.num_classes * (2 if self._of_view else 1)
-    self._canvas_pixels = canvas_mb * 2**20 // pixel
+    self.canvas_pixels = canvas_mb * 2**20 // pixel
     options = compiler_options.for_network(platform, train=False, deterministic=deterministic)
 
     def make_programs(shape: tuple[int, ...]) -> _Programs:
@@ -135,30 +133,42 @@ class Inference:
       (tag, label), in the order of the images. The label, uint8 and on the device as a rule, has
       one of few shapes, whatever the images': [:H, :W] of it is the image's.
     """
-    return self._stream(weights, images, lambda tile: _argmax(tile.scores))
+    return joined(self._stream(weights, self._cut(images), lambda canvas: argmax(canvas.scores)))
 
   def probabilities(
     self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
     """Like `labels`, but yields the probability of each class: float32 [H, W, C]."""
+    return joined(self.tile_probabilities(weights, self._cut(images)))
 
-    def finish(tile: _Tile) -> jax.Array:
+  def tile_probabilities(
+    self, weights: Weights, tiles: Iterable[Tile]
+  ) -> Iterator[tuple[Tile, jax.Array]]:
+    """Yields the probabilities of each tile: float32 [h, w, C], [:H, :W] of it is the tile's."""
+
+    def finish(canvas: _Canvas) -> jax.Array:
       if self._softmax_last and not self._of_view:
-        return jax.nn.softmax(tile.scores)
-      return tile.scores / self._views
+        return jax.nn.softmax(canvas.scores)
+      return canvas.scores / self._views
 
-    return self._stream(weights, images, finish)
+    return self._stream(weights, tiles, finish)
+
+  def piece(self, size: Size) -> Size:
+    """Height and width of the largest piece that a window of an image of `size` adds to it."""
+    return _largest(make_views(size, self.card))
+
+  def _cut(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[Tile]:
+    return cut(images, self.piece, self.canvas_pixels)
 
   def _stream(
     self,
     weights: Weights,
-    images: Iterable[tuple[Any, np.ndarray]],
+    tiles: Iterable[Tile],
     finish: Finish,
-  ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
+  ) -> Iterator[tuple[Tile, jax.Array]]:
     waiting: list[_Window] = []  # of one shape
-    order: collections.deque[_Tile] = collections.deque()
-    computed: collections.deque[tuple[_Tile, jax.Array]] = collections.deque()  # or about to be
-    assembled: np.ndarray | None = None  # of an image in tiles
+    order: collections.deque[_Canvas] = collections.deque()
+    computed: collections.deque[tuple[Tile, jax.Array]] = collections.deque()  # or about to be
     given: jax.Array | None = None  # the last result
 
     def flush() -> None:
@@ -166,63 +176,48 @@ class Inference:
         self._process(weights, waiting)
         waiting.clear()
 
-    def finished(ahead: int) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
+    def finished(ahead: int) -> Iterator[tuple[Tile, jax.Array]]:
       """Yields results but the last few, which are computed while the next image is read."""
-      nonlocal assembled, given
+      nonlocal given
       while order and not order[0].windows_left:
-        computed.append((order[0], finish(order.popleft())))
+        canvas = order.popleft()
+        computed.append((canvas.tile, finish(canvas)))
       while len(computed) > ahead:
         tile, result = computed.popleft()
         # Or memory would fill with what the device has not come to yet.
         if given is not None and not given.is_deleted():
           given.block_until_ready()
         given = result
-        rows, columns = tile.region
-        sides = rows.stop - rows.start, columns.stop - columns.start
-        if sides == tile.image_size:
-          yield tile.tag, result
-          continue
-        if assembled is None:
-          height, width = (rounded(side, CANVAS_STEP) for side in tile.image_size)
-          assembled = np.zeros((height, width, *result.shape[2:]), result.dtype)
-        assembled[tile.region] = np.asarray(result)[: sides[0], : sides[1]]
-        if (rows.stop, columns.stop) == tile.image_size:  # the last one
-          yield tile.tag, assembled
-          assembled = None
+        yield tile, result
 
-    for tag, image in images:
-      for window in self._cut(tag, image, order):
+    for tile in tiles:
+      for window in self._windows(tile, order):
         if waiting and waiting[0].pixels.shape != window.pixels.shape:
           flush()
           yield from finished(self._ahead)
         waiting.append(window)
-        if len(waiting) == self._batch_size:
+        if len(waiting) == self.batch_size:
           flush()
           yield from finished(self._ahead)
     flush()
     yield from finished(0)
 
-  def _cut(self, tag: Any, image: np.ndarray, order: collections.deque[_Tile]) -> Iterator[_Window]:
-    """Windows of all views of an image; the tiles that wait for them join `order`."""
-    height, width = image.shape[:2]
-    views = list(make_views((height, width), self.card))
-    piece = max(view.piece[0] for view in views), max(view.piece[1] for view in views)
-    for region in tiles((height, width), piece, self._canvas_pixels):
-      canvas = [
-        rounded(max(part.stop - part.start, side), CANVAS_STEP)
-        for part, side in zip(region, piece, strict=True)
-      ]
-      placed = [view.place(region, canvas) for view in views]
-      counts = collections.deque(len(rows) * len(columns) for rows, columns in placed)
-      scores = self._zeros((*canvas, self.card.spec.num_classes))
-      tile = _Tile(tag, (height, width), region, counts, scores)
-      order.append(tile)
-      for i, (view, (rows, columns)) in enumerate(zip(views, placed, strict=True)):
-        pixels, padding = view.prepare(image, self.card), view.padding(self.card)
-        h, w = view.window
-        for (y, row), (x, column) in itertools.product(rows, columns):
-          window = pixels[y : y + h, x : x + w]
-          yield _Window(tile, i, window, view.inside(y, x), padding, (row, column))
+  def _windows(self, tile: Tile, order: collections.deque[_Canvas]) -> Iterator[_Window]:
+    """Windows of all views that a tile needs; the canvas that waits for them joins `order`."""
+    image = tile.image
+    size = image.shape[0], image.shape[1]
+    views = list(make_views(size, self.card))
+    sides = tile.canvas(_largest(views))
+    placed = [view.place(tile.region, sides) for view in views]
+    counts = collections.deque(len(rows) * len(columns) for rows, columns in placed)
+    canvas = _Canvas(tile, counts, self._zeros((*sides, self.card.spec.num_classes)))
+    order.append(canvas)
+    for i, (view, (rows, columns)) in enumerate(zip(views, placed, strict=True)):
+      pixels, padding = view.prepare(image, self.card), view.padding(self.card)
+      h, w = view.window
+      for (y, row), (x, column) in itertools.product(rows, columns):
+        window = pixels[y : y + h, x : x + w]
+        yield _Window(canvas, i, window, view.inside(y, x), padding, (row, column))
 
   def _zeros(self, shape: tuple[int, ...]) -> jax.Array:
     return jnp.zeros(shape, jnp.float32, device=self._first)
@@ -233,10 +228,10 @@ class Inference:
     # need not wait for as many as a batch may hold.
     shape = waiting[0].pixels.shape
     full = self._batch_sizes.get(shape, self._mesh.size)
-    if shape not in self._batch_sizes or len(waiting) == self._batch_size:
+    if shape not in self._batch_sizes or len(waiting) == self.batch_size:
       while full < len(waiting):
         full *= 2
-      full = self._batch_sizes[shape] = min(full, self._batch_size)
+      full = self._batch_sizes[shape] = min(full, self.batch_size)
     run, add = self._programs.of(shape)
     for begin in range(0, len(waiting), full):
       windows = waiting[begin : begin + full]
@@ -244,7 +239,7 @@ class Inference:
       if self._mesh.size > 1:
         logits = jax.device_put(logits, self._first)
       numbered = enumerate(windows)
-      for _, group in itertools.groupby(numbered, lambda x: (id(x[1].tile), x[1].view)):
+      for _, group in itertools.groupby(numbered, lambda x: (id(x[1].canvas), x[1].view)):
         self._add(add, logits, list(group), full)
 
   def _to_device(self, windows: Sequence[_Window], full: int) -> Windows:
@@ -264,22 +259,27 @@ class Inference:
     return np.float32 if shape in self._fractions else np.uint8
 
   def _add(self, add: Any, logits: jax.Array, group: list[tuple[int, _Window]], full: int) -> None:
-    """Adds windows of one view to its tile's canvas: a whole batch of them at once.
+    """Adds windows of one view to their canvas: a whole batch of them at once.
 
     Others are added one by one, as every number of them would be compiled for every canvas.
     """
-    tile = group[0][1].tile
+    canvas = group[0][1].canvas
     for part in [group] if len(group) == full else [[x] for x in group]:
       if not self._of_view:
-        tile.scores = add(tile.scores, logits, _stacked(part))
+        canvas.scores = add(canvas.scores, logits, _stacked(part))
       else:
-        view = self._zeros(tile.scores.shape) if tile.of_view is None else tile.of_view
-        tile.of_view = add(view, logits, _stacked(part))
-    tile.windows_left[0] -= len(group)
-    if not tile.windows_left[0]:
-      tile.windows_left.popleft()
-      if tile.of_view is not None:
-        tile.scores, tile.of_view = _add_softmax(tile.scores, tile.of_view), None
+        view = self._zeros(canvas.scores.shape) if canvas.of_view is None else canvas.of_view
+        canvas.of_view = add(view, logits, _stacked(part))
+    canvas.windows_left[0] -= len(group)
+    if not canvas.windows_left[0]:
+      canvas.windows_left.popleft()
+      if canvas.of_view is not None:
+        canvas.scores, canvas.of_view = _add_softmax(canvas.scores, canvas.of_view), None
+
+
+def _largest(views: Iterable[View]) -> Size:
+  heights, widths = zip(*(view.piece for view in views), strict=True)
+  return max(heights), max(widths)
 
 
 def _stacked(group: Sequence[tuple[int, _Window]]) -> Pieces:
@@ -293,8 +293,3 @@ def _stacked(group: Sequence[tuple[int, _Window]]) -> Pieces:
 @jax.jit(donate_argnums=0)
 def _add_softmax(total: jax.Array, logits: jax.Array) -> jax.Array:
   return total + jax.nn.softmax(logits)
-
-
-@jax.jit
-def _argmax(scores: jax.Array) -> jax.Array:
-  return scores.argmax(-1).astype(jnp.uint8)  # as many classes as a label file holds

@@ -190,3 +190,9 @@ def _paste(canvas: jax.Array, scores: jax.Array, piece: Pieces) -> jax.Array:
   start = (*position, jnp.zeros((), position.dtype))  # of one type, under 64-bit JAX too
   old = lax.dynamic_slice(canvas, start, scores.shape)
   return lax.dynamic_update_slice(canvas, old + scores, start)
+
+
+@jax.jit
+def argmax(scores: jax.Array) -> jax.Array:
+  """Returns the class of the highest score of each pixel, uint8 [h, w], of [h, w, C]."""
+  return scores.argmax(-1).astype(jnp.uint8)  # as many classes as a label file holds

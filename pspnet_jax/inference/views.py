@@ -123,7 +123,7 @@ def tiles(size: tuple[int, int], piece: tuple[int, int], most: int) -> list[Regi
     if tile[longer] <= piece[longer]:
       break
     count = -(-size[longer] // tile[longer]) + 1
-    tile[longer] = -(-size[longer] // count)
+    tile[longer] = min(-(-size[longer] // count), tile[longer] - 1)  # one more may be no smaller
   rows, columns = (range(0, side, step) for side, step in zip(size, tile, strict=True))
   return [
     (slice(y, min(y + tile[0], size[0])), slice(x, min(x + tile[1], size[1])))

@@ -14,8 +14,8 @@ import optax
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.inference.card import Card
-from pspnet_jax.inference.engine import CANVAS_STEP
 from pspnet_jax.inference.on_device import Pieces, Windows, add_pieces, logits_of
+from pspnet_jax.inference.tiled import CANVAS_STEP
 from pspnet_jax.inference.views import make_views, rounded
 from pspnet_jax.models.network import Network
 from pspnet_jax.planning import counting, hlo

@@ -17,16 +17,28 @@ def values(monkeypatch):
   )
   path_flags.define_path('workdir', '~/runs', '')
   path_flags.define_paths('input', '')
+  path_flags.define_folders('runs', '')
+  monkeypatch.setattr(flags, 'FLAGS', values)
   return values
 
 
 def test_a_tilde_is_the_home_folder(values, tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
-  values(['x', '--workdir=~/a', '--input=~/a,b'])
+  values(['x', '--workdir=~/a', '--input=~/a,b', '--runs=x'])
   assert values.workdir == tmp_path / 'a' and values.input == [tmp_path / 'a', Path('b')]
 
 
-@pytest.mark.parametrize('argument', ['--workdir=', '--input=', '--input=a,'])
+@pytest.mark.parametrize(
+  'argument', ['--workdir=', '--input=', '--input=a,', '--runs=', '--runs=a,']
+)
 def test_an_empty_path_is_refused(values, argument):
   with pytest.raises(flags.IllegalFlagValueError, match='a path is empty'):
-    values(['x', '--input=x', argument])
+    values(['x', '--input=x', '--runs=x', argument])
+
+
+def test_a_folder_with_a_comma_in_its_name_is_one(values, tmp_path):
+  (tmp_path / 'a,b').mkdir()
+  values(['x', '--input=x', f'--runs={tmp_path}/a,b'])
+  assert values.runs == [tmp_path / 'a,b']
+  assert path_flags.first_path('runs', 'a,b') == Path('a')
+  assert path_flags.first_path('workdir', 'a,b') == Path('a,b')

@@ -13,6 +13,7 @@ from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation import result_files
 from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.evaluation.published_figures import Published
 from pspnet_jax.evaluation.result_files import Shown
 from tests import hostile
 
@@ -52,6 +53,18 @@ def test_figures_are_the_same_in_every_form(folder):
   assert float(rows['', 'mIoU']) == values['mIoU'] and float(rows['road', 'pixels']) == 8 / 20
   text = (folder / 'scores.md').read_text()
   assert text.startswith('# step 3\n') and '| yak | - | - | 0.00 |' in text
+
+
+def test_published_figures_stand_in_every_form(tmp_path):
+  rows = {'sky': (90.0,), 'road': (50.0,), 'yak': (10.0,)}
+  published = Published('a network on a split', 'table 1', ('IoU',), rows, (50.0,))
+  options = {'typical': [], 'worst': [], 'published': published}
+  result_files.write(tmp_path, Scores(CONFUSION), SPEC, {'title': 'step 3'}, **options)
+  values = json.loads((tmp_path / 'scores.json').read_text())
+  assert values['published']['source'] == 'table 1' and values['published']['IoU']['sky'] == 0.9
+  assert values['IoU']['road'] == 6 / 9  # ours, as ever
+  assert 'class,sky,published IoU,0.9\n' in (tmp_path / 'scores.csv').read_text()
+  assert '| road | 66.67 | 50.00 | 16.67 |' in (tmp_path / 'scores.md').read_text()
 
 
 def test_pictures_show_what_they_say(folder):

@@ -132,7 +132,7 @@ def test_new_image_sizes_compile_no_network(model):
   predictor = Predictor(card, params, batch_stats, batch_size=1)
   for image in images((50, 70), (33, 41), (90, 44), (10, 10), (71, 71)):
     assert predictor(image).shape == image.shape[:2]
-  assert len(predictor._inference._programs) == 1
+  assert len(predictor._ensemble.members[0]._programs) == 1
 
 
 class Recorded:
@@ -236,8 +236,9 @@ def test_the_host_waits_for_an_image_only_when_others_are_in_flight(model):
 
   def run():
     log.clear()
-    for tag, _ in inference._stream(weights, source(), lambda tile: Result(log, tile.tag)):
-      log.append(f'give {tag}')
+    tiles = inference._cut(source())
+    for tile, _ in inference._stream(weights, tiles, lambda canvas: Result(log, canvas.tile.tag)):
+      log.append(f'give {tile.tag}')
     return log
 
   inference._ahead = 2  # as on an accelerator

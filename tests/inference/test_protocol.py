@@ -149,7 +149,7 @@ def test_tiles_change_nothing(aligned, protocol):
   images = [picture((150, 130)), picture((40, 300))]
   whole = aligned.found(protocol, images)
   inference = aligned.inference(protocol)
-  inference._canvas_pixels = 90 * 90  # smaller than a megabyte's
+  inference.canvas_pixels = 90 * 90  # smaller than a megabyte's
   for run, expected in zip((inference.probabilities, inference.labels), whole, strict=True):
     got = list(run(inference.prepare(aligned.params, aligned.batch_stats), enumerate(images)))
     assert [tag for tag, _ in got] == [0, 1] and all(isinstance(x, np.ndarray) for _, x in got)

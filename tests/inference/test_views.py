@@ -30,6 +30,7 @@ def test_tiles_cover_the_image_within_the_limit():
 
 def test_tiles_are_no_smaller_than_a_window_needs():
   assert len(tiles((100, 100), (64, 64), most=1)) == 4
+  assert len(tiles((7, 90), (8, 8), most=64)) == 12  # nine wide, one more tile would be no smaller
 
 
 def test_sizes_are_rounded_up_to_few():

@@ -1,0 +1,91 @@
+"""The trainings beside PyTorch's, at sizes of seconds on fabricated frames."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import camvid, sides
+from pspnet_jax.config import parts
+from pspnet_jax.data.loader import train_batches
+
+pytestmark = pytest.mark.usefixtures('one_device')
+
+
+@pytest.fixture
+def frames(tmp_path):
+  """A folder of CamVid's layout and classes: stripes in the colours of their ids."""
+  rng = np.random.default_rng(0)
+  for split, count in (('train', 5), ('val', 2)):
+    for kind in ('images', 'labels'):
+      (tmp_path / 'data' / kind / split).mkdir(parents=True)
+    for i in range(count):
+      label = np.arange(80)[None] * 12 // 80 + np.zeros((60, 1), int)
+      image = rng.integers(0, 40, (60, 80, 3)) + 18 * label[..., None]
+      for kind, array in (('images', image), ('labels', label)):
+        Image.fromarray(array.astype(np.uint8)).save(tmp_path / 'data' / kind / split / f'{i}.png')
+  return tmp_path / 'data'
+
+
+def test_both_take_the_same_steps(frames):
+  config = camvid.make_config(frames, 'pyramid', 3, 2, miniature=True)
+  config.model.dropout_rate, config.threads = 0.0, 1
+  source = parts.open_split(config, 'train')
+  card = parts.make_card(config, source.spec)
+  weights = sides.first_weights(config, card)
+  transform = parts.make_transform(config, source.spec.num_classes)
+  stream = train_batches(source, transform=transform, batch_size=2, seed=3, threads=0)
+  batches = [next(stream) for _ in range(2)]
+  ours = sides.Ours(config, card, weights, batches[0])
+  theirs = sides.Theirs(config, card, weights, channels_last=True)
+  for batch in batches:
+    ours.step(batch)
+    theirs.step(batch)
+  first, second = ours.losses(), theirs.losses()
+  assert len(first) == 2 and ours.losses() == []
+  # Two images and 1×1 bins: batch normalisation of two values amplifies the rounding of float32.
+  np.testing.assert_allclose(first, second, rtol=1e-3)
+  for mine, other, begun in zip(ours.weights(), theirs.weights(), weights, strict=True):
+    assert mine.keys() == other.keys()
+    moved = np.concatenate([np.ravel(mine[k] - begun[k]) for k in mine if 'var' not in k])
+    apart = np.concatenate([np.ravel(mine[k] - other[k]) for k in mine if 'var' not in k])
+    assert np.linalg.norm(apart) < 0.05 * np.linalg.norm(moved)
+
+
+def test_what_the_peer_does_not_do_is_refused(frames):
+  config = camvid.make_config(frames, 'pyramid', 0, None, miniature=True)
+  sides.check(config)
+  for key, value in {'loss.dice': 1.0, 'model.stride_in_1x1': True, 'ema_decay': 0.9}.items():
+    other = config.copy_and_resolve_references()
+    other.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=f'{key} is {value}: the peer knows'):
+      sides.check(other)
+
+
+def test_what_was_measured_is_kept(frames, tmp_path, monkeypatch, capsys):
+  output = tmp_path / 'out'
+  given = [f'--data={frames}', f'--output={output}', '--miniature', '--steps=3', '--seeds=1']
+  camvid.main([*given, '--variants=no pyramid'])
+  found = json.loads((output / 'no_pyramid_1.json').read_text())
+  assert found['epoch_steps'] == 2 and set(found['sides']) == {'pspnet_jax', 'PyTorch'}
+  for side in found['sides'].values():
+    assert len(side['loss']) == 2 and len(side['seconds']) == 1  # a whole epoch and a part
+    assert 0 <= side['miou'] <= 1 and len(side['iou']) == 11
+  calls = []
+
+  def counted(config, **_):
+    calls.append((config.seed, config.model.bins))
+    return {name: found[name] for name in ('epoch_steps', 'sides')}
+
+  monkeypatch.setattr(camvid, 'pair', counted)
+  camvid.main(given)
+  assert calls == [(1, (1, 2, 3, 6))]  # only what was missing
+  camvid.main([*given, '--steps=4'])
+  assert len(calls) == 3  # of another length: all anew
+  values = json.loads((output / 'camvid.json').read_text())['summary']
+  assert values['pyramid']['PyTorch']['seeds'] == 1
+  printed = capsys.readouterr().out
+  assert (output / 'camvid.md').read_text() in printed and '| no pyramid | 1 | ' in printed
+  with pytest.raises(SystemExit):
+    camvid.main([*given, '--variants=square'])
