@@ -82,7 +82,8 @@ def test_settings_are_listed_with_the_values_they_would_have(tmp_path):
 
 def test_help_names_the_choices_that_there_are():
   lines, _ = probe('pspnet_jax', 'convert', '--help')
-  assert f'One of {", ".join(recognise.NAMES)}; else recognised.' in '\n'.join(lines)
+  told = ' '.join(' '.join(lines).split())
+  assert f'One of {", ".join(recognise.NAMES)}; else recognised.' in told
   lines, _ = probe('pspnet_jax', 'export', '--help')
   assert f'<{"|".join(exporting.FORMATS)}>' in '\n'.join(lines)
 

@@ -59,9 +59,7 @@ class Painting:
 
   def paint(self, polygon: Polygon, shader: Shader, name: str | None = None) -> None:
     """Fills a polygon; without a name it leaves the label as it is."""
-    corners = np.asarray(polygon)
-    if self.mirrored:
-      corners = corners * (-1, 1) + (1, 0)
+    corners = np.asarray(polygon) * (-1, 1) + (1, 0) if self.mirrored else np.asarray(polygon)
     corners = corners * (self.width, self.height) - 0.5  # OpenCV's pixel centres are whole numbers
     left, top = (max(math.floor(low), 0) for low in corners.min(0))
     right, bottom = (math.ceil(high) + 1 for high in corners.max(0))
@@ -88,12 +86,11 @@ def draw_scene(
 ) -> tuple[np.ndarray, np.ndarray]:
   """One scene: image uint8 [h, w, 3] and label uint8 [h, w].
 
-  `rng` draws all but the evidence, and nothing that it draws depends on which evidence it is. So
-  two scenes that differ only in `evidence` are the same pixel for pixel outside of it, and their
+  Two scenes that differ only in `evidence` are the same pixel for pixel outside of it, and their
   labels differ only there and on the vehicles.
 
   Args:
-    rng: draws all but the evidence.
+    rng: draws all but the evidence, and nothing of that depends on which evidence it is.
     evidence_rng: draws the evidence.
     evidence: 'water' or 'road' along the left edge and, if two are given, along the right one;
       each tells what the vehicles are, of the whole scene or of its half. A scene may be mirrored.
