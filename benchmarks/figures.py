@@ -22,7 +22,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,12 +99,10 @@ def run(name: str, workdir: Path, extra: Sequence[str], classes: bool) -> dict[s
   if not result.is_file():
     shutil.rmtree(workdir, ignore_errors=True)
     config, *options = shlex.split(name)
-    began = time.perf_counter()
     _pspnet('train', f'--config={config}', *options, *extra, f'--workdir={workdir}')
-    seconds = time.perf_counter() - began
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     found: dict[str, Any] = {key: 100 * lines[-1][f'val/{key}'] for key in ('mIoU', 'mAcc', 'aAcc')}
-    found |= {'first loss': lines[0]['train/loss'], 'seconds': round(seconds)}
+    found['first loss'] = lines[0]['train/loss']
     if classes:
       _pspnet('evaluate', f'--workdir={workdir}')
       scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())

@@ -159,7 +159,7 @@ def prose(name: str) -> tuple[str, str]:
 def table(name: str, rows: dict, kept: dict) -> list[str]:
   titled = any('title' in of_row for of_row in rows.values())
   lines = [
-    f'| {"row | " if titled else ""}--config= | what it changes of the first row | published | ours |',
+    f'| {"row | " if titled else ""}--config= | changed from the first row | published | ours |',
     f'|---|---|---|---|{"---|" if titled else ""}',
   ]
   before: dict[str, dict] = {}
