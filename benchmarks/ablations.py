@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -38,8 +39,12 @@ def published(table: str) -> dict[str, float]:
 
 def scores(table: str, key: str = 'mIoU') -> dict[str, list[float]]:
   """The figures of each row's seeds, in percent."""
-  kept = figures.load()
-  records = {row: kept[PREFIX + SAME.get(row, row)] for row in rows(table)}
+  kept, wanted = figures.load(), {row: PREFIX + SAME.get(row, row) for row in rows(table)}
+  if missing := [name for name in wanted.values() if name not in kept]:
+    raise RuntimeError(
+      f'{missing[0]} was not measured: python -m benchmarks.figures --measure={PREFIX} --output=DIR'
+    )
+  records = {row: kept[name] for row, name in wanted.items()}
   return {row: [seed[key] for seed in r['seeds'].values()] for row, r in records.items()}
 
 
@@ -114,9 +119,12 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--plot', type=Path)
   flags = parser.parse_args()
-  print('\n\n'.join(map(markdown, TITLES)))
-  if flags.plot:
-    plot(flags.plot)
+  try:
+    print('\n\n'.join(map(markdown, TITLES)))
+    if flags.plot:
+      plot(flags.plot)
+  except RuntimeError as e:
+    sys.exit(str(e))
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # PyTorch share
 
 import ml_collections
 
-from benchmarks import device
+from benchmarks import device, figures
 from benchmarks.sides import Batch, Ours, Side, Theirs, first_weights
 from pspnet_jax.config import files, parts
 from pspnet_jax.data.loader import train_batches
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   for variant, seed in itertools.product(flags.variants, flags.seeds):
     config = make_config(flags.data, variant, seed, flags.steps, flags.miniature)
     question = {'config': json.loads(config.to_json_best_effort()), 'layout': flags.layout}
+    question |= {'about': about, 'code': figures.bearing_code('camvid')}
     path = flags.output / f'{variant.replace(" ", "_")}_{seed}.json'
     found = kept(path, question)
     if found is None:

@@ -46,7 +46,8 @@ RUNS = {
 }
 # What bears on a figure, beside the config: changes of anything else leave it as it is.
 BEARING = (
-  *('models/*.py', 'ops/*.py', 'training/*.py', 'inference/*.py', 'config/defaults.py'),
+  *('models/*.py', 'ops/*.py', 'training/*.py', 'inference/*.py', 'train.py', 'evaluate.py'),
+  *('config/build.py', 'config/defaults.py', 'config/parts.py', 'runtime/compiler_options.py'),
   *('evaluation/metrics.py', 'evaluation/scoring.py', 'evaluation/validation.py'),
   *(f'data/{name}.py' for name in ('augment', 'warp', 'photometric', 'loader', 'sizes')),
   *('data/scenes.py', 'data/scene_drawing.py', 'data/folder.py', 'data/decode.py'),
@@ -62,7 +63,15 @@ def digest(path: Path) -> str:
       first = node.body[0] if node.body else None
       if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         del node.body[0]
-  return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
+  return hashlib.sha256(repr(_shape(tree)).encode()).hexdigest()[:8]
+
+
+def _shape(node: Any) -> Any:
+  """A syntax tree as tuples, the same under every Python: empty fields are left out."""
+  if isinstance(node, ast.AST):
+    fields = ((name, _shape(value)) for name, value in ast.iter_fields(node))
+    return type(node).__name__, *((name, x) for name, x in fields if x is not None and x != ())
+  return tuple(map(_shape, node)) if isinstance(node, list) else node
 
 
 def bearing_code(name: str) -> dict[str, str]:
@@ -94,9 +103,13 @@ def changed_since(name: str, record: Mapping[str, Any]) -> list[str]:
 
 
 def run(name: str, workdir: Path, extra: Sequence[str], classes: bool) -> dict[str, Any]:
-  """Trains in `workdir`, unless that is done, and returns loss and scores, these in percent."""
-  result = workdir / 'figure.json'
-  if not result.is_file():
+  """Trains in `workdir`, unless that was done by the same code, and returns loss and scores.
+
+  Scores are in percent.
+  """
+  result, question = workdir / 'figure.json', {'options': [*extra], 'code': bearing_code(name)}
+  kept = json.loads(result.read_text()) if result.is_file() else {}
+  if kept.get('question') != question:
     shutil.rmtree(workdir, ignore_errors=True)
     config, *options = shlex.split(name)
     _pspnet('train', f'--config={config}', *options, *extra, f'--workdir={workdir}')
@@ -107,9 +120,10 @@ def run(name: str, workdir: Path, extra: Sequence[str], classes: bool) -> dict[s
       _pspnet('evaluate', f'--workdir={workdir}')
       scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())
       found['IoU'] = {key: 100 * value for key, value in scores['IoU'].items()}
-    write_whole(result, json.dumps(found))
+    kept = {'question': question, 'found': found}
+    write_whole(result, json.dumps(kept))
     shutil.rmtree(workdir / 'checkpoints', ignore_errors=True)
-  return json.loads(result.read_text())
+  return kept['found']
 
 
 def _pspnet(*arguments: str) -> None:
@@ -172,9 +186,13 @@ def confirm(name: str, output: Path, extra: Sequence[str]) -> bool:
   Raises:
     RuntimeError: on another machine, where nothing can be told.
   """
-  record = load()[name]
+  record = load().get(name)
+  if record is None:
+    raise RuntimeError(f'{name} was never measured: --measure it.')
   if record['machine'] != machine():
-    raise RuntimeError(f'{name} was measured on {record["machine"]}: measure it anew.')
+    raise RuntimeError(
+      f'{name} was measured on another machine, {record["machine"]}: --measure it.'
+    )
   folder = output / _folder(name) / 'confirmed'
   shutil.rmtree(folder, ignore_errors=True)
   same = fingerprint(name, folder, extra) == record['fingerprint']
@@ -226,11 +244,14 @@ def main() -> None:
         parser.error('give --camvid=DIR')
       extra = [f'--config.data.root={flags.camvid.resolve()}']
     output = flags.output.resolve()
-    if flags.measure:
-      measure(name, [int(seed) for seed in flags.seeds.split(',')], output, extra)
-    else:
-      same = confirm(name, output, extra)
-      print(f'{name}: {"stands" if same else "computes something else: measure it anew"}')
+    try:
+      if flags.measure:
+        measure(name, [int(seed) for seed in flags.seeds.split(',')], output, extra)
+      else:
+        same = confirm(name, output, extra)
+        print(f'{name}: {"stands" if same else "computes something else: measure it anew"}')
+    except RuntimeError as e:
+      sys.exit(str(e))
 
 
 if __name__ == '__main__':

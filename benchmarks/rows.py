@@ -6,6 +6,7 @@ What is said of a row stands in the ROWS of its config; figures of our own are t
 `benchmarks.figures` keeps.
 """
 
+import argparse
 from pathlib import Path
 
 from benchmarks import ablations, figures
@@ -65,11 +66,15 @@ Every row is one command, which trains it with its authors' recipe:
 "Published" has mIoU first, then mean accuracy and pixel accuracy where there are three numbers, or
 pixel accuracy where there are two, all in percent. The same workdir gives them:
 
-    ss      pspnet evaluate --workdir=DIR
-    ms      pspnet evaluate --workdir=DIR --config.eval.flip=True \\
+    ss      pspnet evaluate --workdir=DIR --checkpoint=latest
+    ms      pspnet evaluate --workdir=DIR --checkpoint=latest --config.eval.flip=True \\
                 --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75
-    test    pspnet submit --workdir=DIR --input=IMAGES --benchmark=NAME --output=FILE \\
-                --config.eval.flip=True --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75
+    test    pspnet submit --workdir=DIR --checkpoint=latest --input=IMAGES --benchmark=NAME \\
+                --output=FILE --config.eval.flip=True \\
+                --config.eval.scales=0.5,0.75,1,1.25,1.5,1.75
+
+The paper, semseg and mmsegmentation report the network at the end; without `--checkpoint=latest` it
+is the best of those that were evaluated on the way, as PaddleSeg reports.
 
 `pspnet plan --config=CONFIG --topology=h100` says what memory a step takes, without a device.
 
@@ -249,6 +254,7 @@ def count(rows: dict, kept: dict) -> str:
 
 
 def main():
+  argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
   text = page()
   PAGE.write_text(text)
   print(next(line for line in text.splitlines() if 'published rows' in line))

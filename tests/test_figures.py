@@ -62,6 +62,30 @@ def test_a_figure_is_measured_once_and_kept_with_its_code(kept, monkeypatch):
   assert figures.changed_since(NAME, record) == ['pspnet_jax/models/pspnet.py']
 
 
+def test_a_run_of_other_code_is_trained_anew(kept, monkeypatch):
+  trained(monkeypatch, 0.5)
+  figures.measure(NAME, [0], kept / 'runs', [])
+  monkeypatch.setattr(figures, 'bearing_code', lambda name: {'pspnet_jax/models/pspnet.py': 'new'})
+  trained(monkeypatch, 0.7)
+  figures.measure(NAME, [0], kept / 'runs', [])
+  assert figures.load()[NAME]['seeds']['0']['mIoU'] == 70
+
+
+def test_a_missing_figure_is_asked_for_in_a_sentence(kept, monkeypatch):
+  monkeypatch.setattr('sys.argv', ['ablations'])
+  with pytest.raises(SystemExit, match='was not measured'):
+    ablations.main()
+  monkeypatch.setattr('sys.argv', ['figures', f'--confirm={NAME}', f'--output={kept}'])
+  with pytest.raises(SystemExit, match='never measured'):
+    figures.main()
+
+
+def test_a_digest_is_that_of_every_python(tmp_path):
+  path = tmp_path / 'a.py'
+  path.write_text('def f(x: int = 1) -> str:\n  return f"{x!r:>4}" if x else ""\n')
+  assert figures.digest(path) == 'ec36b8b6'
+
+
 def test_changed_code_is_confirmed_only_if_it_computes_the_same(kept, monkeypatch):
   trained(monkeypatch, 0.5)
   figures.measure(NAME, [0], kept / 'runs', [])
@@ -79,7 +103,7 @@ def test_nothing_is_confirmed_on_another_machine(kept, monkeypatch):
   trained(monkeypatch, 0.5)
   figures.measure(NAME, [0], kept / 'runs', [])
   monkeypatch.setattr(figures, 'machine', lambda: {'processor': 'another'})
-  with pytest.raises(RuntimeError, match='measure it anew'):
+  with pytest.raises(RuntimeError, match='measured elsewhere'):
     figures.confirm(NAME, kept / 'runs', [])
 
 
