@@ -103,7 +103,7 @@ def test_nothing_is_confirmed_on_another_machine(kept, monkeypatch):
   trained(monkeypatch, 0.5)
   figures.measure(NAME, [0], kept / 'runs', [])
   monkeypatch.setattr(figures, 'machine', lambda: {'processor': 'another'})
-  with pytest.raises(RuntimeError, match='measured elsewhere'):
+  with pytest.raises(RuntimeError, match='another machine'):
     figures.confirm(NAME, kept / 'runs', [])
 
 
