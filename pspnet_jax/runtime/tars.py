@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from typing import IO, Any
 
-LARGEST_READ = 4 << 20  # bytes; no header that says names, times and owners comes near it
+LARGEST_READ = 1 << 20  # bytes; no header that says names, times and owners comes near it
 
 
 class _Onward:
@@ -28,6 +28,18 @@ class _Onward:
     return self._stream.read(size)
 
 
+class _Tar(tarfile.TarFile):
+  """An archive that remembers nothing of the files it has gone past: a few MB can hold millions."""
+
+  members: list[tarfile.TarInfo]  # that are read so far
+
+  def next(self) -> tarfile.TarInfo | None:
+    self.members.clear()
+    if sum(len(key) + len(value) for key, value in self.pax_headers.items()) > LARGEST_READ:
+      raise tarfile.ReadError('headers for all files that are too large')
+    return super().next()
+
+
 def open_tar(stream: IO[bytes]) -> tarfile.TarFile:
   """Opens an archive to go through once, from a stream that can seek onward.
 
@@ -37,4 +49,4 @@ def open_tar(stream: IO[bytes]) -> tarfile.TarFile:
     tarfile.TarError: if it is none; while reading, also for a header that is too large.
   """
   bounded: Any = _Onward(stream)
-  return tarfile.open(fileobj=bounded, mode='r:')
+  return _Tar(fileobj=bounded, mode='r')

@@ -49,6 +49,24 @@ def test_a_header_that_is_too_large_is_not_read(kind, size):
     contents(Stream(tars.header(kind, size) + bytes(1024)))
 
 
+def test_nothing_is_kept_of_the_files_that_are_past():
+  with open_tar(io.BytesIO(tars.header(tarfile.REGTYPE, 0) * 9 + bytes(1024))) as tar:
+    kept = [len(tar.members) for _ in tar]
+    assert len(kept) == 9 and max(kept) == 1
+
+
+def test_what_holds_for_all_files_does_not_grow_without_end():
+  def file(i):
+    value = f'{LARGEST_READ // 4 + 20:07} {i}={"x" * (LARGEST_READ // 4)}'.encode()
+    value = value.ljust(LARGEST_READ // 4 + 19, b'x') + b'\n'
+    padded = value + bytes(-len(value) % 512)
+    return tars.header(tarfile.XGLTYPE, len(value)) + padded + tars.header(tarfile.REGTYPE, 0)
+
+  assert contents(io.BytesIO(b''.join(map(file, range(3))) + bytes(1024))) == {'name': 0}
+  with pytest.raises(tarfile.TarError, match='headers for all files that are too large'):
+    contents(io.BytesIO(b''.join(map(file, range(9))) + bytes(1024)))
+
+
 def test_a_file_that_lies_before_its_header_ends_the_reading():
   with pytest.raises(tarfile.TarError):
     contents(io.BytesIO(tars.header(tarfile.REGTYPE, -1024)))
