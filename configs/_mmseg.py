@@ -16,11 +16,7 @@ BACKBONES = {
   'r18b': ({'depth': 18, 'stem_channels': _7X7, **_SMALL}, 'resnet18.tv_in1k'),
   'r50b': ({'depth': 50, 'stem_channels': _7X7}, 'resnet50.tv_in1k'),
   'r101b': ({'depth': 101, 'stem_channels': _7X7}, 'resnet101.tv_in1k'),
-  # A file of OpenMMLab's, to be downloaded by hand: configs/pspnet/pspnet_r50-d8-rsb_*.py.
-  'r50-rsb': (
-    {'depth': 50, 'stem_channels': _7X7},
-    'resnet50_8xb256-rsb-a1-600e_in1k_20211228-20e21305.pth',
-  ),
+  'r50-rsb': ({'depth': 50, 'stem_channels': _7X7}, 'resnet50_8xb256-rsb-a1-600e_in1k'),
 }
 
 

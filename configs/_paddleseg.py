@@ -2,7 +2,7 @@
 
 import ml_collections
 
-# By depth: distilled ResNets of PaddleClas.
+# Distilled ResNets of PaddleClas, by depth.
 WEIGHTS = {50: 'resnet50_vd_ssld_v2', 101: 'resnet101_vd_ssld'}
 GREY = (127.5, 127.5, 127.5)  # Normalize's default; images are padded with it, too
 

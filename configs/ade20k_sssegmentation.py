@@ -3,7 +3,7 @@
 pspnet prepare --dataset=ade20k
 pspnet train --config=ade20k_sssegmentation:r101 --workdir=/tmp/run
 
-Published: mIoU of the validation images in percent, at one scale (docs/performances/pspnet of
+Published: mIoU of the validation images in percent, at one scale (docs/modelzoo/pspnet/README.md of
 SegmentationBLWX/sssegmentation). Protocol: `mmseg`, whole images fitted into 2048×512.
 
 Sources: ssseg/configs/pspnet and ssseg/configs/_base_. It is mmsegmentation's recipe but for the

@@ -3,7 +3,7 @@
 pspnet prepare --dataset=cityscapes --manual_dir=ZIPS
 pspnet train --config=cityscapes_sssegmentation:r101 --workdir=/tmp/run
 
-Published: mIoU of the validation images in percent, at one scale (docs/performances/pspnet of
+Published: mIoU of the validation images in percent, at one scale (docs/modelzoo/pspnet/README.md of
 SegmentationBLWX/sssegmentation). Protocol: `mmseg`, whole images fitted into 2048×1024.
 
 Sources: ssseg/configs/pspnet and ssseg/configs/_base_. It is mmsegmentation's recipe but for the

@@ -10,7 +10,9 @@ Sources: contrib/RSSegBenchmark/configs/pspnet/pspnet_resnet50_vd_potsdam_512x51
 configs/_base_/potsdam.yml there. A batch has four images a GPU, and four GPUs are taken to be
 meant, as in PaddleSeg's own recipes. What differs: the convolutions of the heads have no bias
 before their normalisation, which takes it out again, and images smaller than the crop are padded
-after the colours have changed, not before.
+after the colours have changed, not before. Pixels of colours that are no class's, nearly all of the
+label of 4_12 and most cars of that of 6_7, were impervious surface there
+(contrib/RSSegBenchmark/data/prepare_potsdam.py) and are ignored here.
 """
 
 import _paddleseg

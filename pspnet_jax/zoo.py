@@ -54,6 +54,8 @@ def show(words: Sequence[str]) -> None:
       columns = (columns[0], *columns[3:])
       rows = [(row[0], *row[3:]) for row in rows]
     print_table(console, columns, rows)
+  if any(entry.source == 'gluoncv' for entry in networks):
+    say(console, 'gluoncv does not say at how many scales it measured: several are an assumption.')
   if networks and backbones:
     say(console, '')
   if backbones:

@@ -140,6 +140,20 @@ def test_two_at_once_do_not_spoil_each_other(small, tmp_path):
   prepare('ade20k', tmp_path / 'data', tmp_path)
 
 
+@pytest.mark.parametrize(
+  ('images', 'said'),
+  [
+    ('b', 'no label'),
+    ('bc', 'no label, and 1 more file has no partner'),
+    ('bcd', 'no label, and 2 more files have no partner'),
+  ],
+)
+def test_files_without_a_partner_are_counted(images, said):
+  files = {name: f'{name}.jpg' for name in f'a{images}'}
+  with pytest.raises(UserError, match=rf'^b\.jpg has {said}: download the archives again\.$'):
+    base.check_partners(files, {'a': 'a.png'})
+
+
 def test_the_published_counts():
   counts = {name: dict(published.builder_class(name).counts) for name in BUILDERS}
   assert counts == {

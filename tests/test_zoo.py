@@ -112,6 +112,15 @@ def test_the_whole_list_says_where_the_rest_is(capsys):
   assert 'Pascal VOC 2012 test │ R101 │     - │   85.41 │ by hand' in out
 
 
+def test_the_list_says_which_scores_are_an_assumption(capsys):
+  zoo.show(['psp_resnet101_citys'])
+  out = capsys.readouterr().out
+  assert re.search(r'Cityscapes │ R101 │ +- │ +79.9', out)
+  assert 'gluoncv does not say at how many scales it measured: several are an assump' in out
+  zoo.show(['resnet50', 'ssseg'])
+  assert 'assumption' not in capsys.readouterr().out
+
+
 def test_the_list_says_what_nobody_vouches_for(capsys):
   zoo.show(['voc12aug_512x512_40k'])
   out = capsys.readouterr().out

@@ -170,8 +170,8 @@ ADE20K = _spec(_ADE20K)  # SceneParse150; files hold 1-150, and 0 for everything
 VOC2012 = DatasetSpec(tuple(_VOC2012.split()), default_palette(21))
 CAMVID = _spec(_CAMVID)
 COCO_STUFF = DatasetSpec(tuple(_COCO_STUFF.split(', ')), default_palette(171))  # 80 things first
-# In the order of their ids among the 459, as mmsegmentation's labels are, which calls them by names
-# in another order.
+# Their order is that of their ids among the 459, as in mmsegmentation's labels, which it calls by
+# names in another order.
 PASCAL_CONTEXT = DatasetSpec(('background', *_PASCAL_CONTEXT.split()), default_palette(60))
 PASCAL_CONTEXT_59 = DatasetSpec(PASCAL_CONTEXT.class_names[1:], PASCAL_CONTEXT.palette[1:])
 MAPILLARY = _spec(_MAPILLARY)  # Vistas v1.2 without its last label, Unlabeled

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime.files import whole_file
 from pspnet_jax.runtime.limits import BYTES
+from pspnet_jax.runtime.tars import open_tar
 
 _DAMAGE = (
   *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error),
@@ -58,14 +59,23 @@ class _Bounded:
   """A stream of which only so much may be read: an archive can be made to fill a disk."""
 
   def __init__(self, stream: IO[bytes]):
-    self._stream, self._size = stream, 0
+    self._stream = stream
+
+  def tell(self) -> int:
+    return self._stream.tell()
+
+  def seek(self, position: int) -> int:
+    self._check(position)
+    return self._stream.seek(position)
 
   def read(self, size: int = -1) -> bytes:
     data = self._stream.read(size)
-    self._size += len(data)
-    if fault := BYTES.exceeded_by(self._size):
-      raise _TooMuch(fault)
+    self._check(self.tell())
     return data
+
+  def _check(self, position: int) -> None:
+    if fault := BYTES.exceeded_by(position):
+      raise _TooMuch(fault)
 
 
 @contextlib.contextmanager
@@ -84,7 +94,7 @@ def _member(file: IO[bytes], suffix: str) -> Iterator[Any]:
     return
   with gzip.open(file) as stream:
     bounded: Any = _Bounded(cast(IO[bytes], stream))
-    with tarfile.open(fileobj=bounded, mode='r|') as tar:
+    with open_tar(bounded) as tar:
       for entry in tar:
         if entry.isfile() and entry.name.endswith(suffix):
           yield tar.extractfile(entry)

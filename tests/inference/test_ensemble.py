@@ -32,7 +32,7 @@ IMAGES = [
 
 @pytest.fixture(scope='module')
 def weights():
-  """Of two networks whose labels differ from pixel to pixel."""
+  """The weights of two networks whose labels differ from pixel to pixel."""
   network, found = Network(**OPTIONS), []
   apply = jax.jit(network.apply, compiler_options=COMPILE_FAST)
   for seed in range(2):

@@ -170,6 +170,18 @@ def test_imagenet_backbones(kind, depth, tmp_path):
     importing.convert([path])
 
 
+def test_a_classifier_of_openmmlab_is_a_backbone(tmp_path):
+  state = state_dicts.model(**dict(NARROW, stem_channels=(8,))).state_dict()
+  plain = state_dicts.imagenet(state, 'torchvision')
+  theirs = {f'{"head" if k.startswith("fc") else "backbone"}.{k}': x for k, x in plain.items()}
+  torch.save({'meta': {}, 'state_dict': theirs}, tmp_path / 'b.pth')
+  weights = importing.read_weights([tmp_path / 'b.pth'])
+  expected = importing.read_weights([state_dicts.safetensors(tmp_path / 'a.safetensors', plain)])
+  assert weights.origin.name == 'imagenet' and weights.arrays.keys() == expected.arrays.keys()
+  for name, x in expected.arrays.items():
+    np.testing.assert_array_equal(weights.arrays[name], x)
+
+
 def test_bfloat16_is_read(tmp_path):
   state = state_dicts.model(**dict(NARROW, stem_channels=(8,))).state_dict()
   state = state_dicts.imagenet(state, 'torchvision')

@@ -1,5 +1,6 @@
 """Archives with one weight file in them, and archives that are something else."""
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -9,6 +10,7 @@ from hypothesis import given
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.weights.unpacking import unpack
+from tests import tars
 from tests.mutations import ends_well, fuzz, mutated
 
 CONTENT = bytes(range(256)) * 40
@@ -71,6 +73,12 @@ def test_what_unpacks_to_too_much_is_left(pack, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r'unpacks to .* bytes, and 30,000 is the limit'):
       unpacked(tmp_path, pack(**members))
   assert not (tmp_path / 'out/net.params').exists()
+
+
+def test_a_header_takes_no_memory_that_it_only_claims(tmp_path):
+  data = gzip.compress(tars.header(tarfile.XHDTYPE, 1 << 30) + bytes(1 << 16))
+  with pytest.raises(UserError, match='is damaged or no archive: download it again'):
+    unpacked(tmp_path, data)
 
 
 @fuzz

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import gzip
 import hashlib
+import io
 import lzma
 import re
+import shutil
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime.limits import BYTES, PIXELS
+from pspnet_jax.runtime.tars import LARGEST_READ, open_tar
 
 # What Python's readers make of damage; a RuntimeError is an encrypted file, or compression in a way
 # that they do not know.
@@ -100,7 +104,7 @@ class Archive:
         self._zip = zipfile.ZipFile(path)
         sizes = [(m.filename, m.file_size) for m in self._zip.infolist() if not m.is_dir()]
       else:
-        with tarfile.open(path, 'r:') as tar:
+        with path.open('rb') as file, open_tar(file) as tar:
           members = [m for m in tar if m.isfile() and not m.issparse()]
         sizes = [(m.name.removeprefix('./'), m.size) for m in members]
         self._offsets = {m.name.removeprefix('./'): m.offset_data for m in members}
@@ -140,7 +144,7 @@ def read_tar_gz(path: Path, pattern: str) -> dict[str, bytes]:
   found: dict[str, bytes] = {}
   names, total = [], 0
   try:
-    with tarfile.open(path, 'r|gz') as tar:
+    with gzip.open(path) as stream, open_tar(cast(IO[bytes], stream)) as tar:
       for member in tar:
         name = member.name.removeprefix('./')
         match = re.fullmatch(pattern, name)
@@ -151,8 +155,9 @@ def read_tar_gz(path: Path, pattern: str) -> dict[str, bytes]:
         total += member.size
         if too_much := BYTES.exceeded_by(total):
           raise UserError(f'{path} unpacks to {too_much}.')
-        file = tar.extractfile(member)
-        found[match[1]] = b'' if file is None else file.read()
+        content = io.BytesIO()
+        shutil.copyfileobj(cast(IO[bytes], tar.extractfile(member)), content, LARGEST_READ)
+        found[match[1]] = content.getvalue()
   except UserError:
     raise
   except _DAMAGE as e:

@@ -163,10 +163,9 @@ def check_partners(images: Mapping[str, object], labels: Mapping[str, object]) -
   if alone:
     member = images.get(alone[0]) or labels[alone[0]]
     other = 'label' if alone[0] in images else 'image'
-    raise UserError(
-      f'{member} has no {other}, nor have {len(alone) - 1} more a partner: download the archives '
-      'again.'
-    )
+    count = len(alone) - 1
+    more = f', and {count} more {"file has" if count == 1 else "files have"} no partner'
+    raise UserError(f'{member} has no {other}{more if count else ""}: download the archives again.')
 
 
 def _label(member: Member, table: np.ndarray) -> np.ndarray:

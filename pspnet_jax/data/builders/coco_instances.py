@@ -110,4 +110,7 @@ def _compact(found: dict[str, Any]) -> Any:
 def _runs(counts: str | Sequence[int]) -> tuple[int, ...]:
   if isinstance(counts, str):
     return tuple(run_lengths(counts, 'an annotation'))
-  return tuple(np.array(counts).astype(int, casting='safe').tolist())
+  runs = np.array(counts).astype(int, casting='safe')
+  if runs.ndim != 1:
+    raise ValueError(f'run lengths of shape {runs.shape}')
+  return tuple(runs.tolist())

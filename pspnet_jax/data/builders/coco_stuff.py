@@ -74,10 +74,8 @@ class CocoStuff10k(Builder):
     def of_list(split: str) -> list[Pair]:
       names = sorted(set(text_of(lists[split], lists[split].read()).split()))
       if lost := [name for name in names if name not in images]:
-        raise UserError(
-          f'{archive.path} lacks {lost[0]} and {len(lost) - 1} more of {split}.txt: download it '
-          'again.'
-        )
+        more = f' and {len(lost) - 1} more' if len(lost) > 1 else ''
+        raise UserError(f'{archive.path} lacks {lost[0]}{more} of {split}.txt: download it again.')
       return [Pair(name, images[name], functools.partial(_label, labels[name])) for name in names]
 
     # The authors' README calls the 1,000 images of test.txt val, too.

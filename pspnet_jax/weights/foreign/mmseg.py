@@ -34,7 +34,7 @@ _DEEP_STEM = (
 )
 _STEM_7X7 = conv_bn('backbone/stem/convs/0', 'backbone.conv1', 'backbone.bn1')
 _BACKBONES = tuple((deep, avg_down) for deep in (True, False) for avg_down in (True, False))
-# By whether the stem is deep and shortcuts pool: both is its V1d, deep alone its V1c.
+# Told by whether the stem is deep and shortcuts pool: both is its V1d, deep alone its V1c.
 TABLES = {
   (deep, avg_down): NameTable(
     (

@@ -1,6 +1,7 @@
 """Archives are read exactly, or refused by a sentence that names the file in them."""
 
 import dataclasses
+import gzip
 import io
 import tarfile
 import zipfile
@@ -10,6 +11,7 @@ from hypothesis import given
 
 from pspnet_jax.data.builders.archives import Archive, Download, read_tar_gz, text_of
 from pspnet_jax.errors import UserError
+from tests import tars
 from tests.mutations import ends_well, fuzz, mutated
 
 METHODS = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
@@ -120,6 +122,20 @@ def test_a_tar_of_more_than_it_has_is_cut_short(tmp_path):
   data[148:156] = b'%06o\0 ' % (sum(data[:148]) + 8 * 32 + sum(data[156:512]))
   with pytest.raises(UserError, match='damaged'):
     read_all(written(tmp_path, bytes(data)))
+
+
+@pytest.mark.parametrize('kind', tars.READ_IN_ONE_PIECE)
+def test_a_header_takes_no_memory_that_it_only_claims(tmp_path, kind):
+  data = tars.header(kind, 1 << 30) + bytes(1 << 16)
+  for read, archive in ((read_all, data), (lambda x: read_tar_gz(x, '.*'), gzip.compress(data))):
+    with pytest.raises(UserError, match=r'archive is damaged.*a header of .* bytes.*again'):
+      read(written(tmp_path, archive))
+
+
+def test_a_large_file_of_a_compressed_tar_is_whole(tmp_path):
+  data = bytes(range(256)) * 40_000  # 10 MB, which is read in pieces
+  path = written(tmp_path, tar_of({'a': data}, 'w:gz'))
+  assert read_tar_gz(path, '(a)') == {'a': data}
 
 
 def test_what_stands_in_for_an_archive_is_named(tmp_path):

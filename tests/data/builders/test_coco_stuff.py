@@ -12,7 +12,7 @@ from pspnet_jax.errors import UserError
 from tests import published
 from tests.data.builders.prepared import labels, prepare, same
 
-# Of labels.txt: ids, counting from 1, of names that are told apart by their neighbours.
+# Ids of labels.txt, counting from 1, of names that are told apart by their neighbours.
 NAMED = {1: 'person', 11: 'fire hydrant', 13: 'stop sign', 27: 'backpack', 67: 'dining table'}
 NAMED |= {70: 'toilet', 90: 'toothbrush', 92: 'banner', 148: 'river', 182: 'wood'}
 
@@ -106,9 +106,10 @@ def test_a_label_that_is_none_is_named(monkeypatch, tmp_path, make, message):
 
 
 def test_lists_that_lack_or_invent_something_are_named(monkeypatch, tmp_path):
-  write_10k(tmp_path, test=('COCO_train2014_000000000309',))
-  with pytest.raises(UserError, match=r'lacks COCO_train2014_000000000309 and 0 more of test\.txt'):
-    prepare(monkeypatch, tmp_path, 'coco_stuff10k', COUNTS)
+  for names, more in (('1',), ''), (('1', '2'), ' and 1 more'), (('1', '2', '3'), ' and 2 more'):
+    write_10k(tmp_path, test=names)
+    with pytest.raises(UserError, match=rf'lacks 1{more} of test\.txt: download it again\.$'):
+      prepare(monkeypatch, tmp_path, 'coco_stuff10k', COUNTS)
   with zipfile.ZipFile(tmp_path / 'cocostuff-10k-v1.1.zip', 'w') as archive:
     archive.writestr('readme.txt', '')
   with pytest.raises(UserError, match=r'cocostuff-10k-v1\.1\.zip has no train\.txt and test\.txt'):

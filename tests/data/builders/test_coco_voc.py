@@ -166,6 +166,8 @@ ONE = {1: [(1, [EVERYWHERE])]}
     ({1: [(1, [[1, 2, 3]])]}, {}, r'no instance file of COCO \(ValueError'),
     ({1: [(1, [[1, 'x']])]}, {}, r'no instance file of COCO \(ValueError'),
     ({1: [(1, {**CROWD, 'counts': [1.5]})]}, {}, r'no instance file of COCO \(TypeError'),
+    ({1: [(1, {**CROWD, 'counts': [[1, 2, 3]]})]}, {}, r'no instance file of COCO \(ValueError'),
+    ({1: [(1, {**CROWD, 'counts': 3})]}, {}, r'no instance file of COCO \(ValueError'),
     ({1: [(1, {**CROWD, 'counts': [1]})]}, {}, r'000001\.jpg has run lengths of another size'),
     ({1: [(1, {**CROWD, 'size': [50, 40]})]}, {}, r'run lengths of another size than .*001\.jpg'),
     ({1: [(1, [[0, 0, 1e9, 0, 0, 9]])]}, {}, r'000001\.jpg has points that are no places'),

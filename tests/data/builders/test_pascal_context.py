@@ -13,7 +13,7 @@ from pspnet_jax.errors import UserError
 from tests import published
 from tests.data.builders.prepared import labels, prepare, same
 
-# Of labels.txt, the names of 459; accordion, clothes tree, unknown and zebra are none of the 59.
+# Names of the 459 in labels.txt; accordion, clothes tree, unknown and zebra are none of the 59.
 NAMED = {2: 'aeroplane', 19: 'bedclothes', 80: 'cloth', 113: 'dog', 220: 'keyboard', 284: 'person'}
 NAMED |= {308: 'pottedplant', 397: 'table', 415: 'track', 416: 'train', 427: 'tvmonitor'}
 NAMED |= {454: 'window', 458: 'wood'}
