@@ -30,6 +30,7 @@ def define_flags() -> None:
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('evaluate', __doc__, define_flags)
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,8 +39,9 @@ from typing import Any, NamedTuple
 import ml_collections
 from flax import nnx
 
-from pspnet_jax.config import checks, named, parts
+from pspnet_jax.config import checks, files, named, parts
 from pspnet_jax.data.identity import identity
+from pspnet_jax.data.same_classes import difference, in_other_words
 from pspnet_jax.data.spec import Source
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluation import published_figures, result_files, scoring
@@ -115,7 +117,8 @@ def evaluate(
     refuse_links(folder, [path.name for path in folder.iterdir() if not path.is_dir()])
     partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
     report.say(f'Evaluating {title}: {"; ".join(how)}.')
-    for note in getattr(source, 'notes', ()):  # what it left out
+    left_out = getattr(source, 'notes', ())
+    for note in (*left_out, *networks.notes, *_trained_on(workdirs, config)):
       report.say(note)
     if partial.done:
       report.say(f'{partial.done:,} images were counted before: going on from there.')
@@ -177,16 +180,17 @@ class _Networks(NamedTuple):
   cards: list[Card]
   origins: list[str]
   digests: list[str]
+  notes: list[str]
 
 
 def _load(
   config: ml_collections.ConfigDict, workdirs: Sequence[Path], *, source: Source, **options: Any
 ) -> _Networks:
   """The networks of the workdirs, whose classes are those of the source."""
-  inferences, weights, cards, origins, digests = [], [], [], [], []
+  inferences, weights, cards, origins, digests, notes = [], [], [], [], [], []
 
-  def check(card: Card) -> None:
-    _check_classes(card, source)
+  def check(card: Card, name: str) -> str | None:
+    return _check_classes(card, source, name)
 
   for member in members.load(workdirs, check=check, **options):
     inferences.append(parts.make_inference(config, member.network, member.card))
@@ -194,7 +198,8 @@ def _load(
     cards.append(member.card)
     origins.append(member.origin)
     digests.append(member.digest)
-  return _Networks(Ensemble(inferences), weights, cards, origins, digests)
+    notes += [member.note] if member.note else []
+  return _Networks(Ensemble(inferences), weights, cards, origins, digests, notes)
 
 
 def _folder(workdirs: Sequence[Path], output: Path | None) -> Path:
@@ -231,15 +236,25 @@ def _about(networks: _Networks) -> dict[str, Any]:
   return {'members': [{'weights': origin, 'protocol': x} for origin, x in pairs]}
 
 
-def _check_classes(card: Card, source: Source) -> None:
+def _check_classes(card: Card, source: Source, name: str) -> str | None:
+  """Refuses other classes than the data's; says what goes by other words."""
   theirs, ours = card.spec.class_names, source.spec.class_names
-  # Converted weights may name the same classes in other words, but not the same words elsewhere.
-  by_word = card.source is None or set(theirs) == set(ours)
-  if len(theirs) != len(ours) or (by_word and theirs != ours):
+  if difference(theirs, ours, other_words=card.source is not None) is not None:
     raise UserError(
       f'the network knows the {len(theirs)} classes {", ".join(theirs)}, and the data the '
       f'{len(ours)} {", ".join(ours)}: evaluate on data with the same classes.'
     )
+  return in_other_words(theirs, ours, (name, 'the data'))
+
+
+def _trained_on(workdirs: Sequence[Path], config: ml_collections.ConfigDict) -> list[str]:
+  """Says which of the images that are evaluated runs were trained on, by their own configs."""
+  notes = []
+  for path in (workdir / files.SAVED_AS for workdir in workdirs):
+    if path.is_file():  # not in a conversion
+      with contextlib.suppress(UserError):  # a damaged one tells nothing
+        notes.append(parts.seen_in_training(files.load_saved(path), config))
+  return [*filter(None, dict.fromkeys(notes))]
 
 
 def main(config: ml_collections.ConfigDict) -> None:

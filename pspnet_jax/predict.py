@@ -103,6 +103,8 @@ def predict(
   done = 0
   with Reporter(None, total_steps=len(paths)) as report:
     report.say(f'Labelling with {model.origin}.')
+    for note in model.notes:
+      report.say(note)
     if left_aside:
       kinds_aside = counted({path: files.left_aside[path] for path in left_aside})
       report.say(f'{len(left_aside):,} file(s) left aside: {kinds_aside}.')

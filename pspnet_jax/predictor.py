@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,9 @@ class Predictor:
     canvas_mb: megabytes of scores an image may take on the device.
     origin: which weights these are, in words, as 'step 6 of runs/a'.
 
+  Attributes:
+    notes: where the networks of an ensemble call classes by other words, a sentence each.
+
   Raises:
     UserError: from every method, for what is no image; it names `images[i]` among several, and what
       to give instead.
@@ -69,6 +71,7 @@ class Predictor:
     origin: str = 'weights',
   ):
     self.card, self.origin = card, origin
+    self.notes: tuple[str, ...] = ()
     network = card.build_network(model)
     inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
     self._ensemble = Ensemble([inference])
@@ -87,9 +90,12 @@ class Predictor:
     """
     if not predictors:
       raise UserError('an ensemble of no networks labels nothing: give at least one.')
-    for a, b in itertools.combinations(predictors, 2):
-      check_together(a.card, b.card, (a.origin, b.origin))
+    notes = [note for x in predictors for note in x.notes]
+    for i, b in enumerate(predictors):
+      said = [check_together(a.card, b.card, (a.origin, b.origin)) for a in predictors[:i]]
+      notes += [*filter(None, said)][:1]  # one is enough
     whole = copy.copy(predictors[0])
+    whole.notes = tuple(notes)
     whole.origin = members.together([x.origin for x in predictors])
     whole._ensemble = Ensemble([y for x in predictors for y in x._ensemble.members])
     whole._weights = [y for x in predictors for y in x._weights]

@@ -103,6 +103,8 @@ def submit(
 
   with Reporter(None, total_steps=len(paths)) as report, archive:
     report.say(f'Labelling {len(paths):,} images for {benchmark.title} with {model.origin}.')
+    for note in model.notes:
+      report.say(note)
     for done, ((path, orientation), label) in enumerate(model.stream(read()), 1):
       label = turned(label, orientation, back=True)  # the server compares pixels as stored
       archive.add(f'{folder}{path.stem}.png', submissions.encode(label, benchmark))

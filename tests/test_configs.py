@@ -167,6 +167,14 @@ def test_one_step_at_miniature_size(name):
     assert np.isfinite(value).all() and not np.array_equal(value, state.params[path]), path
 
 
+def test_where_validation_images_are_trained_on_they_choose_no_step():
+  seen = {name for name in EVERY if parts.seen_in_training(config_of(name), config_of(name))}
+  assert seen == {
+    *('ade20k_paper:table5-101', 'ade20k_paper:table5-152', 'voc2012_paper:table6-coco-voc')
+  }
+  assert {config_of(name).eval_every for name in seen} == {0}
+
+
 def zoo():
   with (tiny.ROOT / 'pspnet_jax' / 'weights' / 'catalogue.csv').open() as file:
     return {row['name']: row for row in csv.DictReader(file)}

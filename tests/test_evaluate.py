@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 import pspnet_jax
-from pspnet_jax.config import parts
+from pspnet_jax.config import files, parts
 from pspnet_jax.data.folder import Folder
+from pspnet_jax.data.known_classes import numbered_classes
+from pspnet_jax.data.prepared import SPLITS
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.evaluate import evaluate
 from pspnet_jax.evaluation import scoring
@@ -113,8 +115,40 @@ def test_other_classes_are_refused(setting):
     setting.train(1.0, source=source)
     with pytest.raises(UserError, match=r'the network knows the 4 classes sky, road.*road, sky'):
       evaluate(setting.config, setting.workdir)
-  setting.config.data.class_names = ('clouds', 'road', 'car', 'tree')  # other words will do
-  assert setting.counted_before() == 0
+  setting.config.data.class_names = ('cow', 'cat', 'dog', 'hen')  # nothing in common
+  with pytest.raises(UserError, match=r'sky, road, car, .*data the 4 cow, cat'):
+    evaluate(setting.config, setting.workdir)
+
+
+def test_other_words_for_the_same_classes_are_told(setting, tmp_path, capsys):
+  setting.config.data.class_names = ('clouds', 'road', 'car', 'tree')
+  setting.config.data.ignore_ids = (4,)
+  setting.train(1.0)  # trained here: not by other words
+  with pytest.raises(UserError, match='evaluate on data with the same classes'):
+    evaluate(setting.config, setting.workdir)
+  setting.train(1.0, source={'name': 'semseg'})
+  setting.train(2.0, setting.other, source={'name': 'semseg'}, spec=numbered_classes(4))
+  setting.counted_before(setting.workdir, setting.other, output=tmp_path / 'out')
+  said = ' '.join(capsys.readouterr().out.split())
+  assert (
+    'and the data call 1 of 4 classes by other words, which are taken to mean the same: 0 (sky, '
+    'clouds).'
+  ) in said
+  assert 'other have no names: they are taken for those of the data, by id.' in said
+  assert said.count('by other words') == said.count('have no names') == 1
+
+
+def test_it_is_told_that_images_were_trained_on(setting, monkeypatch, capsys):
+  monkeypatch.setitem(SPLITS, 'folder', {'train': ['f/val', 'f/train'], 'val': ['f/val']})
+  told = 'Images of f/val are both trained on and evaluated'
+  setting.counted_before()  # its config is not there
+  assert told not in capsys.readouterr().out
+  files.save(setting.config, setting.workdir / files.SAVED_AS)
+  setting.counted_before()
+  assert told in ' '.join(capsys.readouterr().out.split())
+  (setting.workdir / files.SAVED_AS).write_text('{')
+  setting.counted_before()
+  assert told not in capsys.readouterr().out
 
 
 def test_counts_of_several_networks_go_on_for_the_same_ones_only(setting, tmp_path):

@@ -137,6 +137,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     with parallel.together():
       changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
     notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
+    notes += filter(None, [parts.seen_in_training(c, c)])
     notes += idle.notes(c)
     notes += _on_compiling(platform, options['compiler_options'], c.deterministic)
     if start_step := int(state.step):

@@ -19,6 +19,7 @@ from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.identity import identity
 from pspnet_jax.data.loader import Transform
 from pspnet_jax.data.one_class import refuse_one_class
+from pspnet_jax.data.prepared import shared
 from pspnet_jax.data.rare_classes import RareClasses, count_class_pixels
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.data.spec import DatasetSpec, Exif, Source
@@ -44,14 +45,7 @@ def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool =
     split: 'train' or 'val'.
     lenient: opens what can be read of a source that would refuse some of its files.
   """
-  options = config.data.to_dict()
-  of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
-  options = {
-    key: _expanded(value)
-    for given in (options, of_split)
-    for key, value in given.items()
-    if value is not None
-  }
+  options = {key: _expanded(value) for key, value in _options_of(config, split).items()}
   name = options.pop('name')
   own = named.find_callable(name, 'config.data.name') if named.is_own(name) else None
   source = open_source(name, **options, lenient=lenient, own=own)
@@ -60,6 +54,33 @@ def open_split(config: ml_collections.ConfigDict, split: str, *, lenient: bool =
   if not lenient:
     refuse_one_class(source, split, threads=config.threads or None)
   return source
+
+
+def seen_in_training(
+  trained: ml_collections.ConfigDict, evaluated: ml_collections.ConfigDict
+) -> str | None:
+  """Says that images of the val split of a config were trained on; None if that is not known.
+
+  Args:
+    trained: the config of the run.
+    evaluated: the config that says which data are evaluated; `trained` itself, as a rule.
+  """
+  train, val = (_options_of(c, s) for c, s in ((trained, 'train'), (evaluated, 'val')))
+  pairs = [(str(options.get('name')), str(options.get('split'))) for options in (train, val)]
+  if not (both := shared(*pairs)):
+    return None
+  return (
+    f'Images of {" and ".join(both)} are both trained on and evaluated: their scores tell nothing '
+    'of other images.'
+  )
+
+
+def _options_of(config: ml_collections.ConfigDict, split: str) -> dict[str, Any]:
+  """What config.data says of a split, but for what is not set."""
+  options = config.data.to_dict()
+  of_split = {'train': options.pop('train'), 'val': options.pop('val')}[split]
+  given = (*options.items(), *of_split.items())
+  return {key: value for key, value in given if value is not None}
 
 
 def _expanded(value: Any) -> Any:

@@ -88,6 +88,16 @@ SPLITS = {
 _TABLES = {'pascal_context_59': label_table(range(1, 60), ignore_ids=(0,))}
 
 
+def shared(one: tuple[str, str], other: tuple[str, str]) -> list[str]:
+  """The prepared splits of which both hold the examples.
+
+  Args:
+    one, other: name of a data source and a split of it; nothing is known of others than `SPLITS`.
+  """
+  parts, others = (SPLITS.get(name, {}).get(split, []) for name, split in (one, other))
+  return [part for part in parts if part in others]
+
+
 class Prepared:
   """A split of a prepared data set; indexing is safe from several threads and processes.
 

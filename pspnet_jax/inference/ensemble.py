@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import jax
 import numpy as np
 
+from pspnet_jax.data.same_classes import difference, in_other_words
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference, Weights
@@ -98,32 +99,26 @@ class Ensemble:
     return max(heights), max(widths)
 
 
-def check_together(first: Card, other: Card, names: tuple[str, str]) -> None:
+def check_together(first: Card, other: Card, names: tuple[str, str]) -> str | None:
   """Refuses two networks, called `names`, that cannot label an image together.
+
+  Returns:
+    What the user should know of the names of their classes, in a sentence, if there is something.
 
   Raises:
     UserError: if they differ in their classes or in how images are held.
   """
-  if (difference := _difference(first, other)) is not None:
+  classes = first.spec.class_names, other.spec.class_names
+  converted = first.source is not None or other.source is not None
+  why = difference(*classes, other_words=converted)
+  if why is None and first.exif != other.exif:
+    why = f'images were held {first.exif} for the one and {other.exif} for the other (data.exif)'
+  if why is not None:
     raise UserError(
-      f'{names[0]} and {names[1]} cannot label an image together: {difference}: name networks that '
-      'were trained for the same classes and images.'
+      f'{names[0]} and {names[1]} cannot label an image together: {why}: name networks that were '
+      'trained for the same classes and images.'
     )
-
-
-def _difference(a: Card, b: Card) -> str | None:
-  theirs, ours = a.spec.class_names, b.spec.class_names
-  if len(theirs) != len(ours):
-    return f'the one knows {len(theirs)} classes and the other {len(ours)}'
-  differing = [i for i, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1]]
-  # Converted weights may name the same classes in other words, but not the same words elsewhere.
-  by_word = a.source is None and b.source is None
-  if differing and (by_word or set(theirs) == set(ours)):
-    i = differing[0]
-    return f'class {i} of the one is {theirs[i]}, of the other {ours[i]}'
-  if a.exif != b.exif:
-    return f'images were held {a.exif} for the one and {b.exif} for the other (data.exif)'
-  return None
+  return in_other_words(*classes, names)
 
 
 @functools.partial(jax.jit, static_argnums=1)

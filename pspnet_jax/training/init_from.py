@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pspnet_jax.data.known_classes import numbered_classes
+from pspnet_jax.data.same_classes import alike, is_numbered
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.network import Arrays
@@ -156,15 +157,12 @@ def _order(found: _Found, card: Card) -> tuple[list[int] | None, list[str]]:
   same = list(range(len(here)))
   if there == here:
     return same, []
-  numbered = numbered_classes(len(here)).class_names
-  if numbered in (there, here):
+  if is_numbered(there) or is_numbered(here):
     return same, [
       'The names of its classes are not known, and their number is the same: its classifiers were '
       'taken as they are.'
     ]
-  theirs, ours = ([_plain(name) for name in names] for names in (there, here))
-  if len({*theirs}) < len(theirs) or len({*ours}) < len(ours):
-    theirs, ours = list(there), list(here)
+  theirs, ours = alike(there, here)
   if theirs == ours:
     return same, []
   both = f'Its classes are {_in_order(there)}, and here they are {_in_order(here)}'
@@ -174,11 +172,6 @@ def _order(found: _Found, card: Card) -> tuple[list[int] | None, list[str]]:
   if not classifiers:
     return same, [f'{both}: all arrays were taken as they are.']
   return None, [f'{both}: the classifiers begin anew.']
-
-
-def _plain(name: str) -> str:
-  """Names as they are compared: 'Traffic light' is 'traffic_light'."""
-  return ''.join(c for c in name.casefold() if c.isalnum()) or name
 
 
 def _in_order(names: Sequence[str], limit: int = 20) -> str:

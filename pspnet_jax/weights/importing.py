@@ -130,6 +130,7 @@ def convert(
   align_corners: bool | None = None,
   output_stride: int | None = None,
   classes: DatasetSpec | None = None,
+  unnamed: DatasetSpec | None = None,
   key: str | None = None,
 ) -> Converted:
   """Reads the network that files of another implementation hold.
@@ -139,7 +140,9 @@ def convert(
     source: a name of `recognise.NAMES`; None looks at the keys.
     align_corners: None is the source's own; mmseg's 769×769 configs need True.
     output_stride: no shape tells it; None is 8, as in almost all published networks.
-    classes: None takes the file's, those of the data set with as many, or numbers them.
+    classes: None takes the file's, else `unnamed`.
+    unnamed: the classes where the file names none; None, or another number than the network's:
+      those of the data set with as many, or numbered ones.
     key: which of several networks in a file; see `choosing.find`.
 
   What our own export wrote beside the arrays goes before what the source does.
@@ -165,7 +168,7 @@ def convert(
     asked = {} if align_corners is None else {'align_corners': align_corners}
     network_told = {**known.network, **told, **asked}
     known = dataclasses.replace(written.conventions, network=network_told)
-  spec, spec_notes = (classes, ()) if classes else classes_of(weights, num_classes)
+  spec, spec_notes = (classes, ()) if classes else classes_of(weights, num_classes, unnamed)
   if spec.num_classes != num_classes:
     raise UserError(
       f'{weights.where} has {num_classes} classes, and {spec.num_classes} names were given: give '
@@ -196,8 +199,10 @@ def convert(
   )
 
 
-def classes_of(weights: ForeignWeights, num_classes: int) -> tuple[DatasetSpec, tuple[str, ...]]:
-  """The classes that stand in the file, else those of the data set with as many; and notes."""
+def classes_of(
+  weights: ForeignWeights, num_classes: int, unnamed: DatasetSpec | None = None
+) -> tuple[DatasetSpec, tuple[str, ...]]:
+  """The classes that stand in the file, else those that `convert` takes instead; and notes."""
   if weights.written is not None:
     return weights.written.spec, ()
   of_data_set = weights.meta.get('dataset_meta')
@@ -205,6 +210,8 @@ def classes_of(weights: ForeignWeights, num_classes: int) -> tuple[DatasetSpec, 
   names = weights.meta.get('CLASSES') or of_data_set.get('classes')
   palette = weights.meta.get('PALETTE') or of_data_set.get('palette')
   instead = known_classes(num_classes) or numbered_classes(num_classes)
+  if unnamed is not None and unnamed.num_classes == num_classes:
+    instead = unnamed
   if names is None:
     return instead, ()
   if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):

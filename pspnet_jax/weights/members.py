@@ -26,6 +26,7 @@ class Member:
     params, batch_stats: these.
     digest: differs where any of the weights does.
     origin: which they are, in words, as 'step 6 of runs/a'.
+    note: what the user should know of the names of its classes, a sentence.
   """
 
   card: Card
@@ -34,6 +35,7 @@ class Member:
   batch_stats: Arrays
   digest: str
   origin: str
+  note: str | None
 
 
 def load(
@@ -43,7 +45,7 @@ def load(
   changes: Mapping[str, Any] | None = None,
   model: type[nnx.Module] | None = None,
   ema: bool = True,
-  check: Callable[[Card], None] = lambda card: None,
+  check: Callable[[Card, str], str | None] = lambda card, name: None,
 ) -> Iterator[Member]:
   """Reads a checkpoint of each workdir, one after the other.
 
@@ -53,7 +55,8 @@ def load(
     changes: to the protocol of each card; see `protocol.Protocol.changed`.
     model: the class of those that are no PSPNet; of the only one, whatever it is.
     ema: whether to take the moving average of the parameters, where a run kept one.
-    check: is given each card before its weights are read.
+    check: is given each card and the name of its workdir before its weights are read, and may
+      return a note.
 
   Raises:
     UserError: if there is no such checkpoint, or it is of another network than `model`; if one was
@@ -62,11 +65,12 @@ def load(
   earlier: dict[str, Card] = {}  # by workdir
   seen: dict[str, Path | str] = {}  # by digest
   for workdir in workdirs:
+    notes: list[str | None] = []
 
-    def build(card: Card, name: str = str(workdir)) -> Network:
-      check(card)
+    def build(card: Card, name: str = str(workdir), notes: list[str | None] = notes) -> Network:
+      notes.append(check(card, name))
       for other, its_card in earlier.items():
-        check_together(its_card, card, (other, name))
+        notes.append(check_together(its_card, card, (other, name)))
       mixed = len(workdirs) > 1 and card.network.get('name', PSPNET) == PSPNET
       return card.build_network(None if mixed else model)
 
@@ -86,6 +90,7 @@ def load(
       found.batch_stats,
       found.digest,
       f'step {found.step} of {workdir}{found.kind}',
+      next(filter(None, notes), None),  # one is enough
     )
 
 

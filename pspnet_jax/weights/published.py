@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pspnet_jax.data.prepared import SPECS
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.protocol import MMSEG, Protocol
 from pspnet_jax.runtime.files import write_whole
@@ -105,6 +107,7 @@ def load(entry: Entry) -> Converted:
     [fetch(entry)],
     align_corners=entry.align_corners,
     output_stride=entry.output_stride,
+    unnamed=classes(entry),
   )
   card = converted.card
   notes = (*converted.notes, *cautions(entry))
@@ -118,6 +121,11 @@ def load(entry: Entry) -> Converted:
     published=scores(entry),
   )
   return dataclasses.replace(converted, card=card, notes=notes)
+
+
+def classes(entry: Entry) -> DatasetSpec:
+  """The classes of the data set that a whole network was trained on."""
+  return SPECS[entry.data.removesuffix('_test')]
 
 
 def protocol(entry: Entry, of_source: Protocol = MMSEG) -> Protocol:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pspnet_jax.config import build
+from pspnet_jax.data import prepared
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import parallel
 from pspnet_jax.training.callbacks import EarlyStopping
@@ -40,6 +41,16 @@ def test_a_run_is_what_the_config_says(tmp_path):
     assert batch['image'].shape == (8, 33, 49, 3) and batch['label'].shape == (8, 33, 49)
   saved = json.loads((tmp_path / 'run' / 'config.json').read_text())
   assert (saved['total_steps'], saved['model']['name']) == (9, 'pspnet')
+
+
+def test_validation_images_that_are_trained_on_are_told(tmp_path, monkeypatch):
+  splits = {'train': ['scenes/train', 'scenes/val'], 'val': ['scenes/val']}
+  monkeypatch.setitem(prepared.SPLITS, 'context_scenes', splits)
+  with build.run(tiny.config(tmp_path), tmp_path / 'run') as run:
+    assert run.notes == [
+      'Images of scenes/val are both trained on and evaluated: their scores tell nothing of other '
+      'images.'
+    ]
 
 
 def test_the_step_is_compiled_as_the_config_and_the_devices_say(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from pspnet_jax.config import files
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.data.loader import train_batches
-from pspnet_jax.data.prepared import SPECS, SPLITS
+from pspnet_jax.data.prepared import SPECS, SPLITS, shared
 from pspnet_jax.data.sources import open_source
 from pspnet_jax.errors import UserError
 from tests import published, tiny
@@ -114,6 +114,14 @@ def test_ade20k_has_both_splits_as_one(data_dir):
   parts = [open_source('ade20k', split, data_dir=str(data_dir)) for split in ('train', 'val')]
   assert len(both) == sum(map(len, parts)) == 42
   assert same(both[39], parts[0][39]) and same(both[40], parts[1][0])
+
+
+def test_what_two_splits_share_is_known_of_prepared_data():
+  assert shared(('ade20k', 'trainval'), ('ade20k', 'val')) == ['ade20k/val']
+  assert shared(('pascal_context', 'val'), ('pascal_context_59', 'val')) == ['pascal_context/val']
+  assert shared(('voc2012', 'trainaug'), ('voc2012', 'val')) == []
+  assert shared(('folder', 'val'), ('folder', 'val')) == []
+  assert shared(('ade20k', 'train'), ('ade20k', 'all')) == []
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones():

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from pspnet_jax.data.known_classes import numbered_classes
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
@@ -134,6 +135,8 @@ def test_sums_of_few_images_are_held(batch, most, expected):
 
 OTHER_WORDS = DatasetSpec(tuple('abcdf'), default_palette(CLASSES))
 OTHER_ORDER = DatasetSpec(tuple('abced'), default_palette(CLASSES))
+UNRELATED = DatasetSpec(tuple('vwxyz'), default_palette(CLASSES))
+PARTLY = DatasetSpec(tuple('xbcez'), default_palette(CLASSES))  # other words, and a word elsewhere
 FEWER = DatasetSpec(tuple('abcd'), default_palette(4))
 CONVERTED = {'source': {'name': 'semseg'}}
 
@@ -144,6 +147,8 @@ CONVERTED = {'source': {'name': 'semseg'}}
     ({'spec': FEWER}, 'A and B cannot label an image together: the one knows 5 classes and .* 4:'),
     ({'spec': OTHER_WORDS}, 'class 4 of the one is e, of the other f'),
     ({'spec': OTHER_ORDER, **CONVERTED}, 'class 3 of the one is d, of the other e'),
+    ({'spec': UNRELATED, **CONVERTED}, 'no class of the one is called as one of the other, and'),
+    ({'spec': PARTLY, **CONVERTED}, 'class 3 of the one is d, of the other e'),
     ({'exif': 'stored'}, 'held upright for the one and stored for the other'),
   ],
 )
@@ -153,4 +158,14 @@ def test_networks_that_do_not_belong_together_are_refused(changes, message):
 
 
 def test_converted_weights_may_name_the_classes_in_other_words():
-  check_together(card(), card(spec=OTHER_WORDS, **CONVERTED), ('A', 'B'))
+  converted = card(spec=OTHER_WORDS, **CONVERTED)
+  for pair in ((card(), converted), (card(**CONVERTED), converted)):
+    assert check_together(*pair, ('A', 'B')) == (
+      'A and B call 1 of 5 classes by other words, which are taken to mean the same: 4 (e, f).'
+    )
+  numbered = card(spec=numbered_classes(CLASSES), **CONVERTED)
+  told = 'The classes of B have no names: they are taken for those of A, by id.'
+  assert check_together(card(), numbered, ('A', 'B')) == told
+  assert check_together(numbered, card(), ('B', 'A')) == told
+  for a, b in ((card(), card(**CONVERTED)), (numbered, numbered)):
+    assert check_together(a, b, ('A', 'B')) is None

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 import pspnet_jax
-from pspnet_jax.data.known_classes import numbered_classes
+from pspnet_jax.data.known_classes import known_classes, numbered_classes
+from pspnet_jax.data.remote_sensing import ISAID, ISPRS
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import MMSEG, MMSEG_SLIDE
 from pspnet_jax.models.network import Network
 from pspnet_jax.training.init_from import start_from
-from pspnet_jax.weights import catalogue, download, published
+from pspnet_jax.weights import catalogue, download, importing, published
 from pspnet_jax.weights.foreign import gluoncv, paddleseg, sssegmentation
 from tests.weights import rebuilt_more, served
 from tests.weights.file_server import serve
@@ -177,6 +178,33 @@ def test_a_network_without_a_checksum_says_so_in_its_card(cache, tmp_path):
     converted = published.load(without_checksum(server.address))
   assert 'No checksum of own is published' in converted.describe()
   assert converted.card.source['notes'] == converted.notes
+
+
+def test_where_a_file_names_no_classes_they_are_those_of_its_data_set():
+  whole = {name: entry for name, entry in ENTRIES.items() if not entry.is_backbone}
+  assert len(whole) == 86
+  by_number = set()
+  for name, entry in whole.items():
+    unnamed = published.classes(entry)
+    count = catalogue.DATASETS[entry.data][1]
+    nameless = importing.ForeignWeights(None, {}, {}, name)
+    assert importing.classes_of(nameless, count, unnamed) == (unnamed, ())
+    if entry.source != 'mmseg' and known_classes(count) != unnamed:  # mmseg's files name them
+      by_number.add((name, unnamed.class_names))
+  assert by_number == {
+    ('pspnet_resnet50_vd_isaid_512x512_80k', ISAID.class_names),
+    ('pspnet_resnet50_vd_potsdam_512x512_80k', ISPRS.class_names),
+  }
+
+
+def test_a_file_without_names_of_classes_gets_those_of_its_entry(cache, tmp_path):
+  state = rebuilt_more.Paddle(50, 6, width=8).state()
+  content = rebuilt_more.paddle_file(tmp_path / 'model.pdparams', state).read_bytes()
+  with serve(content, 'model.pdparams') as server:
+    entry = ENTRIES['pspnet_resnet50_vd_potsdam_512x512_80k']
+    converted = published.load(dataclasses.replace(entry, address=server.address))
+  assert converted.card.spec == ISPRS
+  assert '6 classes: impervious_surface, building, low_vegetation' in converted.describe()
 
 
 def fresh(num_classes, **changes):
