@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ablations, figures
+from tests import tiny
 
 NAME = 'context_ablations:table1-baseline'
 
@@ -116,3 +117,14 @@ def test_pairs_of_rows_are_counted_by_their_order():
     'reversed': 1,
     'clearly reversed': 0,
   }
+
+
+@pytest.mark.parametrize('name', [name for name, whole in figures.RUNS.items() if whole])
+def test_documents_state_the_figures_that_were_kept(name):
+  if name not in figures.load():
+    pytest.skip('not measured')
+  seeds = figures.load()[name]['seeds'].values()
+  told = ', '.join(f'{seed["mIoU"]:.1f}' for seed in seeds)
+  config = tiny.ROOT / 'configs' / f'{name.partition(" ")[0]}.py'
+  assert told in (tiny.ROOT / 'README.md').read_text()
+  assert told in config.read_text()
