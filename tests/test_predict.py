@@ -19,6 +19,7 @@ class Model:
 
   spec = DatasetSpec(('sky', 'road'), default_palette(2))
   card, origin = SimpleNamespace(exif='upright'), 'step 6 of a run'
+  notes = ('A and B call a class by other words.',)
 
   def stream(self, images):
     for tag, image in images:
@@ -49,6 +50,11 @@ def run(images, output):
 def labels(output):
   folder = output / 'labels'
   return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.png'))
+
+
+def test_what_there_is_to_know_of_the_networks_is_said(photos, tmp_path, capsys):
+  run(photos, tmp_path / 'out')
+  assert 'A and B call a class by other words.' in capsys.readouterr().out
 
 
 PHOTOS = ['deep/s2.png', 's0.png', 's1.png']

@@ -1,5 +1,6 @@
 """The door for Python: what a notebook hands over, and what it gets."""
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -210,3 +211,17 @@ def test_weights_are_folded_once_not_at_each_call(weights, images, one_device, m
   model(images[0])
   model.probabilities(images[0])
   assert len(calls) == 1
+
+
+def test_an_ensemble_knows_what_its_members_call_otherwise(model):
+  named = copy.copy(model)
+  spec = DatasetSpec(('air', *NAMES[1:]), default_palette(len(NAMES)))
+  named.card = dataclasses.replace(model.card, spec=spec, source={'name': 'semseg'})
+  together = predictor.Predictor.ensemble([model, named, named])
+  told = 'call 1 of 5 classes by other words, which are taken to mean the same: 0 (sky, air).'
+  assert [note.partition(' call ')[2] for note in together.notes] == [told[5:]] * 2
+  again = predictor.Predictor.ensemble([model, together])
+  assert again.notes == together.notes and model.notes == ()
+  named.card = dataclasses.replace(named.card, source=None)
+  with pytest.raises(UserError, match='class 0 of the one is sky, of the other air'):
+    predictor.Predictor.ensemble([model, named])

@@ -60,7 +60,11 @@ def answer(image, num_classes):
 def model(monkeypatch):
   """Stands in for a network: its labels follow from the image. Returns its spec's holder."""
   network = SimpleNamespace(
-    spec=None, fail_after=None, card=SimpleNamespace(exif='upright'), origin='step 6 of a run'
+    spec=None,
+    fail_after=None,
+    card=SimpleNamespace(exif='upright'),
+    origin='step 6 of a run',
+    notes=('A and B call a class by other words.',),
   )
 
   def stream(images):
@@ -86,10 +90,11 @@ def read(path):
   return {name: Image.open(io.BytesIO(data)) for name, data in contents.items()}
 
 
-def test_ade20k_ids_count_from_one(model, tmp_path):
+def test_ade20k_ids_count_from_one(model, tmp_path, capsys):
   model.spec = ADE20K.spec
   images = write_images(tmp_path / 'testing', NAMES['ade20k'], suffix='.jpg')
   submit(small(ADE20K), tmp_path, images, tmp_path / 'ade.zip')
+  assert 'A and B call a class by other words.' in capsys.readouterr().out
   files = read(tmp_path / 'ade.zip')
   assert list(files) == [f'{name}.png' for name in NAMES['ade20k']]
   for name, picture in files.items():

@@ -67,6 +67,24 @@ def test_networks_of_other_classes_are_refused_before_their_weights_are_read(tmp
     next(read)
 
 
+def test_a_note_on_names_is_said_once_for_each(tmp_path):
+  spec = DatasetSpec(('air', 'road', 'car'), default_palette(3))
+  theirs = {'spec': spec, 'source': {'name': 'semseg'}}
+  a, b = write(tmp_path / 'a', 1.0), write(tmp_path / 'b', 2.0)
+  c = write(tmp_path / 'c', 3.0, **theirs)
+  *same, found = members.load([a, b, c])
+  assert [member.note for member in same] == [None, None]
+  assert found.note.startswith(f'{a} and {c} call 1 of 3 classes by other words')
+  asked = []
+
+  def check(card, name):
+    asked.append((card.spec.class_names[0], name))
+    return f'note on {name}'
+
+  assert [x.note for x in members.load([a, c], check=check)] == [f'note on {a}', f'note on {c}']
+  assert asked == [('sky', str(a)), ('air', str(c))]
+
+
 def test_a_network_of_ones_own_and_a_pspnet_go_together(tmp_path):
   own = {'name': 'mine:Mine', **CARD.network}
   a, b = write(tmp_path / 'a', 1.0), write(tmp_path / 'b', 2.0, network=own)
