@@ -57,7 +57,7 @@ from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights import members
-from pspnet_jax.weights.checkpoints import Which
+from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
 def evaluate(
@@ -91,6 +91,11 @@ def evaluate(
   """
   workdirs = [given(x) for x in ([workdir] if isinstance(workdir, str | Path) else workdir)]
   folder = _folder(workdirs, output)
+  for each in workdirs:
+    with Checkpoints(
+      each, read_only=True
+    ):  # or says that there are none, ahead of the data's faults
+      pass
   source = parts.open_split(config, 'val')
   beside = None if published is None else published_figures.named(published)
   if beside is not None:

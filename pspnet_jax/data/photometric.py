@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageEnhance
+
+if TYPE_CHECKING:
+  from PIL.Image import Image
 
 BRIGHTNESS = 32.0  # the most that is added or taken off
 CONTRAST = SATURATION = (0.5, 1.5)  # factors
 HUE = 18  # the most it is turned, in steps of two degrees
 PILLOW_HUE = 18  # the same in PaddleSeg, in 256ths of the circle
-_ENHANCE = {
-  'brightness': ImageEnhance.Brightness,
-  'contrast': ImageEnhance.Contrast,
-  'saturation': ImageEnhance.Color,
-}
+_ENHANCE = {'brightness': 'Brightness', 'contrast': 'Contrast', 'saturation': 'Color'}  # Pillow's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +91,21 @@ class Jitter:
 
   def apply(self, image: np.ndarray) -> np.ndarray:
     """RGB uint8 [h, w, 3] to the same."""
+    from PIL import Image, ImageEnhance  # the rest of the augmentation does without
+
     pillow = Image.fromarray(image)
     for name, amount in self.steps:
-      pillow = _turned(pillow, amount) if name == 'hue' else _ENHANCE[name](pillow).enhance(amount)
+      if name == 'hue':
+        pillow = _turned(pillow, amount)
+      else:
+        pillow = getattr(ImageEnhance, _ENHANCE[name])(pillow).enhance(amount)
     return np.array(pillow)
 
 
-def _turned(image: Image.Image, by: float) -> Image.Image:
+def _turned(image: Image, by: float) -> Image:
   """Turns the hue, 256 values of the circle, rounded towards 0."""
+  from PIL import Image
+
   table = np.trunc(np.arange(256) + by).astype(int) % 256
   hue, *others = image.convert('HSV').split()
   return Image.merge('HSV', (hue.point(table.tolist()), *others)).convert('RGB')

@@ -69,7 +69,8 @@ def read_instances(member: Member, classes: Mapping[str, int]) -> dict[str, Outl
     images = {row['id']: _outlined(row, member) for row in found['images']}
     for image, category, rings, runs, size in found['annotations']:
       if size is not None and tuple(size) != images[image].size:
-        raise ValueError(f'run lengths of another size than {images[image].where}')
+        name = PurePosixPath(images[image].where).name
+        raise ValueError(f'run lengths of another size than {name}')
       if category in ids:
         images[image].things.append(Thing(ids[category], rings, runs))
   except UserError:
