@@ -32,6 +32,12 @@ def rows(table: str) -> dict[str, dict[str, Any]]:
   return {row: of_row for row, of_row in found.items() if row.startswith(table)}
 
 
+def measured() -> list[str]:
+  """The tables of which every row was measured."""
+  kept = figures.load()
+  return [t for t in TITLES if all(PREFIX + SAME.get(row, row) in kept for row in rows(t))]
+
+
 def published(table: str) -> dict[str, float]:
   """The paper's mIoU of each row, on ADE20K with 50 layers; empty for what it has not tried."""
   return {row: of_row['ss'][0] for row, of_row in rows(table).items() if 'ss' in of_row}
@@ -39,12 +45,8 @@ def published(table: str) -> dict[str, float]:
 
 def scores(table: str, key: str = 'mIoU') -> dict[str, list[float]]:
   """The figures of each row's seeds, in percent."""
-  kept, wanted = figures.load(), {row: PREFIX + SAME.get(row, row) for row in rows(table)}
-  if missing := [name for name in wanted.values() if name not in kept]:
-    raise RuntimeError(
-      f'{missing[0]} was not measured: python -m benchmarks.figures --measure={PREFIX} --output=DIR'
-    )
-  records = {row: kept[name] for row, name in wanted.items()}
+  kept = figures.load()
+  records = {row: kept[PREFIX + SAME.get(row, row)] for row in rows(table)}
   return {row: [seed[key] for seed in r['seeds'].values()] for row, r in records.items()}
 
 
@@ -90,11 +92,17 @@ def plot(path: Path) -> None:
   """Draws each seed as a dot and each mean as a line, a panel a table, the paper beside them."""
   from matplotlib import pyplot
 
-  ratios = [len(rows(table)) for table in TITLES]
+  tables = measured()
+  ratios = [len(rows(table)) for table in tables]
   figure, panels = pyplot.subplots(
-    1, len(TITLES), figsize=(10, 3.6), layout='constrained', gridspec_kw={'width_ratios': ratios}
+    1,
+    len(tables),
+    figsize=(0.7 * sum(ratios), 3.6),
+    layout='constrained',
+    gridspec_kw={'width_ratios': ratios},
+    squeeze=False,
   )
-  for panel, table in zip(panels, TITLES, strict=True):
+  for panel, table in zip(panels[0], tables, strict=True):
     for x, values in enumerate(scores(table).values()):
       panel.plot([x] * len(values), values, 'o', color='C0', alpha=0.6, markersize=5)
       panel.plot([x - 0.3, x + 0.3], [mean(values)] * 2, color='C0', linewidth=2)
@@ -108,9 +116,9 @@ def plot(path: Path) -> None:
       axis.plot(range(len(theirs)), list(theirs.values()), 'x', color='C3', markersize=6)
       axis.spines['top'].set_visible(False)
       axis.tick_params(colors='C3', labelsize=8)
-  panels[0].set_ylabel('mIoU %: seeds and their mean')
-  panels[0].plot([], [], 'x', color='C3', label='the paper on ADE20K, right axis')
-  panels[0].legend(frameon=False, fontsize=8, loc='lower right')
+  panels[0][0].set_ylabel('mIoU %: seeds and their mean')
+  panels[0][0].plot([], [], 'x', color='C3', label='the paper on ADE20K, right axis')
+  panels[0][0].legend(frameon=False, fontsize=8, loc='lower right')
   figure.savefig(path, dpi=120)
 
 
@@ -119,12 +127,13 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--plot', type=Path)
   flags = parser.parse_args()
-  try:
-    print('\n\n'.join(map(markdown, TITLES)))
-    if flags.plot:
-      plot(flags.plot)
-  except RuntimeError as e:
-    sys.exit(str(e))
+  if not (tables := measured()):
+    sys.exit(
+      f'no table was measured whole: python -m benchmarks.figures --measure={PREFIX} --output=DIR'
+    )
+  print('\n\n'.join(map(markdown, tables)))
+  if flags.plot:
+    plot(flags.plot)
 
 
 if __name__ == '__main__':

@@ -74,7 +74,7 @@ def test_a_run_of_other_code_is_trained_anew(kept, monkeypatch):
 
 def test_a_missing_figure_is_asked_for_in_a_sentence(kept, monkeypatch):
   monkeypatch.setattr('sys.argv', ['ablations'])
-  with pytest.raises(SystemExit, match='was not measured'):
+  with pytest.raises(SystemExit, match='no table was measured'):
     ablations.main()
   monkeypatch.setattr('sys.argv', ['figures', f'--confirm={NAME}', f'--output={kept}'])
   with pytest.raises(SystemExit, match='never measured'):
