@@ -81,8 +81,8 @@ def markdown(table: str) -> str:
   if theirs:
     n = order(miou, theirs)
     lines.append(
-      f'\nOf {n["as published"] + n["reversed"]} pairs of rows, {n["as published"]} are in the '
-      f"paper's order ({n['clearly']} of them with every seed), and {n['reversed']} are reversed "
+      f"\nIn the paper's order: {n['as published']} of {n['as published'] + n['reversed']} pairs "
+      f'of rows ({n["clearly"]} with every seed); reversed: {n["reversed"]} '
       f'({n["clearly reversed"]} with every seed).'
     )
   return '\n'.join(lines)

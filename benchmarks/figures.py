@@ -235,6 +235,8 @@ def main() -> None:
     show()
     return
   names = [name for name in RUNS if name.startswith(wanted)]
+  if flags.confirm:  # of several those that there are; a single one that is not there is said
+    names = [name for name in names if name in load()] or names[:1]
   if not names or flags.output is None:
     parser.error(f'give --output=DIR, and the beginning of one of: {"; ".join(RUNS)}')
   for name in names:

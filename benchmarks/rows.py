@@ -87,9 +87,9 @@ ABLATIONS = """\
 
 ![Three seeds of every row](images/ablations.png)
 
-The rows of tables 1 and 2 change here what they change in the paper, and nothing else: a ResNet-10
-of width 16 learns 240 steps of generated scenes in which a vehicle is a boat or a car by what lies
-at the edge of its own half ([context_ablations.py](../configs/context_ablations.py)). The paper
+The rows change here what they change in the paper, and nothing else: a ResNet-10 of width 16
+learns 240 steps of generated scenes in which a vehicle is a boat or a car by what lies at the edge
+of its own half ([context_ablations.py](../configs/context_ablations.py)). The paper
 trained a ResNet-50 on ADE20K. Figures are mIoU in percent on 200 unseen scenes.
 `python -m benchmarks.figures --measure=context_ablations --output=DIR` trains them,
 `python -m benchmarks.ablations --plot=FILE` writes the tables and the plot."""

@@ -10,7 +10,7 @@ pspnet train --config=camvid --workdir=/tmp/camvid \
 pspnet prepare --dataset=camvid downloads and lays them out by itself, for
 --config=camvid:prepared, with the test frames and without JPEG in between.
 
-Result: validation mIoU 45.4 %, pixel accuracy 86.3 %, road 90.4 %, in 15 minutes.
+Result: validation mIoU 42.7 %, pixel accuracy 86.6 %, road 92.1 % (seed 0), in 12 to 15 minutes.
 """
 
 import ml_collections
