@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from pspnet_jax.errors import UserError
 from pspnet_jax.reporting.console import (
   Cell,
-  format_duration,
+  format_left,
   format_line,
   log_records_on,
   make_console,
@@ -143,16 +143,18 @@ class Reporter:
   def line(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
     """Prints one line about `step`: loss, mIoU, images/s, learning rate, whatever is in `values`.
 
-    Named as `console.format_line` says. The time left is added. Never raises on a console that
-    cannot be written to.
+    Named as `console.format_line` says. The time left is added, where no bar shows it. Never raises
+    on a console that cannot be written to.
     """
     if not self._primary:
       return
     left = self._time_left(step)
     if self._progress is not None:
       self._progress.update(self._task, completed=step, left=f'{left} left' if left else '')
+      left = ''
     numbers = {name: float(value) for name, value in values.items()}
-    say(self.console, format_line(step, self._total_steps, numbers, left))
+    line = format_line(step, self._total_steps, numbers, left, width=self.console.width)
+    say(self.console, line)
 
   def say(self, message: str) -> None:
     """Prints a plain sentence."""
@@ -179,4 +181,4 @@ class Reporter:
     self._marks.append((now, step))
     if step <= earlier or rest <= 0:
       return ''
-    return format_duration((now - then) / (step - earlier) * rest)
+    return format_left((now - then) / (step - earlier) * rest)
