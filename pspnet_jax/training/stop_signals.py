@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,8 +37,8 @@ class StopSignals:
     self._listen, self._after, self._owns_process = listen, after, owns_process
     self.received: signal.Signals | None = None
     self._previous: dict[int, Any] = {}
-    self._answered = 0  # how many signals were
-    self._answered_second, self._over = threading.Event(), threading.Event()
+    self._handled = self._answered = 0  # how many signals were
+    self._over = threading.Event()
     self._answers: threading.Thread | None = None
 
   @property
@@ -82,11 +83,15 @@ class StopSignals:
     self._told.close()
 
   def _remember(self, number: int, _frame: object) -> None:
+    self._handled += 1
+    # So that the answer is about what was going on. Not for ever: this may have come in the middle
+    # of another line, whose stream the thread waits for.
+    given_up = time.monotonic() + 1.0
+    while self._answered < self._handled and time.monotonic() < given_up:
+      time.sleep(0.001)
     if self.received is None:
       self.received = signal.Signals(number)
       return
-    # Not for ever: this may have come while the main thread holds the lock of the stream.
-    self._answered_second.wait(1.0)
     self._restore()
     signal.raise_signal(number)
 
@@ -100,21 +105,20 @@ class StopSignals:
     while numbers := self._told.recv(64):
       for number in numbers:
         if number in (signal.SIGTERM, signal.SIGINT):
-          self._answered += 1
-          self._say(signal.Signals(number))
+          self._answer_one(signal.Signals(number))
         elif self._others != -1:  # as of a notebook's event loop
           with contextlib.suppress(OSError):
             os.write(self._others, bytes([number]))
 
-  def _say(self, received: signal.Signals) -> None:
-    if self._answered == 1:
+  def _answer_one(self, received: signal.Signals) -> None:
+    if self._answered == 0:
       what = f'stopping after {self._after}; a second one stops at once.'
       streams.show(f'{received.name}: {what}', sys.stderr)
-    elif self._answered == 2:
+    elif self._answered == 1:
       what = 'stopping at once; what is saved already stays.'
       streams.show(f'{received.name} again: {what}', sys.stderr)
-      self._answered_second.set()
-      if self._owns_process and not self._over.wait(_PATIENCE):
-        if sys.__stdout__ is not None and sys.__stdout__.isatty():
-          print('\x1b[?25h', file=sys.__stdout__, flush=True)  # rich hides the cursor
-        os._exit(128 + received)
+    self._answered += 1
+    if self._answered == 2 and self._owns_process and not self._over.wait(_PATIENCE):
+      if sys.__stdout__ is not None and sys.__stdout__.isatty():
+        print('\x1b[?25h', file=sys.__stdout__, flush=True)  # rich hides the cursor
+      os._exit(128 + received)

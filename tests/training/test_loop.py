@@ -526,11 +526,30 @@ def test_a_signal_while_evaluating_stops_too(checkpoints, step_left):
       run(state=state_of(6, 21.0), evaluate=evaluate, checkpoints=checkpoints)
 
 
-def test_a_signal_is_answered_at_once(capsys):
-  with StopSignals(after='this image') as stop:
-    os.kill(os.getpid(), signal.SIGINT)
-    assert stop.requested
-  answer = 'SIGINT: stopping after this image; a second one stops at once.\n'
+@pytest.mark.parametrize(
+  ('when', 'after'),
+  [
+    ('first step', 'this step, which is compiled first'),
+    ('second step', 'this step'),
+    ('evaluation', 'this image of the evaluation'),
+    ('saving', 'this checkpoint is saved'),
+  ],
+)
+def test_a_signals_answer_says_what_is_waited_for(checkpoints, monkeypatch, capsys, when, after):
+  def stopped(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return save(*arguments) if when == 'saving' else score(*arguments)
+
+  save, options = checkpoints.save, {}
+  if when.endswith('step'):
+    options = {'step': stopping(1 if when == 'first step' else 2)}
+  elif when == 'evaluation':
+    options = {'evaluate': stopped}
+  else:
+    monkeypatch.setattr(checkpoints, 'save', stopped)
+  with pytest.raises(Stopped):
+    run(checkpoints=checkpoints, every=Every(log=2, evaluate=4, save=0), **options)
+  answer = f'SIGTERM: stopping after {after}; a second one stops at once.\n'
   assert capsys.readouterr().err == answer
 
 
