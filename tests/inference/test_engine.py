@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.evaluation.scoring import confusion_matrix
+from pspnet_jax.evaluation.scoring import PixelLoss, confusion_matrix
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.ensemble import Ensemble
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
@@ -286,6 +287,39 @@ def test_every_valid_pixel_is_counted_exactly_once(model, window):
     valid = label != 255
     np.add.at(expected, (label[valid], prediction[valid]), 1)
   np.testing.assert_array_equal(confusion, expected)
+
+
+@pytest.mark.usefixtures('one_device')
+@pytest.mark.parametrize('members', [1, 2])
+@pytest.mark.parametrize(
+  'rule',
+  [
+    {'flip': True},
+    {'average': 'logits'},
+    {'average': 'logits', 'scales': (0.5, 1.0)},
+    {'flip': True, 'flip_rule': 'image', 'scales': (0.5, 1.0)},
+  ],
+)
+def test_the_losses_of_one_pass_are_those_of_the_probabilities(model, rule, members):
+  card, network, params, batch_stats = model
+  card = dataclasses.replace(card, protocol=Protocol(window=(33, 41)).changed(**rule))
+  inference = Inference(network, card, canvas_mb=1)
+  many = images((33, 41), (150, 260))  # the second in tiles
+  labels = [np.random.default_rng(3).integers(0, CLASSES, x.shape[:2], np.uint8) for x in many]
+  labels[0][:5] = 255
+  networks = Ensemble([inference] * members)
+  weights = [inference.prepare(params, batch_stats)] * members
+  found = confusion_matrix(
+    networks, weights, Source(card.spec, many, labels), loss=(loss := PixelLoss())
+  )
+  expected = 0.0
+  for index, probabilities in networks.probabilities(weights, enumerate(many)):
+    height, width = labels[index].shape
+    valid = labels[index] != 255
+    chosen = np.asarray(probabilities, np.float64)[:height, :width][valid]
+    expected -= np.log(chosen[np.arange(len(chosen)), labels[index][valid]]).sum()
+  assert len(loss._sums) > 2
+  assert loss.total() == pytest.approx(expected, rel=1e-5) and found.sum() == valid.size + 28 * 41
 
 
 def test_images_of_alternating_sizes_are_answered_as_they_come(model):

@@ -659,16 +659,27 @@ def test_it_reports_to_the_console_of_its_own_accord(capsys):
   assert 'step 2/6' in out and 'loss' in out and 'mIoU' in out
 
 
-def test_scores_go_to_the_log_and_pictures_to_the_images(tmp_path, monkeypatch):
-  picture, images = np.zeros((2, 3, 3), np.uint8), []
-  monkeypatch.setattr(Reporter, 'images', lambda self, step, x: images.append((step, x)))
+def test_what_an_evaluation_gives_goes_where_its_kind_belongs(tmp_path, monkeypatch, capsys):
+  picture, sent = np.zeros((2, 3, 3), np.uint8), []
+  monkeypatch.setattr(Reporter, 'images', lambda self, *x: sent.append(x))
+  monkeypatch.setattr(Reporter, 'text', lambda self, *x: sent.append(x))
+  given = {
+    'val/mIoU': np.float32(0.5),
+    'val_IoU': {'car': 0.25, 'a/b': math.nan},
+    'val/0': picture,
+    'val/classes': '| a |',
+  }
+  recorder = Recorder()
   with Reporter(tmp_path, total_steps=4) as report:
-    evaluate = lambda state, check: {'val/mIoU': np.float32(0.5), 'val/0': picture}  # noqa: E731
-    _, values = run(evaluate=evaluate, total_steps=4, report=report)
-  assert values == {'val/mIoU': 0.5}
-  assert images == [(4, {'val/0': picture})]
+    _, values = run(recorder, evaluate=lambda *_: given, total_steps=4, report=report)
+  assert values == recorder.values('on_evaluate')[4]
+  assert list(values) == ['val/mIoU', 'val_IoU/car', 'val_IoU/a/b']
+  assert sent == [(4, {'val/0': picture}), (4, 'val/classes', '| a |')]
   records = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-  assert [r['step'] for r in records] == [2, 3, 4, 4] and records[-1]['val/mIoU'] == 0.5
+  assert [r['step'] for r in records] == [2, 3, 4, 4]
+  assert records[-1]['val/mIoU'] == 0.5 and records[-1]['val_IoU/car'] == 0.25
+  assert records[-1]['val_IoU/a/b'] is None and records[-1]['time/evaluation_seconds'] >= 0
+  assert 'step 4/4  mIoU 50.00%\n' in capsys.readouterr().out
 
 
 def test_checkpoints_need_a_card(checkpoints):
