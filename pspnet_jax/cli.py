@@ -244,7 +244,7 @@ class _LogFormatter(absl_logging.PythonFormatter):  # for records ahead of a rep
 def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
   streams.flush()
-  streams.show(f'Error: {printable(message)}', sys.stderr)
+  streams.show_sentence(f'Error: {printable(message)}', sys.stderr)
   sys.exit(status)
 
 

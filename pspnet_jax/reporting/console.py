@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pspnet_jax.runtime import streams
-from pspnet_jax.runtime.plain_text import encodable, printable, printable_lines
+from pspnet_jax.runtime.plain_text import encodable, in_lines, printable, printable_lines
 
 Cell: TypeAlias = str | float | None
 
@@ -56,12 +56,10 @@ def say(console: Console, what: str | Text) -> None:
   gets a long sentence in several lines, broken between words; indented text, such as a command to
   be copied, stays whole there, and everything does in a file.
   """
-  plain = {'highlight': False, 'markup': False, 'emoji': False}
-  if isinstance(what, Text) or what.startswith(' ') or not console.is_terminal:
-    text = what if isinstance(what, Text) else _shown(console, what)
-    _print(console, text, soft_wrap=True, **plain)
-  else:
-    _print(console, _shown(console, what), overflow='ignore', crop=False, **plain)
+  text = what if isinstance(what, Text) else _shown(console, what)
+  if isinstance(text, str) and console.is_terminal and not text.startswith(' '):
+    text = in_lines(text, console.width)
+  _print(console, text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def _shown(console: Console, text: str) -> str:

@@ -10,12 +10,12 @@ import collections
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import SupportsFloat
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pspnet_jax.errors import UserError
@@ -31,6 +31,21 @@ from pspnet_jax.reporting.console import (
 from pspnet_jax.reporting.run_files import RunFiles
 
 _log = logging.getLogger(__name__)
+
+
+class _Narrower:
+  """Something with room behind it for the ^C of a terminal, which else breaks it."""
+
+  def __init__(self, what: RenderableType):
+    self._what = what
+
+  def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    yield from console.render(self._what, options.update(width=options.max_width - len('^C') - 1))
+
+
+class _Progress(Progress):
+  def get_renderables(self) -> Iterator[RenderableType]:
+    return map(_Narrower, super().get_renderables())
 
 
 class Reporter:
@@ -76,7 +91,7 @@ class Reporter:
       self._files.open()
     self._stack.enter_context(log_records_on(self.console))
     if self.console.is_terminal:
-      self._progress = Progress(
+      self._progress = _Progress(
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn('{task.fields[left]}'),

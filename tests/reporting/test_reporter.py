@@ -275,7 +275,7 @@ def test_a_terminal_gets_a_bar_and_unbroken_lines():
   assert '\x1b[' in out.getvalue()
 
 
-@pytest.mark.parametrize('width', [40, 60, 80])
+@pytest.mark.parametrize('width', [48, 80])
 @pytest.mark.parametrize('total', [10, 10_000_000])
 def test_the_bar_and_the_lines_fit_a_terminal(width, total):
   out = io.StringIO()
@@ -290,4 +290,5 @@ def test_the_bar_and_the_lines_fit_a_terminal(width, total):
   lines = [line.strip('\r') for line in text.split('\n')]
   assert max(map(len, lines)) <= width
   bar = next(line for line in reversed(lines) if '━' in line)
+  assert len(bar) < width - len('^C')  # which the terminal writes behind it
   assert f'{total // 2}/{total}' in bar and bar.rstrip().endswith('1.0 h left')
