@@ -26,7 +26,7 @@ from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.config.path_flags import define_folders, first_path
 from pspnet_jax.config.path_flags import define_path as define_path
 from pspnet_jax.config.path_flags import define_paths as define_paths
-from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import shortages, streams
 from pspnet_jax.runtime.plain_text import printable
 
@@ -133,10 +133,8 @@ def _run(
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)
   try:
     app.run(lambda argv: _call(find_main(), argv[1:]), flags_parser=_parse)
-  except Stopped as e:
-    _fail(str(e), status=e.status)
   except UserError as e:
-    _fail(str(e))
+    _fail(str(e), e.status)
   except flags.Error as e:
     _fail(f'{str(e).rstrip(".")}; see --help.')
   except (RuntimeError, MemoryError, OSError) as e:
@@ -246,8 +244,13 @@ class _LogFormatter(absl_logging.PythonFormatter):  # for records ahead of a rep
 def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
   streams.flush()
-  streams.show(f'Error: {printable(message)}', sys.stderr)
+  streams.show_sentence(f'Error: {printable(message)}', sys.stderr)
   sys.exit(status)
+
+
+def is_command() -> bool:
+  """Whether this process is one of the commands, and no program of the user's."""
+  return bool(_own)
 
 
 def command(name: str) -> str:

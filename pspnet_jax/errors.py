@@ -11,7 +11,12 @@ class UserError(ValueError):
 
   Commands print it without a traceback and exit with status 1; anything else that is raised is a
   defect of ours and keeps its traceback.
+
+  Attributes:
+    status: what a command exits with.
   """
+
+  status = 1
 
 
 class BadData(UserError):

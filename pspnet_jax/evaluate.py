@@ -116,7 +116,7 @@ def evaluate(
   with (
     FolderLock(folder, 'is in use by {holder}: wait for its end.'),
     Reporter(None, total_steps=len(source)) as report,
-    StopSignals(after='this image') as stop,
+    StopSignals(after='this image', owns_process=cli.is_command()) as stop,
   ):
     remove_leftovers(folder)
     refuse_links(folder, [path.name for path in folder.iterdir() if not path.is_dir()])
@@ -162,16 +162,17 @@ def evaluate(
       pairs = scoring.label_examples(networks.ensemble, networks.weights, source, usable)
       return [Shown(*pair, partial.image_iou[i]) for i, pair in zip(usable, pairs, strict=True)]
 
-    result_files.write(
-      folder,
-      scores,
-      source.spec,
-      {'title': title, **_about(networks)},
-      published=beside,
-      typical=show(scoring.spread(len(source), config.pictures)),
-      worst=show(partial.worst(config.pictures)),
-    )
-    partial.remove()
+    with stop.while_doing('the results are written'):
+      result_files.write(
+        folder,
+        scores,
+        source.spec,
+        {'title': title, **_about(networks)},
+        published=beside,
+        typical=show(scoring.spread(len(source), config.pictures)),
+        worst=show(partial.worst(config.pictures)),
+      )
+      partial.remove()
     pictures = 'predictions.png, worst.png and confusion.png'
     report.say(f'Scores, tables and the pictures {pictures} are in {folder}.')
   return scores

@@ -31,6 +31,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('predict', __doc__, define_flags)
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ from pspnet_jax.pictures.file_names import png_names
 from pspnet_jax.pictures.labels import is_own_picture, overlay, write_image, write_label
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import given
+from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.checkpoints import Which
 
 _FAILURES_SHOWN = 20
@@ -112,14 +114,18 @@ def predict(
       report.say(
         f'{len(earlier):,} image(s) left aside in labels and overlays of {output}, as results.'
       )
+    stop = StopSignals(after='this image', owns_process=cli.is_command())
     try:
-      for (target, image), label in model.stream(read()):
-        _write(output, target, image, label, model.spec, overlays)
-        done += 1
-        report.advance(done + len(failures))
-    except KeyboardInterrupt as e:
+      with stop:
+        for (target, image), label in model.stream(read()):
+          _write(output, target, image, label, model.spec, overlays)
+          done += 1
+          report.advance(done + len(failures))
+          stop.check()
+    except (KeyboardInterrupt, Stopped) as e:
       raise Stopped(
-        f'interrupted after {done:,} of {len(paths):,} images, whose labels are in {output}.', 2
+        f'interrupted after {done:,} of {len(paths):,} images, whose labels are in {output}.',
+        stop.received or signal.SIGINT,
       ) from e
     if failures and images.is_file():
       raise failures[0]

@@ -37,10 +37,12 @@ import ml_collections
 from clu import parameter_overview
 
 from pspnet_jax.config import build, named
+from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
 from pspnet_jax.runtime.paths import given
+from pspnet_jax.runtime.plain_text import printable
 from pspnet_jax.training import loop
 from pspnet_jax.training.stop_signals import StopSignals
 
@@ -54,7 +56,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   workdir = given(workdir)
   with (
     build.run(config, workdir) as run,
-    StopSignals(listen=jax.process_count() == 1) as stop,
+    StopSignals(listen=jax.process_count() == 1, owns_process=cli.is_command()) as stop,
     Reporter(
       workdir,
       total_steps=run.total_steps,
@@ -83,7 +85,10 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
 def _introduce(report: Reporter, run: build.Run, config: ml_collections.ConfigDict) -> None:
   shapes = run.network.param_shapes
   overview = parameter_overview.get_parameter_overview(shapes, include_stats=False)
-  report.text(0, 'parameters', f'```\n{overview}\n```')
+  report.text(run.start_step, 'parameters', f'```\n{overview}\n```')
+  # Indented lines are code in Markdown, whatever is in them.
+  settings = ''.join(f'    {printable(line)}\n' for line in as_flags(config))
+  report.text(run.start_step, 'config', settings)
   count = sum(math.prod(x.shape) for x in shapes.values())
   height, width = run.card.crop_size
   report.say(

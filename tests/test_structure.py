@@ -31,7 +31,6 @@ TESTED_IN = {
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
   'export': 'test_convert',  # there and back
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
-  'training.stop_signals': 'training/test_loop',
   'training.window': 'training/test_loop',
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there
   'weights.checkpoint_manager': 'weights/test_checkpoints',

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pspnet_jax
 from pspnet_jax.errors import UserError
@@ -55,8 +57,25 @@ def test_workdir_holds_logs_config_and_checkpoints(finished):
   assert [r['step'] for r in records] == [2, 4, 6, 6]
   assert records[0].keys() >= {'train/loss', 'train/mIoU', 'learning_rate', 'images_per_second'}
   assert 'val/mIoU' in records[-1]
-  assert list(workdir.glob('events.out.tfevents.*')) and (workdir / 'config.json').is_file()
+  assert records[-1].keys() >= {'val/loss', 'val_IoU/skyscraper', 'time/evaluation_seconds'}
+  assert (workdir / 'config.json').is_file()
   assert Checkpoints(workdir, read_only=True).latest_step == 6
+
+
+def test_tensorboard_finds_its_pages_in_groups(finished):
+  events = EventAccumulator(str(finished[0]), size_guidance={'tensors': 0})
+  events.Reload()
+  tags = {
+    kind: {tag.partition('/')[0] for tag in events.Tags()[kind]}
+    for kind in ('scalars', 'images', 'tensors')
+  }
+  assert tags == {
+    'scalars': {'train', 'val', 'val_IoU', 'time'},
+    'images': {'val'},
+    'tensors': {'config', 'parameters', 'val'},  # texts
+  }
+  [config] = events.Tensors('config/text_summary')
+  assert b'\n    --config.crop_size=33,49\n' in config.tensor_proto.string_val[0]
 
 
 def test_evaluate_repeats_the_scores_of_training(finished):
@@ -162,7 +181,9 @@ def test_sigterm_saves_and_says_what_to_do(finished, tmp_path):
   _, error = process.communicate(timeout=120)
   assert process.returncode == 143
   answer, error = error.splitlines()
-  assert answer == 'SIGTERM: stopping after this step; a second one stops at once.'
+  assert re.fullmatch(
+    'SIGTERM: stopping after this (step|checkpoint is saved); a second one stops at once.', answer
+  )
   assert error.startswith('Error: SIGTERM: step ') and 'run the same command' in error
   step = Checkpoints(tmp_path / 'run', read_only=True).latest_step
   assert f'step {step} of 100000 is saved' in error

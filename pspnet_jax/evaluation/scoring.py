@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -18,6 +19,8 @@ from pspnet_jax.evaluation.figures import Figures, Table
 from pspnet_jax.evaluation.metrics import Confusion, Scores
 from pspnet_jax.evaluation.partial_scores import PartialScores
 from pspnet_jax.inference.ensemble import Labeller
+from pspnet_jax.inference.on_device import Sums, sum_losses
+from pspnet_jax.inference.tiled import Tile
 from pspnet_jax.runtime import parallel
 
 _log = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ def confusion_matrix(
   on_progress: Callable[[int], None] | None = None,
   skip_bad: bool = False,
   partial: PartialScores | None = None,
+  loss: PixelLoss | None = None,
 ) -> np.ndarray:
   """Counts every pixel of every example exactly once, over all processes.
 
@@ -54,6 +58,7 @@ def confusion_matrix(
       of all processes' there were.
     partial: what this process has counted before and need not count again; it is brought up to
       date on disk twice a minute and whenever this ends.
+    loss: gets the losses of all pixels, from the same pass; not kept in `partial`.
 
   Returns:
     int64 [C, C], rows are labels.
@@ -85,8 +90,13 @@ def confusion_matrix(
         continue
       yield (done, index, example), example['image']
 
+  def add_losses(tile: Tile, sums: Sums) -> None:
+    if loss is not None:
+      loss.add(tile.tag[-1]['label'][tile.region], sums)
+
+  on_scores = None if loss is None else add_losses
   try:
-    for (done, index, example), prediction in inference.labels(weights, images()):
+    for (done, index, example), prediction in inference.labels(weights, images(), on_scores):
       height, width = example['label'].shape
       label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # beyond the image: ignored
       label[:height, :width] = example['label']
@@ -120,6 +130,30 @@ def spread(length: int, count: int | None) -> list[int]:
   """Picks `count` indices (None: all), evenly spread."""
   count = length if count is None else min(count, length)
   return [i * length // count for i in range(count)]
+
+
+class PixelLoss:
+  """Adds up -log of the probability that is predicted for the class of each labelled pixel.
+
+  Divided by the number of those pixels it is the mean cross-entropy of what is predicted: of the
+  mean of the views, where a protocol has several. The sums stay on the device until the end.
+  """
+
+  def __init__(self) -> None:
+    self._sums: list[jax.Array] = []
+
+  def add(self, label: np.ndarray, sums: Sums) -> None:
+    """Adds the losses of a tile, whose label is uint8 [H, W]."""
+    self._sums.append(sum_losses(sums, label))
+
+  def total(self) -> float:
+    """Returns the sum over all processes, which call it together; NaN if it is not finite."""
+    own = math.fsum(map(float, self._sums))
+    finite = math.isfinite(own)
+    # Whole numbers are what travels between processes without loss: units of a millionth.
+    found = np.array([round(own * 1e6) if finite else 0, not finite], np.int64)
+    millionths, broken = parallel.sum_over_processes(found)
+    return math.nan if broken else float(millionths) / 1e6
 
 
 class _Count:

@@ -10,8 +10,10 @@ import numpy as np
 from pspnet_jax.data.rare_classes import count_class_pixels
 from pspnet_jax.data.spec import Example, Source
 from pspnet_jax.evaluation import scoring
+from pspnet_jax.evaluation.figures import as_markdown
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.inference.engine import Inference
+from pspnet_jax.pictures import confusion
 from pspnet_jax.pictures.labels import panel
 from pspnet_jax.runtime import parallel
 
@@ -62,7 +64,10 @@ class Validation:
       check: called after each image; what it raises ends the evaluation.
 
     Returns:
-      'val/mIoU', 'val/mAcc' and 'val/aAcc', and 'val/INDEX', pictures uint8 [H, W, 3].
+      'val/mIoU', 'val/mAcc', 'val/aAcc', and 'val/loss', the mean cross-entropy of what is
+      predicted (`scoring.PixelLoss`); 'val_IoU', the IoU of each class by its name; 'val/classes',
+      the figures of all classes in Markdown; 'val/INDEX' and 'val/confusion', pictures uint8
+      [H, W, 3].
     """
     pictures = {}
 
@@ -70,8 +75,9 @@ class Validation:
       picture = panel(example['image'], example['label'], prediction, self._source.spec)
       pictures[f'val/{index}'] = picture
 
+    loss = scoring.PixelLoss()
     weights = (state.params_to_use, state.batch_stats)
-    confusion = scoring.confusion_matrix(
+    counts = scoring.confusion_matrix(
       self._inference,
       self._inference.prepare(*parallel.local_view(weights)),
       self._source,
@@ -80,9 +86,21 @@ class Validation:
       pictures=self._pictures,
       on_progress=lambda _: check(),
       skip_bad=self._skip_bad,
+      loss=loss,
     )
-    scoring.check_labelled(confusion, len(self._source))
-    scores = Scores(confusion, self._inference.card.protocol.absent_classes)
+    scoring.check_labelled(counts, len(self._source))
+    scores = Scores(counts, self._inference.card.protocol.absent_classes)
     self.scores = scores
-    values = {'val/mIoU': scores.miou, 'val/mAcc': scores.macc, 'val/aAcc': scores.aacc}
-    return {**values, **pictures}
+    spec = self._source.spec
+    figures = scoring.figures_of(scores, spec)
+    return {
+      'val/mIoU': scores.miou,
+      'val/mAcc': scores.macc,
+      'val/aAcc': scores.aacc,
+      'val/loss': loss.total() / int(counts.sum()),
+      # A group of its own: TensorBoard shows a dozen charts of a group at a time.
+      'val_IoU': dict(zip(spec.class_names, map(float, scores.iou), strict=True)),
+      'val/classes': as_markdown(figures, f'Validation after step {int(state.step)}'),
+      'val/confusion': confusion.draw(counts, spec),
+      **pictures,
+    }

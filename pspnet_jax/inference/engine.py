@@ -15,10 +15,10 @@ import numpy as np
 from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
-from pspnet_jax.inference.on_device import Pieces, Windows, argmax
+from pspnet_jax.inference.on_device import Pieces, Sums, Windows, add_softmax, argmax
 from pspnet_jax.inference.programs import RecentPrograms
 from pspnet_jax.inference.tiled import Size, Tile, cut, joined
-from pspnet_jax.inference.views import View, make_views
+from pspnet_jax.inference.views import largest_piece, make_views
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.runtime import compiler_options, parallel
 
@@ -26,6 +26,7 @@ _AHEAD = 2  # images that an accelerator is given before the result of one is as
 
 Weights = on_device.Weights
 Finish = Callable[['_Canvas'], jax.Array]
+OnScores = Callable[[Tile, Sums], None]
 
 
 @dataclasses.dataclass
@@ -121,19 +122,30 @@ class Inference:
     return jax.device_put(folded, parallel.replicated(self._mesh))
 
   def labels(
-    self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
+    self,
+    weights: Weights,
+    images: Iterable[tuple[Any, np.ndarray]],
+    on_scores: OnScores | None = None,
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
     """Labels a stream of (tag, image uint8 [H, W, 3]).
 
     Args:
       weights: of `prepare`.
       images: the images, each with anything to know it by.
+      on_scores: called with the scores of each tile ahead of its label, perhaps some images ahead.
 
     Yields:
       (tag, label), in the order of the images. The label, uint8 and on the device as a rule, has
       one of few shapes, whatever the images': [:H, :W] of it is the image's.
     """
-    return joined(self._stream(weights, self._cut(images), lambda canvas: argmax(canvas.scores)))
+
+    def finish(canvas: _Canvas) -> jax.Array:
+      if on_scores is not None:
+        logits = self._softmax_last and not self._of_view
+        on_scores(canvas.tile, Sums(canvas.scores, self._views, logits))
+      return argmax(canvas.scores)
+
+    return joined(self._stream(weights, self._cut(images), finish))
 
   def probabilities(
     self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
@@ -155,7 +167,7 @@ class Inference:
 
   def piece(self, size: Size) -> Size:
     """Height and width of the largest piece that a window of an image of `size` adds to it."""
-    return _largest(make_views(size, self.card))
+    return largest_piece(make_views(size, self.card))
 
   def _cut(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[Tile]:
     return cut(images, self.piece, self.canvas_pixels)
@@ -207,7 +219,7 @@ class Inference:
     image = tile.image
     size = image.shape[0], image.shape[1]
     views = list(make_views(size, self.card))
-    sides = tile.canvas(_largest(views))
+    sides = tile.canvas(largest_piece(views))
     placed = [view.place(tile.region, sides) for view in views]
     counts = collections.deque(len(rows) * len(columns) for rows, columns in placed)
     canvas = _Canvas(tile, counts, self._zeros((*sides, self.card.spec.num_classes)))
@@ -274,12 +286,7 @@ class Inference:
     if not canvas.windows_left[0]:
       canvas.windows_left.popleft()
       if canvas.of_view is not None:
-        canvas.scores, canvas.of_view = _add_softmax(canvas.scores, canvas.of_view), None
-
-
-def _largest(views: Iterable[View]) -> Size:
-  heights, widths = zip(*(view.piece for view in views), strict=True)
-  return max(heights), max(widths)
+        canvas.scores, canvas.of_view = add_softmax(canvas.scores, canvas.of_view), None
 
 
 def _stacked(group: Sequence[tuple[int, _Window]]) -> Pieces:
@@ -288,8 +295,3 @@ def _stacked(group: Sequence[tuple[int, _Window]]) -> Pieces:
   taps = [(row.index, row.weight, column.index, column.weight) for row, column in pieces]
   numbers = np.array([i for i, _ in group], np.int32)
   return Pieces(numbers, np.array(positions, np.int32), *map(np.stack, zip(*taps, strict=True)))
-
-
-@jax.jit(donate_argnums=0)
-def _add_softmax(total: jax.Array, logits: jax.Array) -> jax.Array:
-  return total + jax.nn.softmax(logits)

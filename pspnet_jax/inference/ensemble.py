@@ -12,8 +12,8 @@ import numpy as np
 from pspnet_jax.data.same_classes import difference, in_other_words
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
-from pspnet_jax.inference.engine import Inference, Weights
-from pspnet_jax.inference.on_device import argmax
+from pspnet_jax.inference.engine import Inference, OnScores, Weights
+from pspnet_jax.inference.on_device import Sums, argmax
 from pspnet_jax.inference.tiled import Size, Tile, cut, joined
 
 _W = TypeVar('_W', contravariant=True)
@@ -23,7 +23,10 @@ class Labeller(Protocol[_W]):
   """What labels images with weights: an `Inference`, or an `Ensemble` of several."""
 
   def labels(
-    self, weights: _W, images: Iterable[tuple[Any, np.ndarray]]
+    self,
+    weights: _W,
+    images: Iterable[tuple[Any, np.ndarray]],
+    on_scores: OnScores | None = None,
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]: ...
 
   def probabilities(
@@ -47,12 +50,22 @@ class Ensemble:
     self._most = min(member.canvas_pixels for member in self.members)
 
   def labels(
-    self, weights: Sequence[Weights], images: Iterable[tuple[Any, np.ndarray]]
+    self,
+    weights: Sequence[Weights],
+    images: Iterable[tuple[Any, np.ndarray]],
+    on_scores: OnScores | None = None,
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
     """Labels a stream of (tag, image), with the weights of each member; see `Inference.labels`."""
     if len(self.members) == 1:
-      return self.members[0].labels(weights[0], images)
-    return joined((tile, argmax(mean)) for tile, mean in self._means(weights, images))
+      return self.members[0].labels(weights[0], images, on_scores)
+
+    def results() -> Iterator[tuple[Tile, jax.Array]]:
+      for tile, mean in self._means(weights, images):
+        if on_scores is not None:
+          on_scores(tile, Sums(mean, views=1, logits=False))
+        yield tile, argmax(mean)
+
+    return joined(results())
 
   def probabilities(
     self, weights: Sequence[Weights], images: Iterable[tuple[Any, np.ndarray]]

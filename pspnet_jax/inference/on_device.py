@@ -11,12 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from pspnet_jax.data.spec import IGNORE_LABEL
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.ops.conv import computed_once
 from pspnet_jax.ops.images import EXACT, bilinear_taps, normalize, resize
 
 Weights = tuple[Arrays, Arrays]  # folded, and on every device of this process
+
+
+class Sums(NamedTuple):
+  """Scores of all views of an image, or of a tile of it, as they were added up."""
+
+  scores: jax.Array  # float32 [H, W, C]
+  views: int  # how many probabilities were added
+  logits: bool  # whether their softmax is still to be taken
 
 
 class Windows(NamedTuple):
@@ -190,6 +199,36 @@ def _paste(canvas: jax.Array, scores: jax.Array, piece: Pieces) -> jax.Array:
   start = (*position, jnp.zeros((), position.dtype))  # of one type, under 64-bit JAX too
   old = lax.dynamic_slice(canvas, start, scores.shape)
   return lax.dynamic_update_slice(canvas, old + scores, start)
+
+
+@jax.jit(donate_argnums=0)
+def add_softmax(total: jax.Array, logits: jax.Array) -> jax.Array:
+  """Adds the probabilities of a view to a canvas, both [H, W, C]."""
+  return total + jax.nn.softmax(logits)
+
+
+def sum_losses(sums: Sums, label: np.ndarray) -> jax.Array:
+  """Sums -log of the probability that each pixel's own class has: float32 scalar.
+
+  Args:
+    sums: the scores; a probability below float32's smallest normal number counts as that one.
+    label: uint8 [H, W] or smaller; pixels beyond it are ignored, as `IGNORE_LABEL` is.
+  """
+  padded = np.full(sums.scores.shape[:2], IGNORE_LABEL, np.uint8)
+  padded[: label.shape[0], : label.shape[1]] = label
+  return _sum_losses(sums.scores, padded, sums.views, sums.logits)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _sum_losses(scores: jax.Array, label: jax.Array, views: int, logits: bool) -> jax.Array:
+  valid = label < scores.shape[-1]
+  index = jnp.where(valid, label, 0).astype(jnp.int32)
+  own = jnp.take_along_axis(scores, index[..., None], -1)[..., 0]  # [H, W]
+  if logits:
+    losses = jax.nn.logsumexp(scores, -1) - own
+  else:
+    losses = -jnp.log(jnp.maximum(own / views, jnp.finfo(jnp.float32).tiny))
+  return jnp.where(valid, losses, 0).sum(1).sum()  # rows first: sums of millions lose digits
 
 
 @jax.jit

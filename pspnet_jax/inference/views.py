@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -99,6 +99,12 @@ def make_views(size: tuple[int, int], card: Card) -> Iterator[View]:
       for axis in (0, 1)
     )
     yield View(scaled, mirrored, (vertical, horizontal))
+
+
+def largest_piece(views: Iterable[View]) -> tuple[int, int]:
+  """Height and width that hold the piece of any of the views."""
+  heights, widths = zip(*(view.piece for view in views), strict=True)
+  return max(heights), max(widths)
 
 
 def _taps(scaled: int, size: int, card: Card) -> Taps:

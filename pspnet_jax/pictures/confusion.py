@@ -37,15 +37,17 @@ def draw(confusion: np.ndarray, spec: DatasetSpec) -> np.ndarray:
 
   total = confusion.sum(1, keepdims=True)
   share = np.divide(confusion, total, out=np.zeros(confusion.shape), where=total > 0)
+  # The root makes confusions of a few percent visible.
+  colours = np.round(255 + (_DARK - 255) * np.sqrt(share)[..., None]).astype(np.uint8)
+  cells = colours.repeat(cell, 0).repeat(cell, 1)
+  cells[cell - 1 :: cell] = cells[:, cell - 1 :: cell] = PAPER
+  picture.paste(Image.fromarray(cells), (left, top))
   for row in range(count):
     y = top + row * cell
     pen.text((left - pad, y + cell / 2), names[row], INK, font, anchor='rm')
-    for column in range(count):
+    for column in range(count) if count <= _WITH_NUMBERS else ():
       x, value = left + column * cell, float(share[row, column])
-      # The root makes confusions of a few percent visible.
-      colour = tuple(np.round(255 + (_DARK - 255) * np.sqrt(value)).astype(int).tolist())
-      pen.rectangle((x, y, x + cell - 2, y + cell - 2), colour)
-      if count <= _WITH_NUMBERS and value >= 0.005:
+      if value >= 0.005:
         ink = PAPER if value > 0.2 else INK
         pen.text((x + cell / 2 - 1, y + cell / 2), f'{100 * value:.0f}', ink, font, anchor='mm')
   for column, name in enumerate(names):

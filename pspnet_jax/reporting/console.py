@@ -17,12 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pspnet_jax.runtime import streams
-from pspnet_jax.runtime.plain_text import encodable, printable, printable_lines
+from pspnet_jax.runtime.plain_text import encodable, in_lines, printable, printable_lines
 
 Cell: TypeAlias = str | float | None
 
-# How a value is shown by its name's last part: label, format, unit. Order is that of the line.
+# How a value is shown by its name, or its last part: label, format, unit. The order is the line's.
 _SHOWN = {
+  'val/loss': ('val loss', '7.4f', ''),
   'loss': ('loss', '7.4f', ''),
   'mIoU': ('mIoU', '6.2%', ''),
   'mAcc': ('mAcc', '6.2%', ''),
@@ -31,6 +32,9 @@ _SHOWN = {
   'learning_rate': ('lr', '.2e', ''),
   'skipped_examples': ('skipped', '.0f', ''),
 }
+
+
+_LEFT = len('12.1 d')  # columns of the time left, kept free for a shorter one
 
 
 class _Console(Console):
@@ -48,9 +52,13 @@ def make_console(*, stderr: bool = False) -> Console:
 def say(console: Console, what: str | Text) -> None:
   """Prints one line; a console that cannot be written to never ends a run.
 
-  Nothing in a plain text acts on the terminal or ends the line (`plain_text.printable`).
+  Nothing in a plain text acts on the terminal or ends the line (`plain_text.printable`). A terminal
+  gets a long sentence in several lines, broken between words; indented text, such as a command to
+  be copied, stays whole there, and everything does in a file.
   """
   text = what if isinstance(what, Text) else _shown(console, what)
+  if isinstance(text, str) and console.is_terminal and not text.startswith(' '):
+    text = in_lines(text, console.width)
   _print(console, text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
@@ -68,8 +76,18 @@ def _print(console: Console, what: str | Text | Table, **how: Any) -> None:
       pass
 
 
-def format_line(step: int, total_steps: int, values: Mapping[str, float], left: str = '') -> Text:
+def format_line(
+  step: int,
+  total_steps: int,
+  values: Mapping[str, float],
+  left: str = '',
+  *,
+  width: int = 80,
+) -> Text:
   """One line about a step: `step  130/2000  loss  0.4321  mIoU 45.12%  ...  left 3:12`.
+
+  Too wide, it goes without the total, then says img/s, then goes without the time left, and at last
+  without some values, for which dots stand; logs have them all. Lines of the same values are alike.
 
   Args:
     step: the step just done.
@@ -77,18 +95,59 @@ def format_line(step: int, total_steps: int, values: Mapping[str, float], left: 
     values: by name; what stands before the last '/' is not shown. mIoU, mAcc and aAcc are
       fractions and shown in percent. Unknown names come last, as they are.
     left: time left, as text.
+    width: columns at most, if there are as many as a step and a value take.
   """
-  width = len(str(total_steps))
-  text = Text.assemble(('step ', 'dim'), (f'{step:{width}d}/{total_steps}', 'bold'))
-  short = {name.rsplit('/', 1)[-1]: float(value) for name, value in values.items()}
-  for name in [*(n for n in _SHOWN if n in short), *(n for n in short if n not in _SHOWN)]:
-    label, fmt, unit = _SHOWN.get(name, (printable(name), '.4g', ''))
-    text.append(f'  {label} ' if label else '  ', 'dim')
-    text.append(f'{short[name]:{fmt}}', 'bold red' if not math.isfinite(short[name]) else '')
-    text.append(unit, 'dim')
-  if left:
-    text.append('  left ', 'dim').append(left)
-  return text
+  parts = [_part(name, values[name]) for name in sorted(values, key=_place)]
+  number = Text.assemble(('step ', 'dim'), (f'{step:{len(str(total_steps))}d}', 'bold'))
+  total = Text(f'/{total_steps}', 'bold')
+  end = Text.assemble(('  left ', 'dim'), left.ljust(_LEFT)) if left else Text()
+
+  def too_wide() -> bool:
+    return sum(part.cell_len for part in (number, total, *parts, end)) > width
+
+  if too_wide():
+    total = Text()
+  if too_wide():
+    for part in parts:
+      if part.plain.endswith(' images/s'):
+        part.right_crop(len('ages/s'))
+        part.append('g/s', 'dim')
+  if too_wide():
+    end = Text()
+  if too_wide():
+    more = Text('  ...', 'dim')
+    while len(parts) > 1 and too_wide():
+      parts = [*parts[: -2 if parts[-1] is more else -1], more]
+  line = Text.assemble(number, total, *parts, end)
+  line.rstrip()
+  return line
+
+
+def _place(name: str) -> int:
+  known = [n for n in (name, _last(name)) if n in _SHOWN]
+  return [*_SHOWN].index(known[0]) if known else len(_SHOWN)
+
+
+def _last(name: str) -> str:
+  return name.rsplit('/', 1)[-1]
+
+
+def _part(name: str, value: float) -> Text:
+  unknown = (printable(_last(name)), '.4g', '')
+  label, fmt, unit = _SHOWN.get(name) or _SHOWN.get(_last(name), unknown)
+  return Text.assemble(
+    (f'  {label} ' if label else '  ', 'dim'),
+    (f'{float(value):{fmt}}', '' if math.isfinite(value) else 'bold red'),
+    (unit, 'dim'),
+  )
+
+
+def format_left(seconds: float) -> str:
+  """Writes a time to wait for in few columns: '0:07', '59:59', '5.0 h' or '12.1 d'."""
+  if round(seconds) < 3600:
+    return format_duration(seconds)
+  hours = seconds / 3600
+  return f'{hours:.1f} h' if round(hours, 1) < 24 else f'{hours / 24:.1f} d'
 
 
 def format_duration(seconds: float) -> str:

@@ -18,6 +18,12 @@ import numpy as np
 
 from pspnet_jax.runtime.plain_text import encodable, printable
 
+# Groups for names that have none in metrics.jsonl.
+_GROUPED = {
+  'images_per_second': 'time/images_per_second',
+  'learning_rate': 'train/learning_rate',
+}
+
 
 class EventFile:
   """A new event file; any method may raise OSError.
@@ -34,10 +40,10 @@ class EventFile:
   def __init__(self, logdir: Path, *, start_step: int = 0):
     # Imported here, since it takes seconds where torch is installed: tensorboardX imports that.
     from tensorboardX import summary
-    from tensorboardX.proto import event_pb2
+    from tensorboardX.proto import event_pb2, summary_pb2
     from tensorboardX.record_writer import RecordWriter
 
-    self._summary, self._proto = summary, event_pb2
+    self._summary, self._proto, self._values = summary, event_pb2, summary_pb2
     logdir.mkdir(parents=True, exist_ok=True)
     # TensorBoard reads a folder's files in the order of their names.
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
@@ -53,8 +59,13 @@ class EventFile:
     self._file.write(event.SerializeToString())
 
   def scalars(self, step: int, values: Mapping[str, float], wall_time: float) -> None:
-    for tag, value in values.items():
-      summary = self._summary.scalar(printable(tag), value)
+    """Writes numbers, each in the group that stands before the first '/' of its name."""
+    for name, value in values.items():
+      # Not by tensorboardX's summary.scalar, which has no spaces in names.
+      named = self._values.Summary.Value(
+        tag=printable(_GROUPED.get(name, name)), simple_value=value
+      )
+      summary = self._values.Summary(value=[named])
       self._write(self._proto.Event(wall_time=wall_time, step=step, summary=summary))
 
   def images(self, step: int, images: Mapping[str, np.ndarray], wall_time: float) -> None:

@@ -10,18 +10,18 @@ import collections
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import SupportsFloat
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.reporting.console import (
   Cell,
-  format_duration,
+  format_left,
   format_line,
   log_records_on,
   make_console,
@@ -31,6 +31,21 @@ from pspnet_jax.reporting.console import (
 from pspnet_jax.reporting.run_files import RunFiles
 
 _log = logging.getLogger(__name__)
+
+
+class _Narrower:
+  """Something with room behind it for the ^C of a terminal, which else breaks it."""
+
+  def __init__(self, what: RenderableType):
+    self._what = what
+
+  def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    yield from console.render(self._what, options.update(width=options.max_width - len('^C') - 1))
+
+
+class _Progress(Progress):
+  def get_renderables(self) -> Iterator[RenderableType]:
+    return map(_Narrower, super().get_renderables())
 
 
 class Reporter:
@@ -76,7 +91,7 @@ class Reporter:
       self._files.open()
     self._stack.enter_context(log_records_on(self.console))
     if self.console.is_terminal:
-      self._progress = Progress(
+      self._progress = _Progress(
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn('{task.fields[left]}'),
@@ -143,16 +158,18 @@ class Reporter:
   def line(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
     """Prints one line about `step`: loss, mIoU, images/s, learning rate, whatever is in `values`.
 
-    Named as `console.format_line` says. The time left is added. Never raises on a console that
-    cannot be written to.
+    Named as `console.format_line` says. The time left is added, where no bar shows it. Never raises
+    on a console that cannot be written to.
     """
     if not self._primary:
       return
     left = self._time_left(step)
     if self._progress is not None:
       self._progress.update(self._task, completed=step, left=f'{left} left' if left else '')
+      left = ''
     numbers = {name: float(value) for name, value in values.items()}
-    say(self.console, format_line(step, self._total_steps, numbers, left))
+    line = format_line(step, self._total_steps, numbers, left, width=self.console.width)
+    say(self.console, line)
 
   def say(self, message: str) -> None:
     """Prints a plain sentence."""
@@ -179,4 +196,4 @@ class Reporter:
     self._marks.append((now, step))
     if step <= earlier or rest <= 0:
       return ''
-    return format_duration((now - then) / (step - earlier) * rest)
+    return format_left((now - then) / (step - earlier) * rest)

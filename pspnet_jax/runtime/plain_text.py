@@ -8,6 +8,7 @@ with '='. JSON needs none of this: what is written there is the text as it is.
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 
 # Controls, invisible marks of format (those that turn the direction of writing among them), halves
@@ -33,6 +34,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
   """The same of a text that means its line ends."""
   return '\n'.join(map(printable, text.split('\n')))
+
+
+def in_lines(text: str, width: int) -> str:
+  """A sentence in lines of `width` characters at most; words that are longer stay whole."""
+  return textwrap.fill(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
 
 
 def encodable(text: str, encoding: str) -> str:

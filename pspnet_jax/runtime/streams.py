@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import IO
 
-from pspnet_jax.runtime.plain_text import printable_lines
+from pspnet_jax.runtime.plain_text import in_lines, printable, printable_lines
 
 
 def make_safe() -> None:
@@ -27,6 +28,13 @@ def make_safe() -> None:
       setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115
     elif hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')
+
+
+def show_sentence(text: str, stream: IO[str]) -> None:
+  """Prints a sentence; a terminal gets it in lines that are broken between words."""
+  with contextlib.suppress(OSError, ValueError):  # no terminal
+    text = in_lines(printable(text), os.get_terminal_size(stream.fileno()).columns)
+  show(text, stream)
 
 
 def show(text: str, stream: IO[str] | None = None) -> None:

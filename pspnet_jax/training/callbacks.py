@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pspnet_jax.errors import UserError
 
 SCORE = 'val/mIoU'  # what the best checkpoint is chosen by
+_NAMED = 8  # values in a message: every class has one
 
 
 class EndTraining(Exception):
@@ -33,7 +34,7 @@ class Callback:
     """Called with what is logged: losses, learning rate, images per second, by name."""
 
   def on_evaluate(self, step: int, values: Mapping[str, float]) -> None:
-    """Called with the scores of an evaluation, such as 'val/mIoU'."""
+    """Called with the scores of an evaluation, such as 'val/mIoU' and 'val_IoU/road'."""
 
   def on_save(self, step: int) -> None:
     """Called when a checkpoint is on its way to the disk.
@@ -50,15 +51,20 @@ class EarlyStopping(Callback):
 
   Args:
     patience: steps without a better score.
-    score: name of the value; higher is better.
+    score: name of the value; higher is better, so it is no loss.
 
   Raises:
-    UserError: if patience is not positive.
+    UserError: if patience is not positive, or for a loss.
   """
 
   def __init__(self, patience: int, score: str = SCORE):
     if patience < 1:
       raise UserError(f'early stopping after {patience} steps: make it at least 1.')
+    if score.endswith('loss'):
+      raise UserError(
+        f'early stopping goes by what should rise, and {score} should fall: name a score such as '
+        f'{SCORE}.'
+      )
     self._patience, self._score = patience, score
     self._best_step, self._best = 0, -math.inf
 
@@ -73,7 +79,7 @@ class EarlyStopping(Callback):
 
   def on_evaluate(self, step: int, values: Mapping[str, float]) -> None:
     if self._score not in values:
-      known = ', '.join(values)
+      known = ', '.join(list(values)[:_NAMED]) + (' ...' if len(values) > _NAMED else '')
       raise UserError(
         f'early stopping goes by {self._score!r}, which no evaluation has: name one of {known}.'
       )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,6 +24,7 @@ from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.training.window import Window
 from pspnet_jax.weights.checkpoints import Checkpoints
 
+_FIRST = 'this step, which is compiled first'  # may take minutes
 Evaluate = Callable[[TrainState, Callable[[], None]], Mapping[str, Any]]
 
 
@@ -61,8 +63,9 @@ def fit(
     total_steps: where to end.
     every: how often to log, evaluate and save. The end is evaluated and saved in any case.
     evaluate: scores a state; called with it and with a function to call now and then, which raises
-      `Stopped` when a signal came. Gives numbers by name ('val/mIoU' is what the best checkpoint is
-      chosen by) and pictures, uint8 [H, W, 3], for TensorBoard.
+      `Stopped` when a signal came. Gives by name numbers ('val/mIoU' is what the best checkpoint is
+      chosen by), groups of further numbers by name, which are logged as GROUP/NAME and not printed,
+      and for TensorBoard pictures, uint8 [H, W, 3], and texts in Markdown.
     checkpoints: where states are saved; None saves nothing.
     card: what goes into a checkpoint beside the state; needed for `checkpoints`.
     report: where logs go; None prints to the console.
@@ -119,7 +122,8 @@ class _Loop:
     batches: Iterator[Any],
     log_also: Mapping[str, Callable[[int], float]],
   ) -> tuple[TrainState, Values | None]:
-    now, last = int(state.step), self.total_steps
+    start = now = int(state.step)
+    last = self.total_steps
     values, window = None, Window(now)
     sound = Sound(self.saving, now, last)
     if self._call(state, 'on_start', now, self.saving.scores(now)):
@@ -138,7 +142,8 @@ class _Loop:
     while now < last:
       with self.saving.on_error(state):
         batch = _next(batches, now + 1)
-      state, measured = step(state, batch)
+      with self.stop.while_doing(_FIRST if now == start else 'this step'):
+        state, measured = step(state, batch)
       now += 1
       window.add(measured, batch)
       sound.first(measured)
@@ -161,7 +166,8 @@ class _Loop:
         sound.check(state, logged, window.since, now, thorough=True)
       if saving or evaluating:
         values = self._scores(state, now) if evaluating and not stopping else None
-        self.saving.save(now, state, values)
+        with self.stop.while_doing('this checkpoint is saved'):
+          self.saving.save(now, state, values)
         if values is not None and self._call(state, 'on_evaluate', now, values):
           last = now
         if self._call(state, 'on_save', now):
@@ -176,14 +182,20 @@ class _Loop:
     """Evaluates. Cut short by a signal, it leaves the checkpoint to be saved without a score."""
     if self.evaluate is None:
       return None
-    with self.saving.on_error(state), contextlib.suppress(Stopped):
-      found = self.evaluate(state, self.stop.check)
-      pictures = {name: x for name, x in found.items() if getattr(x, 'ndim', 0) == 3}
-      values = {name: float(x) for name, x in found.items() if name not in pictures}
-      self.report.scalars(now, values)
-      self.report.images(now, pictures)
-      self.report.line(now, values)
-      return values
+    with (
+      self.saving.on_error(state),
+      contextlib.suppress(Stopped),
+      self.stop.while_doing('this image of the evaluation'),
+    ):
+      began = time.monotonic()
+      found = _sorted(self.evaluate(state, self.stop.check))
+      seconds = {'time/evaluation_seconds': time.monotonic() - began}
+      self.report.scalars(now, found.values | found.groups | seconds)
+      self.report.images(now, found.pictures)
+      for name, markdown in found.texts.items():
+        self.report.text(now, name, markdown)
+      self.report.line(now, found.values)
+      return found.values | found.groups
     return None
 
   def _call(self, state: TrainState, method: str, *arguments: Any) -> bool:
@@ -232,6 +244,29 @@ class _Loop:
       'go on.',
       reason,
     )
+
+
+class _Found(NamedTuple):
+  """What an evaluation gave, by kind."""
+
+  values: Values
+  groups: Values  # by GROUP/NAME
+  pictures: dict[str, np.ndarray]
+  texts: dict[str, str]
+
+
+def _sorted(found: Mapping[str, Any]) -> _Found:
+  kinds = _Found({}, {}, {}, {})
+  for name, x in found.items():
+    if isinstance(x, Mapping):
+      kinds.groups.update({f'{name}/{key}': float(value) for key, value in x.items()})
+    elif isinstance(x, str):
+      kinds.texts[name] = x
+    elif getattr(x, 'ndim', 0) == 3:
+      kinds.pictures[name] = x
+    else:
+      kinds.values[name] = float(x)
+  return kinds
 
 
 def _next(batches: Iterator[Any], step: int) -> Any:

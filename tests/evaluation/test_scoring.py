@@ -10,6 +10,7 @@ from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.scoring import figures_of, summary
+from pspnet_jax.inference.on_device import Sums
 from pspnet_jax.runtime import parallel
 
 CLASSES = 4
@@ -37,7 +38,7 @@ class Recorded:
 class Guess:
   """Stands for an `Inference`: answers one class more than the label has."""
 
-  def labels(self, weights, images):
+  def labels(self, weights, images, on_scores=None):
     for tag, image in images:
       yield tag, (image[..., 0].astype(np.int32) + 1) % CLASSES
 
@@ -69,3 +70,17 @@ def test_table_and_summary_name_the_convention():
   assert 'counted as 0: 1 here' in summary(scores)
   excluded = summary(dataclasses.replace(scores, absent_classes='exclude'))
   assert 'mIoU 1.0000' in excluded and 'left out of the means: 1 here' in excluded
+
+
+def test_losses_add_up_over_processes_and_what_is_not_finite_is_nan(monkeypatch):
+  monkeypatch.setattr(parallel, 'sum_over_processes', lambda array: 2 * array)
+  loss = scoring.PixelLoss()
+  sums = Sums(np.log(np.float32([[[1, 3], [1, 1]]])), views=1, logits=True)
+  loss.add(np.uint8([[1]]), sums)  # the second pixel is beyond the label
+  loss.add(np.uint8([[255, 0]]), sums)
+  assert loss.total() == pytest.approx(2 * (np.log(4 / 3) + np.log(2)), abs=2e-6)
+  impossible = Sums(np.float32([[[1, 0], [1, 0]]]), views=1, logits=False)
+  loss.add(np.uint8([[1]]), impossible)
+  assert loss.total() == pytest.approx(2 * (np.log(8 / 3) + 126 * np.log(2)))
+  loss.add(np.uint8([[1]]), Sums(np.full((1, 1, 2), np.nan, np.float32), views=1, logits=False))
+  assert np.isnan(loss.total())

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.protocol import PLAIN
 from pspnet_jax.models.network import Network
+from pspnet_jax.ops.images import normalize
+from pspnet_jax.training.pixel_losses import cross_entropy
 from pspnet_jax.training.state import TrainState
 from tests.conftest import TINY
 
@@ -59,16 +62,34 @@ def test_it_gives_the_scores_and_evenly_spread_pictures(inference, state):
   assert validation.scores is None
   values = validation(answering(state, 2))
   scores = expected(2)
-  assert {k: v for k, v in values.items() if k[4:].isalpha()} == {
+  assert {k: values[k] for k in ('val/mIoU', 'val/mAcc', 'val/aAcc')} == {
     'val/mIoU': scores.miou,
     'val/mAcc': scores.macc,
     'val/aAcc': scores.aacc,
   }
+  assert [*values['val_IoU']] == list(SOURCE.spec.class_names)
+  np.testing.assert_array_equal([*values['val_IoU'].values()], scores.iou)
+  assert values['val/classes'].startswith('# Validation after step 5\n')
+  assert all(f'\n| {name} |' in values['val/classes'] for name in SOURCE.spec.class_names)
   np.testing.assert_array_equal(validation.scores.confusion, scores.confusion)
-  pictures = {k: v for k, v in values.items() if not k[4:].isalpha()}
-  assert pictures.keys() == {'val/0', 'val/2'}
+  pictures = {k: v for k, v in values.items() if hasattr(v, 'shape')}
+  assert pictures.keys() == {'val/0', 'val/2', 'val/confusion'}
   for picture in pictures.values():
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_the_networks_logits(inference, state):
+  examples = [SOURCE[index] for index in range(4)]
+  image, label = (jnp.stack([example[key] for example in examples]) for key in ('image', 'label'))
+
+  @jax.jit
+  def expected(image, label):
+    pixels = normalize(image, inference.card.mean, inference.card.std)
+    outputs, _ = Network(**OPTIONS).apply(state.params, state.batch_stats, pixels)
+    return cross_entropy(outputs['logits'], label)
+
+  values = Validation(inference, SOURCE, pictures=0, threads=1)(state)
+  assert values['val/loss'] == pytest.approx(float(expected(image, label)), rel=1e-5)
 
 
 def test_the_average_of_the_parameters_is_what_is_scored(inference, state):

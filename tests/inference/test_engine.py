@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
-from pspnet_jax.evaluation.scoring import confusion_matrix
+from pspnet_jax.evaluation.scoring import PixelLoss, confusion_matrix
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
+from pspnet_jax.inference.ensemble import Ensemble
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
@@ -286,6 +287,38 @@ def test_every_valid_pixel_is_counted_exactly_once(model, window):
     valid = label != 255
     np.add.at(expected, (label[valid], prediction[valid]), 1)
   np.testing.assert_array_equal(confusion, expected)
+
+
+@pytest.mark.usefixtures('one_device')
+@pytest.mark.parametrize(
+  ('rule', 'members', 'size', 'tiles'),
+  [
+    ({'flip': True}, 2, (40, 60), 1),
+    ({'average': 'logits'}, 1, (40, 60), 1),
+    ({'average': 'logits', 'scales': (0.5, 1.0)}, 1, (150, 260), 2),
+    ({'flip': True, 'flip_rule': 'image'}, 1, (40, 60), 1),
+  ],
+)
+def test_the_losses_of_one_pass_are_those_of_the_probabilities(model, rule, members, size, tiles):
+  card, network, params, batch_stats = model
+  card = dataclasses.replace(card, protocol=Protocol(window=(33, 41)).changed(**rule))
+  inference = Inference(network, card, canvas_mb=1)
+  many = images((33, 41), size)
+  labels = [np.random.default_rng(3).integers(0, CLASSES, x.shape[:2], np.uint8) for x in many]
+  labels[0][:5] = 255
+  networks = Ensemble([inference] * members)
+  weights = [inference.prepare(params, batch_stats)] * members
+  found = confusion_matrix(
+    networks, weights, Source(card.spec, many, labels), loss=(loss := PixelLoss())
+  )
+  expected = 0.0
+  for index, probabilities in networks.probabilities(weights, enumerate(many)):
+    height, width = labels[index].shape
+    valid = labels[index] != 255
+    chosen = np.asarray(probabilities, np.float64)[:height, :width][valid]
+    expected -= np.log(chosen[np.arange(len(chosen)), labels[index][valid]]).sum()
+  assert len(loss._sums) == 1 + tiles
+  assert loss.total() == pytest.approx(expected, rel=1e-5) and found.sum() == valid.size + 28 * 41
 
 
 def test_images_of_alternating_sizes_are_answered_as_they_come(model):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pspnet_jax.reporting.console import (
   format_duration,
+  format_left,
   format_line,
   log_records_on,
   print_table,
@@ -28,6 +29,70 @@ def test_lines_align():
   long = format_line(11_000, 12_000, {'mIoU': 1.0, 'loss': math.nan}).plain
   assert short == 'step     5/12000  loss 12.5000  mIoU  5.12%'
   assert long == 'step 11000/12000  loss     nan  mIoU 100.00%'
+
+
+TRAINING = {
+  'train/loss': 12.5,
+  'train/mIoU': 0.4512,
+  'images_per_second': 1234.5,
+  'learning_rate': 9e-3,
+  'train/skipped_examples': 123,
+}
+EVALUATION = {'val/loss': 12.5, 'val/mIoU': 1.0, 'val/mAcc': 1.0, 'val/aAcc': 1.0}
+
+
+@pytest.mark.parametrize('total', [10**n for n in range(1, 8)])
+def test_lines_fit_80_columns_whatever_the_number_of_steps(total):
+  for left in ('', '0:07', format_left(3.2e6)):
+    for known in (4, 5):
+      values = dict([*TRAINING.items()][:known])
+      line = format_line(total, total, values, left)
+      assert line.cell_len <= 80
+      for word in ('loss 12.5000', 'mIoU 45.12%', '1234.5 im', 'g', '/s', 'lr 9.00e-03'):
+        assert word in line.plain
+      assert ('left' in line.plain) == bool(left and known == 4)
+      assert ('skipped 123' in line.plain) == (known == 5)
+    line = format_line(total, total, EVALUATION, left)
+    assert line.cell_len <= 80 and 'val loss 12.5000' in line.plain
+    assert line.plain.count('100.00%') == 3 and '...' not in line.plain
+
+
+def test_lines_of_a_run_align_when_they_are_shortened():
+  values = dict([*TRAINING.items()][:4])
+  lines = [format_line(s, 12_000, values, left) for s, left in ((5, '0:07'), (11_000, '12.1 d'))]
+  assert [line.plain for line in lines] == [
+    'step     5  loss 12.5000  mIoU 45.12%  1234.5 images/s  lr 9.00e-03  left 0:07',
+    'step 11000  loss 12.5000  mIoU 45.12%  1234.5 images/s  lr 9.00e-03  left 12.1 d',
+  ]
+
+
+@pytest.mark.parametrize('width', range(20, 140, 7))
+def test_what_does_not_fit_a_width_is_told_by_dots(width):
+  values = {**TRAINING, '図面/正確さ': 0.5, 'mine': 2.0}
+  line = format_line(50, 12_000, values, '0:07', width=width)
+  assert line.cell_len <= width
+  assert line.plain.endswith('  ...') or 'mine 2' in line.plain
+
+
+@pytest.mark.parametrize(
+  ('seconds', 'text'),
+  [(7.4, '0:07'), (3599, '59:59'), (3599.7, '1.0 h'), (18069, '5.0 h'), (86390, '1.0 d')],
+)
+def test_times_left_are_short(seconds, text):
+  assert format_left(seconds) == text
+
+
+@pytest.mark.parametrize('width', [40, 80, 120])
+def test_a_terminal_gets_sentences_broken_between_words_and_commands_whole(width):
+  out = io.StringIO()
+  console = Console(file=out, force_terminal=True, width=width, color_system=None)
+  sentence = 'PSPNet-50 [red] of /a/' + 'long' * 30 + ' is trained, ' + 'with many words ' * 12
+  say(console, sentence)
+  say(console, '  pspnet predict --workdir=' + 'long/' * 40)
+  *lines, command = out.getvalue().splitlines()
+  assert command == '  pspnet predict --workdir=' + 'long/' * 40
+  assert ' '.join(line.strip() for line in lines) == sentence.strip()
+  assert all(len(line.rstrip()) <= width or '/a/long' in line for line in lines)
 
 
 @pytest.mark.parametrize(

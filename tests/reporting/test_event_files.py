@@ -25,6 +25,20 @@ def test_steps_after_the_one_gone_on_from_are_forgotten(tmp_path):
   assert scalars(tmp_path, 'loss') == [(10, 10.0), (20, 20.0), (30, -1.0)]
 
 
+def test_names_are_in_groups_and_keep_their_spaces(tmp_path):
+  file = EventFile(tmp_path)
+  values = {'learning_rate': 0.5, 'images_per_second': 2.0, 'val_IoU/traffic light': 0.25}
+  file.scalars(1, {**values, 'mine': 3.0}, wall_time=0.0)
+  file.close()
+  for tag, value in {
+    'train/learning_rate': 0.5,
+    'time/images_per_second': 2.0,
+    'val_IoU/traffic light': 0.25,
+    'mine': 3.0,
+  }.items():
+    assert scalars(tmp_path, tag) == [(1, value)]
+
+
 def test_files_are_read_in_the_order_they_were_opened(tmp_path):
   names = []
   for _ in range(3):

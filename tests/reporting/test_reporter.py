@@ -181,9 +181,9 @@ def test_plain_output_is_single_lines_without_ansi():
   assert '\x1b' not in text and '\r' not in text
   first, second, third = text.splitlines()
   assert first.startswith(
-    'step    5/2000  loss  0.4321  mIoU 45.12%    12.3 images/s  lr 9.00e-03  left '
+    'step    5  loss  0.4321  mIoU 45.12%    12.3 images/s  lr 9.00e-03  left '
   )
-  assert second.endswith('a_long_name_for_a_scalar 1  another_long_name 2')  # nothing is left
+  assert second == 'step 2000  loss  0.4321  mIoU 45.12%    12.3 img/s  lr 9.00e-03  ...'
   assert third.startswith('INFO pspnet_jax.data: a record [1/2] that is long long')
 
 
@@ -271,4 +271,24 @@ def test_a_terminal_gets_a_bar_and_unbroken_lines():
     logging.getLogger('pspnet_jax').warning('a warning')
   text = console.export_text()
   assert 'step 10/50  loss  0.1000' in text and 'WARNING' in text and '━' in text
+  assert not any('step' in line and 'left' in line for line in text.splitlines())  # the bar has it
   assert '\x1b[' in out.getvalue()
+
+
+@pytest.mark.parametrize('width', [48, 80])
+@pytest.mark.parametrize('total', [10, 10_000_000])
+def test_the_bar_and_the_lines_fit_a_terminal(width, total):
+  out = io.StringIO()
+  console = Console(file=out, force_terminal=True, width=width, color_system=None)
+  values = {'loss': 1.0, 'mIoU': 0.5, 'images_per_second': 1234.5, 'learning_rate': 0.01}
+  with Reporter(None, total_steps=total, console=console) as reporter:
+    reporter._marks[0] = (time.monotonic() - 3600, 0)
+    reporter.line(total // 2, values)
+  text = out.getvalue()
+  for code in ('\x1b[2K', '\x1b[1A', '\x1b[?25l', '\x1b[?25h'):
+    text = text.replace(code, '\n')
+  lines = [line.strip('\r') for line in text.split('\n')]
+  assert max(map(len, lines)) <= width
+  bar = next(line for line in reversed(lines) if '━' in line)
+  assert len(bar) < width - len('^C')  # which the terminal writes behind it
+  assert f'{total // 2}/{total}' in bar and bar.rstrip().endswith('1.0 h left')

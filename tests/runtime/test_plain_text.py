@@ -5,7 +5,14 @@ import io
 
 import pytest
 
-from pspnet_jax.runtime.plain_text import encodable, in_csv, in_markdown, printable, printable_lines
+from pspnet_jax.runtime.plain_text import (
+  encodable,
+  in_csv,
+  in_lines,
+  in_markdown,
+  printable,
+  printable_lines,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +74,8 @@ def test_a_spreadsheet_computes_nothing(text):
   [[cell]] = csv.reader([out.getvalue()])
   assert not cell.lstrip().startswith(('=', '+', '-', '@', '\t'))
   assert cell.removeprefix("'") == printable(text)
+
+
+def test_sentences_are_broken_between_words_and_long_words_stay_whole():
+  assert in_lines('a bc def /long/path-of/words g', 8) == 'a bc def\n/long/path-of/words\ng'
+  assert in_lines('', 0) == '' and in_lines('ab c', 0) == 'ab\nc'

@@ -57,6 +57,11 @@ def test_a_score_of_another_name_is_followed():
     continued.on_evaluate(13, {'val/mAcc': 0.3})
 
 
+def test_a_loss_is_refused_since_it_should_fall():
+  with pytest.raises(UserError, match='val/loss should fall: name a score such as val/mIoU'):
+    EarlyStopping(2, score='val/loss')
+
+
 def test_a_score_that_no_evaluation_has_is_named():
   with pytest.raises(
     UserError, match="goes by 'val/IoU', which no evaluation has: name one of val"

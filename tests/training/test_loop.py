@@ -526,11 +526,30 @@ def test_a_signal_while_evaluating_stops_too(checkpoints, step_left):
       run(state=state_of(6, 21.0), evaluate=evaluate, checkpoints=checkpoints)
 
 
-def test_a_signal_is_answered_at_once(capsys):
-  with StopSignals(after='this image') as stop:
-    os.kill(os.getpid(), signal.SIGINT)
-    assert stop.requested
-  answer = 'SIGINT: stopping after this image; a second one stops at once.\n'
+@pytest.mark.parametrize(
+  ('when', 'after'),
+  [
+    ('first step', 'this step, which is compiled first'),
+    ('second step', 'this step'),
+    ('evaluation', 'this image of the evaluation'),
+    ('saving', 'this checkpoint is saved'),
+  ],
+)
+def test_a_signals_answer_says_what_is_waited_for(checkpoints, monkeypatch, capsys, when, after):
+  def stopped(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return save(*arguments) if when == 'saving' else score(*arguments)
+
+  save, options = checkpoints.save, {}
+  if when.endswith('step'):
+    options = {'step': stopping(1 if when == 'first step' else 2)}
+  elif when == 'evaluation':
+    options = {'evaluate': stopped}
+  else:
+    monkeypatch.setattr(checkpoints, 'save', stopped)
+  with pytest.raises(Stopped):
+    run(checkpoints=checkpoints, every=Every(log=2, evaluate=4, save=0), **options)
+  answer = f'SIGTERM: stopping after {after}; a second one stops at once.\n'
   assert capsys.readouterr().err == answer
 
 
@@ -640,16 +659,27 @@ def test_it_reports_to_the_console_of_its_own_accord(capsys):
   assert 'step 2/6' in out and 'loss' in out and 'mIoU' in out
 
 
-def test_scores_go_to_the_log_and_pictures_to_the_images(tmp_path, monkeypatch):
-  picture, images = np.zeros((2, 3, 3), np.uint8), []
-  monkeypatch.setattr(Reporter, 'images', lambda self, step, x: images.append((step, x)))
+def test_what_an_evaluation_gives_goes_where_its_kind_belongs(tmp_path, monkeypatch, capsys):
+  picture, sent = np.zeros((2, 3, 3), np.uint8), []
+  monkeypatch.setattr(Reporter, 'images', lambda self, *x: sent.append(x))
+  monkeypatch.setattr(Reporter, 'text', lambda self, *x: sent.append(x))
+  given = {
+    'val/mIoU': np.float32(0.5),
+    'val_IoU': {'car': 0.25, 'a/b': math.nan},
+    'val/0': picture,
+    'val/classes': '| a |',
+  }
+  recorder = Recorder()
   with Reporter(tmp_path, total_steps=4) as report:
-    evaluate = lambda state, check: {'val/mIoU': np.float32(0.5), 'val/0': picture}  # noqa: E731
-    _, values = run(evaluate=evaluate, total_steps=4, report=report)
-  assert values == {'val/mIoU': 0.5}
-  assert images == [(4, {'val/0': picture})]
+    _, values = run(recorder, evaluate=lambda *_: given, total_steps=4, report=report)
+  assert values == recorder.values('on_evaluate')[4]
+  assert list(values) == ['val/mIoU', 'val_IoU/car', 'val_IoU/a/b']
+  assert sent == [(4, {'val/0': picture}), (4, 'val/classes', '| a |')]
   records = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-  assert [r['step'] for r in records] == [2, 3, 4, 4] and records[-1]['val/mIoU'] == 0.5
+  assert [r['step'] for r in records] == [2, 3, 4, 4]
+  assert records[-1]['val/mIoU'] == 0.5 and records[-1]['val_IoU/car'] == 0.25
+  assert records[-1]['val_IoU/a/b'] is None and records[-1]['time/evaluation_seconds'] >= 0
+  assert 'step 4/4  mIoU 50.00%\n' in capsys.readouterr().out
 
 
 def test_checkpoints_need_a_card(checkpoints):
