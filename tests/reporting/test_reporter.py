@@ -275,7 +275,7 @@ def test_a_terminal_gets_a_bar_and_unbroken_lines():
   assert '\x1b[' in out.getvalue()
 
 
-@pytest.mark.parametrize('width', [48, 80])
+@pytest.mark.parametrize('width', [60, 80])
 @pytest.mark.parametrize('total', [10, 10_000_000])
 def test_the_bar_and_the_lines_fit_a_terminal(width, total):
   out = io.StringIO()
