@@ -44,7 +44,8 @@ from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.pictures.file_names import png_names
-from pspnet_jax.pictures.labels import is_own_picture, overlay, write_image, write_label
+from pspnet_jax.pictures.labels import overlay
+from pspnet_jax.pictures.png_files import is_own_picture, write_image, write_label
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights.checkpoints import Which

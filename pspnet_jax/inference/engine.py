@@ -15,7 +15,7 @@ import numpy as np
 from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
-from pspnet_jax.inference.on_device import Pieces, Windows, argmax
+from pspnet_jax.inference.on_device import Pieces, Windows, add_softmax, argmax, top
 from pspnet_jax.inference.programs import RecentPrograms
 from pspnet_jax.inference.tiled import Size, Tile, cut, joined
 from pspnet_jax.inference.views import View, make_views
@@ -99,6 +99,7 @@ class Inference:
     self._views = len(protocol.scales) * (1 + (protocol.flip and not mirror))
     self._softmax_last = protocol.average == 'logits'
     self._of_view = self._softmax_last and self._views > 1  # needs a canvas of its own
+    self._sums_logits = self._softmax_last and not self._of_view
     pixel = 4 * card.spec.num_classes * (2 if self._of_view else 1)
     self.canvas_pixels = canvas_mb * 2**20 // pixel
     options = compiler_options.for_network(platform, train=False, deterministic=deterministic)
@@ -135,6 +136,16 @@ class Inference:
     """
     return joined(self._stream(weights, self._cut(images), lambda canvas: argmax(canvas.scores)))
 
+  def labels_and_confidence(
+    self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
+  ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
+    """Like `labels`, but yields the class and its probability: float32 [H, W, 2]."""
+
+    def finish(canvas: _Canvas) -> jax.Array:
+      return top(canvas.scores, self._views, logits=self._sums_logits)
+
+    return joined(self._stream(weights, self._cut(images), finish))
+
   def probabilities(
     self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
@@ -147,7 +158,7 @@ class Inference:
     """Yields the probabilities of each tile: float32 [h, w, C], [:H, :W] of it is the tile's."""
 
     def finish(canvas: _Canvas) -> jax.Array:
-      if self._softmax_last and not self._of_view:
+      if self._sums_logits:
         return jax.nn.softmax(canvas.scores)
       return canvas.scores / self._views
 
@@ -161,10 +172,7 @@ class Inference:
     return cut(images, self.piece, self.canvas_pixels)
 
   def _stream(
-    self,
-    weights: Weights,
-    tiles: Iterable[Tile],
-    finish: Finish,
+    self, weights: Weights, tiles: Iterable[Tile], finish: Finish
   ) -> Iterator[tuple[Tile, jax.Array]]:
     waiting: list[_Window] = []  # of one shape
     order: collections.deque[_Canvas] = collections.deque()
@@ -274,7 +282,7 @@ class Inference:
     if not canvas.windows_left[0]:
       canvas.windows_left.popleft()
       if canvas.of_view is not None:
-        canvas.scores, canvas.of_view = _add_softmax(canvas.scores, canvas.of_view), None
+        canvas.scores, canvas.of_view = add_softmax(canvas.scores, canvas.of_view), None
 
 
 def _largest(views: Iterable[View]) -> Size:
@@ -288,8 +296,3 @@ def _stacked(group: Sequence[tuple[int, _Window]]) -> Pieces:
   taps = [(row.index, row.weight, column.index, column.weight) for row, column in pieces]
   numbers = np.array([i for i, _ in group], np.int32)
   return Pieces(numbers, np.array(positions, np.int32), *map(np.stack, zip(*taps, strict=True)))
-
-
-@jax.jit(donate_argnums=0)
-def _add_softmax(total: jax.Array, logits: jax.Array) -> jax.Array:
-  return total + jax.nn.softmax(logits)

@@ -13,7 +13,7 @@ from pspnet_jax.data.same_classes import difference, in_other_words
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference, Weights
-from pspnet_jax.inference.on_device import argmax
+from pspnet_jax.inference.on_device import argmax, top
 from pspnet_jax.inference.tiled import Size, Tile, cut, joined
 
 _W = TypeVar('_W', contravariant=True)
@@ -53,6 +53,14 @@ class Ensemble:
     if len(self.members) == 1:
       return self.members[0].labels(weights[0], images)
     return joined((tile, argmax(mean)) for tile, mean in self._means(weights, images))
+
+  def labels_and_confidence(
+    self, weights: Sequence[Weights], images: Iterable[tuple[Any, np.ndarray]]
+  ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
+    """Like `labels`, but yields the class and its mean probability: float32 [H, W, 2]."""
+    if len(self.members) == 1:
+      return self.members[0].labels_and_confidence(weights[0], images)
+    return joined((tile, top(mean, 1, logits=False)) for tile, mean in self._means(weights, images))
 
   def probabilities(
     self, weights: Sequence[Weights], images: Iterable[tuple[Any, np.ndarray]]
