@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pspnet_jax import predictor
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.predict import predict
 

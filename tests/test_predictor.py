@@ -12,7 +12,8 @@ from PIL import Image
 import pspnet_jax
 from pspnet_jax import predict as command
 from pspnet_jax import predictor
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import Protocol

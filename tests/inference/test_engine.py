@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.evaluation.scoring import confusion_matrix
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference

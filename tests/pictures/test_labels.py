@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette, voc_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.pictures.labels import colour, confidence_map, ignore_colour, overlay, panel
 from pspnet_jax.pictures.png_files import write_label
@@ -33,7 +34,8 @@ def test_colour_follows_the_palette_and_ignored_is_black(dtype):
   'palette, expected',
   [
     (SPEC.palette, (0, 0, 0)),
-    (default_palette(3), (255, 255, 255)),
+    (voc_palette(3), (255, 255, 255)),
+    (default_palette(3), (0, 0, 0)),
     (((9, 9, 0), (250, 250, 255), (0, 255, 0)), (255, 0, 255)),
   ],
 )
@@ -50,7 +52,7 @@ def test_ignored_pixels_are_told_from_every_class(tmp_path, palette, expected):
 
 
 def test_the_colours_of_the_most_classes_leave_one_for_ignored():
-  many_classes = DatasetSpec(tuple(map(str, range(255))), default_palette(255))
+  many_classes = DatasetSpec(tuple(map(str, range(255))), voc_palette(255))
   assert ignore_colour(many_classes) not in many_classes.palette
 
 
