@@ -11,12 +11,12 @@ import numpy as np
 from flax import nnx
 
 from pspnet_jax.config import named
-from pspnet_jax.data.spec import DatasetSpec, Exif
-from pspnet_jax.data.to_rgb import images_of, to_rgb
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.to_rgb import images_of, read_each, to_rgb
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card, described
 from pspnet_jax.inference.engine import Inference
-from pspnet_jax.inference.ensemble import Ensemble, check_together
+from pspnet_jax.inference.ensemble import Ensemble, Prediction, check_together
 from pspnet_jax.inference.tiled import cut_out, with_sizes
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.pictures import labels
@@ -137,7 +137,11 @@ class Predictor:
     They are uint8 [H, W], and float32 [H, W]: the probability of the class at each pixel. Those of
     the other classes stay on the device.
     """
-    return self._answer(images, self._labels_and_confidence, lambda image, both: both)
+
+    def run(pairs: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, Prediction]]:
+      return self._ensemble.predictions(self._weights, pairs)
+
+    return self._answer(images, run, lambda image, found: (found.label, found.confidence))
 
   def overlay(
     self,
@@ -189,23 +193,31 @@ class Predictor:
     """
     return self._labels((tag, to_rgb(image, self.card.exif)) for tag, image in images)
 
+  def predictions(
+    self, images: Iterable[tuple[Any, Any]], *, probabilities: bool = False, members: bool = False
+  ) -> Iterator[tuple[Any, Prediction]]:
+    """Like `stream`, but yields labels with their confidence, and more if it is asked for.
+
+    That is the probabilities of all classes, and what each of several networks says by itself.
+    """
+    pairs = ((tag, to_rgb(image, self.card.exif)) for tag, image in images)
+    return self._ensemble.predictions(
+      self._weights, pairs, probabilities=probabilities, members=members
+    )
+
+  def identity(self) -> str:
+    """Returns a digest that differs wherever the weights or the protocol do."""
+    return members.identity([x.card for x in self._ensemble.members], self._weights)
+
   def _answer(self, given: Any, run: _Run, finish: Callable[[np.ndarray, Any], Any]) -> Any:
     """What `finish` makes of each image and its result; a list of that if several are given."""
     images, several = images_of(given)
-    pairs = ((image, image) for image in _read(images, several, self.card.exif))
+    pairs = ((image, image) for image in read_each(images, several, self.card.exif))
     answers = [finish(image, result) for image, result in run(pairs)]
     return answers if several else answers[0]
 
   def _labels(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
     return cut_out(self._ensemble.labels(self._weights, with_sizes(images)))
-
-  def _labels_and_confidence(
-    self, images: Iterable[tuple[Any, np.ndarray]]
-  ) -> Iterator[tuple[Any, tuple[np.ndarray, np.ndarray]]]:
-    for tag, both in cut_out(
-      self._ensemble.labels_and_confidence(self._weights, with_sizes(images))
-    ):
-      yield tag, (both[..., 0].astype(np.uint8), both[..., 1].copy())
 
   def _probabilities(
     self, images: Iterable[tuple[Any, np.ndarray]]
@@ -214,16 +226,6 @@ class Predictor:
 
 
 _Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, Any]]]
-
-
-def _read(images: list[Any], several: bool, exif: Exif) -> Iterator[np.ndarray]:
-  for i, image in enumerate(images):
-    try:
-      yield to_rgb(image, exif)
-    except UserError as error:
-      if not several:
-        raise
-      raise UserError(f'images[{i}]: {error}') from error
 
 
 def load(

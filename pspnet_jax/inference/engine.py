@@ -139,7 +139,7 @@ class Inference:
   def labels_and_confidence(
     self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
-    """Like `labels`, but yields the class and its probability: float32 [H, W, 2]."""
+    """Like `labels`, but yields the probability of the class and the class: float32 [H, W, 2]."""
 
     def finish(canvas: _Canvas) -> jax.Array:
       return top(canvas.scores, self._views, logits=self._sums_logits)

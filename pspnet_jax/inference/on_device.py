@@ -206,7 +206,7 @@ def argmax(scores: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=('count', 'logits'))
 def top(scores: jax.Array, count: int, *, logits: bool) -> jax.Array:
-  """Returns the class of the highest score of each pixel and its probability.
+  """Returns the probability of the likeliest class of each pixel, and the class.
 
   Both lie in one array, float32 [h, w, 2], which counts exactly as far as there are classes: tiles
   of it are put together as those of any other result.
@@ -219,4 +219,4 @@ def top(scores: jax.Array, count: int, *, logits: bool) -> jax.Array:
   label, best = scores.argmax(-1), scores.max(-1)
   if logits:
     best = 1 / jnp.exp(scores - best[..., None]).sum(-1)
-  return jnp.stack([label.astype(jnp.float32), best / count], -1)
+  return jnp.stack([best / count, label.astype(jnp.float32)], -1)

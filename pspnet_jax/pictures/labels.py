@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -106,6 +106,13 @@ def overlay(
   return np.concatenate([mixed, legends.draw(entries, mixed.shape, size)])
 
 
+def all_classes(spec: DatasetSpec, width: int) -> np.ndarray:
+  """A legend of every class in their order, to go below a picture: uint8 [h, width, 3]."""
+  palette = full_palette(spec).tolist()
+  entries = [LegendEntry(name, '', tuple(palette[i])) for i, name in enumerate(spec.class_names)]
+  return legends.draw(entries, (width, width), legends.text_size(width))
+
+
 def confidence_map(confidence: np.ndarray) -> np.ndarray:
   """Shows how sure a label is: black where the probability of its class is 0, white where it is 1.
 
@@ -151,13 +158,26 @@ def panel(
   Raises:
     UserError: what `colour` raises, or if sizes or numbers differ.
   """
-  images, predictions = _several(image, 3), _several(prediction, 2)
-  labels = _several(label, 2) if label is not None else None
-  counts = {len(images), len(predictions), len(labels or images), len(names or images)}
+  if label is None:
+    return side_by_side(image, {titles[2]: prediction}, spec, names, titles[0], max_side)
+  maps = {titles[1]: label, titles[2]: prediction}
+  return side_by_side(image, maps, spec, names, titles[0], max_side)
+
+
+def side_by_side(
+  image: np.ndarray | Sequence[np.ndarray],
+  labels: Mapping[str, np.ndarray | Sequence[np.ndarray]],
+  spec: DatasetSpec,
+  names: Sequence[str] = (),
+  title: str = 'image',
+  max_side: int = 1024,
+) -> np.ndarray:
+  """Sets images beside any number of labels of them, each under its title; see `panel`."""
+  images, maps = _several(image, 3), [_several(label, 2) for label in labels.values()]
+  shown = [title, *labels]
+  counts = {len(images), len(names or images), *map(len, maps)}
   if len(counts) > 1 or not images:
     raise UserError(f'images, labels, predictions and names differ in number ({sorted(counts)}).')
-  maps = [predictions] if labels is None else [labels, predictions]
-  shown = [titles[0], titles[2]] if labels is None else list(titles)
   rows: list[list[np.ndarray]] = []
   for i, picture in enumerate(images):
     for column in maps:

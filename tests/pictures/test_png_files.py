@@ -7,7 +7,7 @@ from PIL import Image
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.pictures.labels import colour
-from pspnet_jax.pictures.png_files import is_own_picture, write_image, write_label
+from pspnet_jax.pictures.png_files import mark_of, write_image, write_label
 
 LABEL = np.array([[0, 1, 2, 255], [2, 2, 1, 0]], np.uint8)
 SPEC = DatasetSpec(('sky', 'road', 'car'), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
@@ -38,8 +38,10 @@ def test_writing_replaces_and_names_what_fails(tmp_path):
     write_image(tmp_path / 'a.png' / 'b.png', np.zeros((2, 2, 3), np.uint8))
 
 
-def test_pictures_of_ours_are_known_again(tmp_path):
-  write_label(tmp_path / 'a.png', LABEL, SPEC)
-  Image.fromarray(LABEL).save(tmp_path / 'b.png')
-  (tmp_path / 'c.png').touch()
-  assert [is_own_picture(tmp_path / f'{name}.png') for name in 'abcd'] == [True] + 3 * [False]
+def test_pictures_of_ours_are_known_again_with_their_marks(tmp_path):
+  write_label(tmp_path / 'a.png', LABEL, SPEC, 'these weights')
+  write_image(tmp_path / 'b.png', np.zeros((2, 2), np.uint8))
+  Image.fromarray(LABEL).save(tmp_path / 'c.png')
+  (tmp_path / 'd.png').touch()
+  marks = [mark_of(tmp_path / f'{name}.png') for name in 'abcde']
+  assert marks == ['these weights', '', None, None, None]
