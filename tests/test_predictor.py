@@ -153,6 +153,29 @@ def test_confidence_is_the_probability_of_the_label(weights, images, one_device,
   np.testing.assert_allclose(together.label_and_confidence(images[0])[1], confidence, atol=1e-6)
 
 
+def test_an_ensemble_tells_what_each_of_its_networks_says_in_one_pass(model, weights, images):
+  card, params, batch_stats = weights
+  bias = params['classifier/conv/bias']
+  moved = {**params, 'classifier/conv/bias': bias + np.float32([0, 3, 0, 0, 0])}
+  other = predictor.Predictor(card, moved, batch_stats, batch_size=2)
+  together = predictor.Predictor.ensemble([model, other])
+  found = list(together.predictions(enumerate(images[:2]), probabilities=True, members=True))
+  assert [tag for tag, _ in found] == [0, 1]
+  mean = (model.probabilities(images[1]) + other.probabilities(images[1])) / 2
+  answer = found[1][1]
+  np.testing.assert_allclose(answer.probabilities, mean, atol=1e-6)
+  np.testing.assert_allclose(answer.confidence, mean.max(-1), atol=1e-6)
+  np.testing.assert_array_equal(answer.label, answer.probabilities.argmax(-1))
+  for single, label in zip((model, other), answer.members, strict=True):
+    np.testing.assert_array_equal(label, single(images[1]))
+  assert (answer.members[0] != answer.members[1]).any()
+  [(_, alone)] = model.predictions([('a', images[0])], probabilities=True, members=True)
+  np.testing.assert_allclose(alone.probabilities, model.probabilities(images[0]), atol=1e-6)
+  assert alone.members == ()
+  assert len({x.identity() for x in (model, other, together)}) == 3
+  assert model.identity() == predictor.Predictor(*weights).identity()
+
+
 def test_areas_are_the_shares_of_all_classes_in_their_order(model, images):
   label = model(images[0])
   areas = model.areas(images[0])
