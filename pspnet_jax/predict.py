@@ -3,13 +3,8 @@
   pspnet predict --workdir=/tmp/scenes --input=FILE_OR_FOLDER --output=DIR
 
 Writes DIR/labels/NAME.png (class ids, with the palette) and DIR/overlays/NAME.png (colours over the
-image, with a legend). Images may be of any size; those of a camera are turned upright if they were
-in training. What cannot be labelled in a folder is named at the end, and the exit status is 1. A
-folder that was interrupted goes on: what the same weights and settings have written is kept.
-
-With --workdir=A,B both networks label each image together, by the mean of their probabilities, and
---side_by_side shows what each says. A video becomes DIR/overlays/NAME.mp4.
---config.eval.KEY=VALUE changes the protocol, as in --config.eval.flip=True.
+image, with a legend). What cannot be labelled is named at the end, and the status is 1; what the
+same weights and settings wrote before is kept. --config.eval.KEY=VALUE changes the protocol.
 """
 
 from __future__ import annotations
@@ -25,21 +20,19 @@ def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_protocol()
   cli.define_network_flags(several=True)
-  cli.define_path('input', None, 'An image, a folder of images, or a video.', required=True)
+  cli.define_path(
+    'input', None, 'An image, a folder of images, or a video: DIR/overlays/NAME.mp4.', required=True
+  )
   cli.define_path('output', None, 'Where the pictures go.', required=True)
-  flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
+  flags.DEFINE_bool('overlays', True, 'Writes overlays beside the labels.')
   flags.DEFINE_bool(
-    'side_by_side', False, 'Writes DIR/side_by_side/NAME.png: the image beside its label.'
-  )
-  flags.DEFINE_bool(
-    'confidence', False, "Writes DIR/confidence/NAME.png: 255 times each label's probability, grey."
+    'side_by_side', False, 'Writes DIR/side_by_side/NAME.png: the image beside its labels.'
   )
   flags.DEFINE_bool(
-    'probabilities', False, 'Writes DIR/probabilities/NAME.npz: of all classes, float16 [H, W, C].'
+    'confidence', False, 'Writes DIR/confidence/NAME.png: 255 times the probability, grey.'
   )
-  flags.DEFINE_float(
-    'min_confidence', 0.0, 'Labels pixels 255, of no class, where the probability is lower.'
-  )
+  flags.DEFINE_bool('probabilities', False, 'Writes DIR/probabilities/NAME.npz: float16 [H, W, C].')
+  flags.DEFINE_float('min_confidence', 0.0, 'Pixels of lower probability get 255, no class.')
   flags.DEFINE_bool('areas', False, "Writes DIR/areas.csv: each class's share of each image.")
 
 
