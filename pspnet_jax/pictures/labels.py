@@ -87,8 +87,7 @@ def overlay(
   listed = range(256) if highlight is None else highlight
   entries = _present([shown], spec, shares=True, only=listed) if legend else []
   if legend:
-    factor = _factor(image, _MIN_WIDTH)
-    image, shown = (x.repeat(factor, 0).repeat(factor, 1) for x in (image, shown))
+    image, shown = (_enlarge(x, _MIN_WIDTH) for x in (image, shown))
   colours = palette[shown]
   if highlight is not None:
     others = ~np.isin(shown, list(highlight))
@@ -236,16 +235,11 @@ def _several(arrays: np.ndarray | Sequence[np.ndarray], ndim: int) -> list[np.nd
   return [np.asarray(array) for array in arrays]
 
 
-def _factor(picture: np.ndarray, side: int) -> int:
-  """The least whole factor that brings the shorter side to `side`."""
-  factor = max(1, -(-side // min(picture.shape[:2])))
-  return max(1, min(factor, 2 * side // max(picture.shape[:2])))  # a narrow strip stays handy
-
-
 def _enlarge(picture: np.ndarray, side: int) -> np.ndarray:
-  """Enlarges by a whole factor, repeating pixels."""
-  factor = _factor(picture, side)
-  return picture.repeat(factor, 0).repeat(factor, 1)
+  """Enlarges by the least whole factor that brings the shorter side to `side`, repeating pixels."""
+  factor = max(1, -(-side // min(picture.shape[:2])))
+  factor = max(1, min(factor, 2 * side // max(picture.shape[:2])))  # a narrow strip stays handy
+  return picture if factor == 1 else picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def _widen(picture: np.ndarray, width: int) -> np.ndarray:
