@@ -12,7 +12,8 @@ import torch
 from benchmarks import device
 from benchmarks.semseg_evaluation import Evaluation
 from benchmarks.timing import Program, summary
-from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.protocol import MULTI_SCALE, SEMSEG

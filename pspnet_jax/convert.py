@@ -35,7 +35,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pspnet_jax.data.classes import read_classes
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights import importing
 

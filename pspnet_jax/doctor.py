@@ -49,7 +49,7 @@ from pspnet_jax.config import parts
 from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.spec import Source, StoredLabels
 from pspnet_jax.errors import UserError
-from pspnet_jax.pictures.labels import as_png
+from pspnet_jax.pictures.png_files import as_png
 from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.files import write_together

@@ -37,8 +37,9 @@ from typing import Any
 import ml_collections
 
 from pspnet_jax.config import checks, parts
+from pspnet_jax.data.palettes import default_palette
 from pspnet_jax.data.prepared import SPECS
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.planning import devices, programs
 from pspnet_jax.planning.fitting import largest_batch

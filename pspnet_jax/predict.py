@@ -1,12 +1,10 @@
-"""Labels images with a trained PSPNet.
+"""Labels images, or a video, with a trained PSPNet.
 
   pspnet predict --workdir=/tmp/scenes --input=FILE_OR_FOLDER --output=DIR
 
 Writes DIR/labels/NAME.png (class ids, with the palette) and DIR/overlays/NAME.png (colours over the
-image, with a legend). Images may be of any size; those of a camera are turned upright if they were
-in training. What cannot be labelled in a folder is named at the end, and the exit status is 1.
-With --workdir=A,B both networks label each image together, by the mean of their probabilities.
---config.eval.KEY=VALUE changes the protocol, as in --config.eval.flip=True.
+image, with a legend). What cannot be labelled is named at the end, and the status is 1; what the
+same weights and settings wrote before is kept. --config.eval.KEY=VALUE changes the protocol.
 """
 
 from __future__ import annotations
@@ -22,36 +20,62 @@ def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_protocol()
   cli.define_network_flags(several=True)
-  cli.define_path('input', None, 'An image, or a folder of images.', required=True)
+  cli.define_path(
+    'input', None, 'An image, a folder of images, or a video: DIR/overlays/NAME.mp4.', required=True
+  )
   cli.define_path('output', None, 'Where the pictures go.', required=True)
-  flags.DEFINE_bool('overlays', True, 'Whether to write overlays beside the labels.')
+  flags.DEFINE_bool('overlays', True, 'Writes overlays beside the labels.')
+  flags.DEFINE_bool(
+    'side_by_side', False, 'Writes DIR/side_by_side/NAME.png: the image beside its labels.'
+  )
+  flags.DEFINE_bool(
+    'confidence', False, 'Writes DIR/confidence/NAME.png: 255 times the probability, grey.'
+  )
+  flags.DEFINE_bool('probabilities', False, 'Writes DIR/probabilities/NAME.npz: float16 [H, W, C].')
+  flags.DEFINE_float('min_confidence', 0.0, 'Pixels of lower probability get 255, no class.')
+  flags.DEFINE_bool('areas', False, "Writes DIR/areas.csv: each class's share of each image.")
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('predict', __doc__, define_flags)
 
-import os
+
+import contextlib
+import hashlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pspnet_jax import predictor
-from pspnet_jax.data.decode import read_image
+from pspnet_jax.data.decode import read_bytes, read_ids, read_image
 from pspnet_jax.data.image_files import counted, list_images
 from pspnet_jax.data.in_order import in_order
-from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.video import is_video
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.pictures.file_names import png_names
-from pspnet_jax.pictures.labels import is_own_picture, overlay, write_image, write_label
+from pspnet_jax.prediction import areas as tables
+from pspnet_jax.prediction import video
+from pspnet_jax.prediction.asking import Asked
+from pspnet_jax.prediction.results import KINDS, Results, set_apart
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.checkpoints import Which
 
 _FAILURES_SHOWN = 20
+_FORMAT = 1  # of what is written: raised where the same weights would give other files
+
+
+class _Image(NamedTuple):
+  """An image on its way; without pixels, its files of an earlier run are kept."""
+
+  number: int
+  mark: str
+  pixels: np.ndarray | None = None  # uint8 [H, W, 3]
+  area: tables.Area | None = None  # of the label that is kept
 
 
 def predict(
@@ -61,52 +85,96 @@ def predict(
   *,
   which: Which = 'best',
   overlays: bool = True,
+  side_by_side: bool = False,
+  confidence: bool = False,
+  probabilities: bool = False,
+  min_confidence: float = 0.0,
+  areas: bool = False,
   **options: Any,
 ) -> None:
-  """Labels an image file or every image below a folder, as `predictor.load` with `options` does.
+  """Labels an image, a video or every image below a folder, as `predictor.load` with `options`.
 
   What the folder holds besides is counted, and an image that cannot be labelled does not keep the
-  others from it.
+  others from it. Each image runs through the network once, whatever is asked of it, and not at all
+  where an earlier run has written all of it with the same weights and settings.
+
+  Args:
+    workdir: of a network, or of several that label together.
+    images: a file or a folder.
+    output: the folder of the results.
+    which: the checkpoint.
+    overlays, side_by_side, confidence, probabilities: whether to write those folders.
+    min_confidence: pixels of lower probability are labelled 255.
+    areas: whether to write areas.csv.
+    **options: of `predictor.load`.
 
   Raises:
     UserError: for whatever the user can mend, and after all others for images that could not be
       labelled; what was written until then stays.
   """
   images, output = given(images), given(output)
+  if not 0 <= min_confidence <= 1:
+    raise UserError(f'--min_confidence={min_confidence:g}: give a probability from 0 to 1.')
+  wanted = {'labels': True, 'overlays': overlays, 'confidence': confidence}
+  wanted |= {'probabilities': probabilities, 'side_by_side': side_by_side}
+  workdirs = [workdir] if isinstance(workdir, str | Path) else workdir
+  kinds = tuple(kind for kind in KINDS if wanted[kind])
+  asked = Asked(kinds, areas, min_confidence, _titles(workdirs))
+  if areas:
+    tables.check_own(output / 'areas.csv')
+  if is_video(images):
+    _predict_video(images, output, asked, lambda: predictor.load(workdir, which=which, **options))
+    return
   files = list_images(images)
-  kinds = ('labels', 'overlays')
-  paths, earlier = _apart(files.found, images, [output / kind for kind in kinds])
-  left_aside, _ = _apart([*files.left_aside], images, [output / kind for kind in kinds])
+  paths, earlier = set_apart(files.found, images, output)
+  left_aside, _ = set_apart([*files.left_aside], images, output)
   if not paths:
     raise UserError(
       f'{images} holds no image but those in labels and overlays of {output}, which are taken for '
       'results: give another --input or --output.'
     )
   root = images if images.is_dir() else images.parent
-  targets = png_names([path.relative_to(root) for path in paths])
-  for kind in kinds if overlays else kinds[:1]:
-    _check_targets(paths, [output / kind / target for target in targets])
+  names = [path.relative_to(root) for path in paths]
+  targets = png_names(names)
+  results = Results(output, asked.kinds)
+  results.check(paths, targets)
   model = predictor.load(workdir, which=which, **options)
+  made_from = f'{_FORMAT} {model.identity()} {min_confidence}'
   failures: list[UserError] = []
+  measured: dict[int, tables.Area] = {}
+  done = kept = 0
 
-  def attempt(path: Path) -> np.ndarray | UserError:
+  def attempt(index: int) -> _Image | UserError:
     try:
-      return read_image(path, exif=model.card.exif)
+      content = read_bytes(paths[index])
+      mark = hashlib.sha256(made_from.encode() + content).hexdigest()[:16]
+      if results.has(targets[index], mark):
+        with contextlib.suppress(UserError):  # a damaged label is no reason to end: it is made anew
+          label = read_ids(results.path('labels', targets[index]))
+          return _Image(index, mark, area=tables.measure(label, model.spec))
+      return _Image(index, mark, read_image(paths[index], exif=model.card.exif, data=content))
     except UserError as e:
       return e
 
-  def read() -> Iterator[tuple[tuple[Path, np.ndarray], np.ndarray]]:
-    for target, image in zip(targets, in_order(attempt, paths), strict=True):
-      if isinstance(image, UserError):
-        failures.append(image)
-      else:
-        yield (target, image), image
+  def read() -> Iterator[tuple[_Image, np.ndarray]]:
+    nonlocal kept
+    for found in in_order(attempt, range(len(paths))):
+      if isinstance(found, UserError):
+        failures.append(found)
+      elif found.area is not None:
+        kept += 1
+        measured[found.number] = found.area
+      elif found.pixels is not None:
+        yield found, found.pixels
+      report.advance(done + kept + len(failures))
 
-  done = 0
+  def write_areas() -> None:
+    if areas:
+      rows = [(names[i].as_posix(), measured[i]) for i in sorted(measured)]
+      tables.write(output / 'areas.csv', rows, model.spec)
+
   with Reporter(None, total_steps=len(paths)) as report:
-    report.say(f'Labelling with {model.origin}.')
-    for note in model.notes:
-      report.say(note)
+    _say_what_labels(report, model)
     if left_aside:
       kinds_aside = counted({path: files.left_aside[path] for path in left_aside})
       report.say(f'{len(left_aside):,} file(s) left aside: {kinds_aside}.')
@@ -117,20 +185,26 @@ def predict(
     stop = StopSignals(after='this image', owns_process=cli.is_command())
     try:
       with stop:
-        for (target, image), label in model.stream(read()):
-          _write(output, target, image, label, model.spec, overlays)
+        for image, answer in asked.answers(model, read()):
+          results.write(targets[image.number], image.mark, model.spec, image.pixels, answer)
+          measured[image.number] = tables.measure(answer.label, model.spec)
           done += 1
-          report.advance(done + len(failures))
+          report.advance(done + kept + len(failures))
           stop.check()
     except (KeyboardInterrupt, Stopped) as e:
+      write_areas()
       raise Stopped(
-        f'interrupted after {done:,} of {len(paths):,} images, whose labels are in {output}.',
+        f'interrupted after {done + kept:,} of {len(paths):,} images, whose labels are in '
+        f'{output}: the same command goes on.',
         stop.received or signal.SIGINT,
       ) from e
     if failures and images.is_file():
       raise failures[0]
-    written = 'labels and overlays' if overlays else 'labels'
-    report.say(f'{done:,} image(s) labelled: {written} are in {output}.')
+    write_areas()
+    if kept:
+      report.say(f'{kept:,} image(s) kept, which the same weights and settings have labelled.')
+    report.say(f'{done:,} image(s) labelled: {_listed(asked.kinds)} are in {output}.')
+    _say_what_is_unsure(report, measured.values(), asked)
     for failure in failures[:_FAILURES_SHOWN]:
       report.say(str(failure))
     if more := len(failures[_FAILURES_SHOWN:]):
@@ -141,54 +215,47 @@ def predict(
     )
 
 
-def _apart(
-  paths: Sequence[Path], images: Path, results: Sequence[Path]
-) -> tuple[list[Path], list[Path]]:
-  """Sets apart the files of a folder that lie in `results`, by whatever name or link."""
-  own = {(status.st_dev, status.st_ino) for folder in results if (status := _status(folder))}
-  if images.is_file() or not own:
-    return list(paths), []
-  is_own: dict[Path, bool] = {}
-  for folder in {path.parent for path in paths}:
-    real = Path(os.path.realpath(folder))
-    around = (_status(parent) for parent in (real, *real.parents))
-    is_own[folder] = any(status and (status.st_dev, status.st_ino) in own for status in around)
-  return (
-    [path for path in paths if not is_own[path.parent]],
-    [path for path in paths if is_own[path.parent]],
-  )
-
-
-def _check_targets(paths: Sequence[Path], targets: Sequence[Path]) -> None:
-  """Refuses to replace what is no picture of an earlier run: an image, labels drawn by hand."""
-  there = [(target, status) for target in targets if (status := _status(target))]
-  inputs = {(s.st_dev, s.st_ino) for path in paths if there and (s := _status(path))}
-  for target, status in there:
-    if (status.st_dev, status.st_ino) in inputs or not is_own_picture(target):
-      raise UserError(
-        f'{target} is there and was not written by predict: give another --output, or move it.'
-      )
-
-
-def _status(path: Path) -> os.stat_result | None:
-  try:
-    return path.stat()
-  except OSError:
-    return None
-
-
-def _write(
-  output: Path,
-  target: Path,
-  image: np.ndarray,
-  label: np.ndarray,
-  spec: DatasetSpec,
-  overlays: bool,
+def _predict_video(
+  path: Path, output: Path, asked: Asked, load: Callable[[], predictor.Predictor]
 ) -> None:
-  write_label(output / 'labels' / target, label, spec)
-  if overlays:
-    picture = overlay(image, label, spec)
-    write_image(output / 'overlays' / target, picture)
+  video.check(asked)
+  frames = video.frames_of(path)
+  results = Results(output, [kind for kind in asked.kinds if kind != 'labels'])
+  results.check([path], [Path(f'{path.stem}.mp4')])
+  model = load()
+  with Reporter(None, total_steps=frames) as report:
+    _say_what_labels(report, model)
+    measured = video.label_video(model, path, output, asked, model.identity()[:16], report)
+    if results.kinds:
+      report.say(f'{_listed(results.kinds)} are in {output}, as video without sound.')
+    _say_what_is_unsure(report, measured, asked)
+
+
+def _say_what_labels(report: Reporter, model: predictor.Predictor) -> None:
+  report.say(f'Labelling with {model.origin}.')
+  for note in model.notes:
+    report.say(note)
+
+
+def _say_what_is_unsure(report: Reporter, measured: Iterable[tables.Area], asked: Asked) -> None:
+  if asked.min_confidence and (found := [*measured]):
+    pixels = sum(area.width * area.height for area in found)
+    share = 100 * sum(area.counts[-1] for area in found) / pixels
+    report.say(
+      f'{share:.1f} % of the pixels are below --min_confidence={asked.min_confidence:g}, and of no '
+      'class.'
+    )
+
+
+def _titles(workdirs: Sequence[str | Path]) -> list[str]:
+  """What the networks are called in a picture."""
+  names = [given(workdir).name for workdir in workdirs]
+  return names if len({*names}) == len(names) else [*map(str, workdirs)]
+
+
+def _listed(kinds: Sequence[str]) -> str:
+  *first, last = kinds
+  return f'{", ".join(first)} and {last}' if first else last
 
 
 def main() -> None:
@@ -200,5 +267,10 @@ def main() -> None:
     ema=FLAGS.ema,
     model=cli.own_network(FLAGS.model),
     overlays=FLAGS.overlays,
+    side_by_side=FLAGS.side_by_side,
+    confidence=FLAGS.confidence,
+    probabilities=FLAGS.probabilities,
+    min_confidence=FLAGS.min_confidence,
+    areas=FLAGS.areas,
     **cli.protocol_options(),
   )

@@ -11,13 +11,14 @@ import numpy as np
 from flax import nnx
 
 from pspnet_jax.config import named
-from pspnet_jax.data.spec import DatasetSpec, Exif
-from pspnet_jax.data.to_rgb import images_of, to_rgb
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.to_rgb import images_of, read_each, to_rgb
 from pspnet_jax.errors import UserError
-from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.card import Card, described
 from pspnet_jax.inference.engine import Inference
-from pspnet_jax.inference.ensemble import Ensemble, check_together
-from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.inference.ensemble import Ensemble, Prediction, check_together
+from pspnet_jax.inference.tiled import cut_out, with_sizes
+from pspnet_jax.models.network import Arrays
 from pspnet_jax.pictures import labels
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights import catalogue, importing, members, published
@@ -76,7 +77,7 @@ class Predictor:
     inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
     self._ensemble = Ensemble([inference])
     self._weights = [inference.prepare(params, batch_stats)]
-    self._described = [_description(card, network, params)]
+    self._described = [described(card, network, params)]
 
   @classmethod
   def ensemble(cls, predictors: Sequence[Predictor]) -> Predictor:
@@ -130,20 +131,44 @@ class Predictor:
     """Returns the probability of each class, float32 [H, W, C]; of several images a list."""
     return self._answer(images, self._probabilities, lambda image, scores: scores)
 
-  def overlay(self, images: Any, *, alpha: float = 0.5, legend: bool = True) -> Any:
+  def label_and_confidence(self, images: Any) -> Any:
+    """Returns the class ids and how sure they are; of several images a list of such pairs.
+
+    They are uint8 [H, W], and float32 [H, W]: the probability of the class at each pixel. Those of
+    the other classes stay on the device.
+    """
+
+    def run(pairs: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, Prediction]]:
+      return self._ensemble.predictions(self._weights, pairs)
+
+    return self._answer(images, run, lambda image, found: (found.label, found.confidence))
+
+  def overlay(
+    self,
+    images: Any,
+    *,
+    alpha: float = 0.5,
+    legend: bool = True,
+    outlines: bool = True,
+    highlight: Sequence[int] | None = None,
+  ) -> Any:
     """Lays the classes' colours over the image: the picture that `pspnet_jax.predict` writes.
 
     Args:
       images: one or several.
       alpha: weight of the colours, 0 to 1.
       legend: whether classes and their shares stand below, for which small images are enlarged.
+      outlines: whether lines part the classes.
+      highlight: ids of classes to show alone, the others in grey; None: all.
 
     Returns:
       uint8 [H, W, 3] without a legend, larger with one; of several images a list.
     """
 
     def draw(image: np.ndarray, label: np.ndarray) -> np.ndarray:
-      return labels.overlay(image, label, self.spec, alpha, legend)
+      return labels.overlay(
+        image, label, self.spec, alpha, legend, outlines=outlines, highlight=highlight
+      )
 
     return self._answer(images, self._labels, draw)
 
@@ -168,64 +193,39 @@ class Predictor:
     """
     return self._labels((tag, to_rgb(image, self.card.exif)) for tag, image in images)
 
-  def _answer(self, given: Any, run: _Run, finish: Callable[[np.ndarray, np.ndarray], Any]) -> Any:
+  def predictions(
+    self, images: Iterable[tuple[Any, Any]], *, probabilities: bool = False, members: bool = False
+  ) -> Iterator[tuple[Any, Prediction]]:
+    """Like `stream`, but yields labels with their confidence, and more if it is asked for.
+
+    That is the probabilities of all classes, and what each of several networks says by itself.
+    """
+    pairs = ((tag, to_rgb(image, self.card.exif)) for tag, image in images)
+    return self._ensemble.predictions(
+      self._weights, pairs, probabilities=probabilities, members=members
+    )
+
+  def identity(self) -> str:
+    """Returns a digest that differs wherever the weights or the protocol do."""
+    return members.identity([x.card for x in self._ensemble.members], self._weights)
+
+  def _answer(self, given: Any, run: _Run, finish: Callable[[np.ndarray, Any], Any]) -> Any:
     """What `finish` makes of each image and its result; a list of that if several are given."""
     images, several = images_of(given)
-    pairs = ((image, image) for image in _read(images, several, self.card.exif))
+    pairs = ((image, image) for image in read_each(images, several, self.card.exif))
     answers = [finish(image, result) for image, result in run(pairs)]
     return answers if several else answers[0]
 
   def _labels(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
-    return _cut(self._ensemble.labels(self._weights, _with_size(images)))
+    return cut_out(self._ensemble.labels(self._weights, with_sizes(images)))
 
   def _probabilities(
     self, images: Iterable[tuple[Any, np.ndarray]]
   ) -> Iterator[tuple[Any, np.ndarray]]:
-    return _cut(self._ensemble.probabilities(self._weights, _with_size(images)))
+    return cut_out(self._ensemble.probabilities(self._weights, with_sizes(images)))
 
 
-_Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, np.ndarray]]]
-
-
-def _read(images: list[Any], several: bool, exif: Exif) -> Iterator[np.ndarray]:
-  for i, image in enumerate(images):
-    try:
-      yield to_rgb(image, exif)
-    except UserError as error:
-      if not several:
-        raise
-      raise UserError(f'images[{i}]: {error}') from error
-
-
-def _with_size(
-  images: Iterable[tuple[Any, np.ndarray]],
-) -> Iterator[tuple[tuple[Any, tuple[int, ...]], np.ndarray]]:
-  for tag, image in images:
-    yield (tag, image.shape[:2]), image
-
-
-def _cut(results: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]:
-  """Cuts what belongs to the image out of its canvas, as an array that may be written to."""
-  for (tag, (height, width)), result in results:
-    yield tag, np.require(np.asarray(result)[:height, :width], requirements='W')
-
-
-def _description(card: Card, network: Network, params: Arrays) -> str:
-  height, width = card.crop_size
-  depth = network.options.get('depth')
-  parameters = sum(x.size for name, x in params.items() if not name.startswith('aux_head/'))
-  parts = [
-    f'{network.model.__name__}-{depth}' if depth else network.model.__name__,
-    f'{card.spec.num_classes} classes',
-    f'crop {height}×{width}',
-    card.protocol.describe(card.crop_size),
-    f'{_rounded(parameters)} parameters',
-  ]
-  return ', '.join(parts)
-
-
-def _rounded(count: int) -> str:
-  return f'{count / 1e6:.1f} M' if count >= 1e6 else f'{count:,}'
+_Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, Any]]]
 
 
 def load(

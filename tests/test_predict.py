@@ -3,15 +3,20 @@
 import signal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pspnet_jax import predictor
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
+from pspnet_jax.data.video import open_video
 from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.inference.ensemble import Prediction
 from pspnet_jax.predict import predict
+from pspnet_jax.prediction.video_files import video_file
 
 
 class Model:
@@ -19,21 +24,44 @@ class Model:
 
   spec = DatasetSpec(('sky', 'road'), default_palette(2))
   card, origin = SimpleNamespace(exif='upright'), 'step 6 of a run'
+  labelled: ClassVar = []  # the shapes of images
   notes = ('A and B call a class by other words.',)
+
+  def identity(self):
+    return self.origin
 
   def stream(self, images):
     for tag, image in images:
+      Model.labelled.append(image.shape)
       yield tag, np.zeros(image.shape[:2], np.uint8)
+
+  def predictions(self, images, *, probabilities, members):
+    """The left half is sure, and the second of two networks says road."""
+    for tag, image in images:
+      height, width = image.shape[:2]
+      label = np.zeros((height, width), np.uint8)
+      confidence = np.full(label.shape, 0.5, np.float32)
+      confidence[:, : width // 2] = 0.75
+      both = np.stack([confidence, 1 - confidence], -1) if probabilities else None
+      yield tag, Prediction(label, confidence, both, (label, label + 1) if members else ())
 
 
 @pytest.fixture(autouse=True)
 def _model(monkeypatch):
   monkeypatch.setattr(predictor, 'load', lambda *_, **__: Model())
+  monkeypatch.setattr(Model, 'labelled', [])
 
 
-def write_image(path):
+def write_image(path, grey=99):
   path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(np.full((6, 8, 3), 99, np.uint8)).save(path)
+  Image.fromarray(np.full((6, 8, 3), grey, np.uint8)).save(path)
+
+
+def write_video(path, frames, size):
+  with video_file(path, 10) as add:
+    for i in range(frames):
+      add(np.full((*size, 3), 20 * i, np.uint8))
+  path.write_bytes(path.read_bytes().replace(b'pspnet_jax', b'a camera  '))  # not ours
 
 
 @pytest.fixture
@@ -43,8 +71,8 @@ def photos(tmp_path):
   return tmp_path / 'photos'
 
 
-def run(images, output):
-  predict('workdir', images, output)
+def run(images, output, **asked):
+  predict('workdir', images, output, **asked)
 
 
 def labels(output):
@@ -82,7 +110,9 @@ def test_the_output_may_lie_anywhere(photos, tmp_path, monkeypatch, images, outp
   for _ in range(times):
     run(images, output)
   assert labels(output) == PHOTOS
-  assert '3 image(s) labelled' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert '3 image(s) labelled' in said
+  assert ('3 image(s) kept' in said) == (times == 2)
 
 
 def test_a_file_may_be_labelled_into_its_folder(photos, monkeypatch):
@@ -166,3 +196,121 @@ def test_names_that_are_no_text_are_labelled(tmp_path, capsys):
     run(tmp_path / 'in', tmp_path / 'out\x1b')
   assert labels(tmp_path / 'out\x1b') == ['caf\udce9.png']
   assert r'x\udce9.jpg is empty' in capsys.readouterr().out
+
+
+def test_a_folder_goes_on_where_nothing_has_changed(photos, tmp_path, monkeypatch, capsys):
+  out = tmp_path / 'out'
+  run(photos, out)
+  (out / 'overlays' / 's0.png').unlink()
+  write_image(photos / 's1.jpg', grey=9)
+  write_image(photos / 'new.png')
+  run(photos, out)
+  assert '1 image(s) kept' in capsys.readouterr().out
+  assert len(Model.labelled) == 3 + 3
+  monkeypatch.setattr(Model, 'origin', 'step 7 of a run')
+  run(photos, out, min_confidence=0.1)
+  assert 'kept' not in capsys.readouterr().out
+
+
+def test_a_label_that_was_damaged_is_made_anew(photos, tmp_path):
+  out = tmp_path / 'out'
+  run(photos, out)
+  path = out / 'labels' / 's0.png'
+  whole = path.read_bytes()
+  path.write_bytes(whole[:-14])
+  run(photos, out)
+  assert path.read_bytes() == whole and len(Model.labelled) == 4
+
+
+def test_unsure_pixels_belong_to_no_class_and_are_counted(photos, tmp_path, capsys):
+  run(photos, tmp_path, min_confidence=0.6, areas=True)
+  label = np.asarray(Image.open(tmp_path / 'labels' / 's0.png'))
+  assert (label[:, :4] == 0).all() and (label[:, 4:] == 255).all()
+  assert '50.0 % of the pixels are below --min_confidence=0.6' in capsys.readouterr().out
+  first, *rows = (tmp_path / 'areas.csv').read_text().splitlines()
+  assert first == 'image,width,height,sky,road,ignored'
+  assert rows[0] == 'deep/s2.png,8,6,0.500000,0.000000,0.500000' and len(rows) == 3
+  before = (tmp_path / 'areas.csv').read_bytes()
+  run(photos, tmp_path, min_confidence=0.6, areas=True)  # kept, and measured from what is there
+  said = capsys.readouterr().out
+  assert '50.0 %' in said and '3 image(s) kept' in said
+  assert (tmp_path / 'areas.csv').read_bytes() == before
+
+
+@pytest.mark.parametrize('value', [-0.1, 1.5, float('nan')])
+def test_a_threshold_that_is_no_probability_is_refused(photos, tmp_path, value):
+  with pytest.raises(UserError, match=r'--min_confidence=.*from 0 to 1'):
+    run(photos, tmp_path / 'out', min_confidence=value)
+  assert not (tmp_path / 'out').exists()
+
+
+def test_all_that_is_asked_is_written_and_read_again(photos, tmp_path, capsys):
+  out = tmp_path / 'out'
+  asked = {'confidence': True, 'probabilities': True, 'side_by_side': True}
+  predict(['runs/a', 'runs/b'], photos, out, **asked)
+  grey = Image.open(out / 'confidence' / 's0.png')
+  assert grey.mode == 'L' and np.asarray(grey)[0].tolist() == [191] * 4 + [128] * 4
+  with np.load(out / 'probabilities' / 'deep' / 's2.npz') as arrays:
+    assert arrays['probabilities'].dtype == np.float16
+    assert arrays['probabilities'][0, 0].tolist() == [0.75, 0.25]
+    assert arrays['class_names'].tolist() == ['sky', 'road']
+  three = np.asarray(Image.open(out / 'side_by_side' / 's0.png'))
+  predict('runs/a', photos, tmp_path / 'one', side_by_side=True)
+  two = np.asarray(Image.open(tmp_path / 'one' / 'side_by_side' / 's0.png'))
+  assert three.shape[1] > 1.5 * two.shape[1]
+  said = capsys.readouterr().out
+  assert 'labels, overlays, confidence, probabilities and side_by_side are in' in said
+  predict(['runs/a', 'runs/b'], photos, out, **asked)
+  assert '3 image(s) kept' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['probabilities/s0.npz', 'confidence/s0.png', 'areas.csv'])
+def test_no_file_of_others_is_replaced(photos, tmp_path, name):
+  path = tmp_path / 'out' / name
+  path.parent.mkdir(parents=True)
+  path.write_bytes(b'mine')
+  with pytest.raises(UserError, match='give another --output'):
+    run(photos, tmp_path / 'out', confidence=True, probabilities=True, areas=True)
+  assert path.read_bytes() == b'mine'
+
+
+def test_a_video_is_labelled_into_a_video(tmp_path, capsys):
+  path = tmp_path / 'drive.mp4'
+  write_video(path, frames=5, size=(60, 90))
+  run(path, tmp_path / 'out', areas=True, side_by_side=True)
+  said = capsys.readouterr().out
+  assert '5 frame(s) labelled in' in said and 'frames/s' in said
+  with open_video(tmp_path / 'out' / 'overlays' / 'drive.mp4') as (about, frames):
+    shapes = [frame.shape for frame in frames]
+  assert about.frames_per_second == 10 and len(shapes) == 5
+  assert shapes[0][0] > 60 and shapes[0][1] == 90  # the classes stand below
+  rows = (tmp_path / 'out' / 'areas.csv').read_text().splitlines()
+  assert len(rows) == 6 and rows[5] == 'drive.mp4 5,90,60,1.000000,0.000000,0.000000'
+  run(path, tmp_path / 'out')  # over its own
+
+
+def test_what_a_video_has_not_is_refused_in_a_sentence(tmp_path):
+  path = tmp_path / 'drive.mp4'
+  write_video(path, frames=2, size=(32, 32))
+  with pytest.raises(UserError, match='--confidence is of images'):
+    run(path, tmp_path / 'out', confidence=True)
+  with pytest.raises(UserError, match='needs --areas or --side_by_side'):
+    run(path, tmp_path / 'out', overlays=False)
+  (tmp_path / 'out' / 'overlays').mkdir(parents=True)
+  (tmp_path / 'out' / 'overlays' / 'drive.mp4').write_bytes(path.read_bytes())
+  with pytest.raises(UserError, match='give another --output'):
+    run(path, tmp_path / 'out')
+
+
+def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
+  def stream(self, images):
+    for tag, image in images:
+      yield tag, np.zeros(image.shape[:2], np.uint8)
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr(Model, 'stream', stream)
+  path = tmp_path / 'drive.mp4'
+  write_video(path, frames=3, size=(32, 32))
+  with pytest.raises(Stopped, match='after 1 frames'):
+    run(path, tmp_path / 'out')
+  assert [*(tmp_path / 'out' / 'overlays').iterdir()] == []

@@ -12,7 +12,8 @@ from PIL import Image
 import pspnet_jax
 from pspnet_jax import predict as command
 from pspnet_jax import predictor
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import Protocol
@@ -23,6 +24,7 @@ from pspnet_jax.pictures import labels
 from tests import tiny
 from tests.conftest import TINY
 
+METHODS = ('__call__', 'probabilities', 'label_and_confidence', 'overlay', 'areas')
 NAMES = ('sky', 'road', 'boat', 'car', 'tree')
 
 
@@ -98,7 +100,9 @@ def test_a_photograph_lying_sideways_is_held_as_in_training(model, images, tmp_p
   np.testing.assert_array_equal(streamed, model(images[0]))
 
 
-@pytest.mark.parametrize('method', ['__call__', 'probabilities', 'overlay', 'areas'])
+@pytest.mark.parametrize(
+  'method', ['__call__', 'probabilities', 'label_and_confidence', 'overlay', 'areas']
+)
 def test_a_list_gives_what_its_images_give_one_by_one(model, images, method):
   answer = getattr(model, method)
   several = answer(images)
@@ -107,6 +111,9 @@ def test_a_list_gives_what_its_images_give_one_by_one(model, images, method):
     alone = answer(image)
     if method == 'areas':
       assert found == alone
+    elif method == 'label_and_confidence':
+      np.testing.assert_array_equal(found[0], alone[0])
+      np.testing.assert_allclose(found[1], alone[1], atol=1e-6)
     elif method == 'probabilities':  # windows in batches of another size: float32's rounding
       np.testing.assert_allclose(found, alone, atol=1e-6)
     else:
@@ -130,6 +137,43 @@ def test_probabilities_are_those_of_the_label(model, images):
   # Softmaxes of float32, averaged over windows and mirror images.
   np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
   np.testing.assert_array_equal(scores.argmax(-1), model(images[1]))
+
+
+@pytest.mark.parametrize(
+  'changes', [{}, {'average': 'logits'}, {'average': 'logits', 'flip_rule': 'image'}]
+)
+def test_confidence_is_the_probability_of_the_label(weights, images, one_device, changes):
+  card, *arrays = weights
+  card = dataclasses.replace(card, protocol=dataclasses.replace(card.protocol, **changes))
+  model = predictor.Predictor(card, *arrays, batch_size=2)
+  (label, confidence), _ = model.label_and_confidence(images[:2])
+  assert label.dtype == np.uint8 and confidence.dtype == np.float32
+  np.testing.assert_array_equal(label, model(images[0]))
+  # As the probabilities: other windows in its batch.
+  np.testing.assert_allclose(confidence, model.probabilities(images[0]).max(-1), atol=1e-6)
+
+
+def test_an_ensemble_tells_what_each_of_its_networks_says_in_one_pass(model, weights, images):
+  card, params, batch_stats = weights
+  bias = params['classifier/conv/bias']
+  moved = {**params, 'classifier/conv/bias': bias + np.float32([0, 3, 0, 0, 0])}
+  other = predictor.Predictor(card, moved, batch_stats, batch_size=2)
+  together = predictor.Predictor.ensemble([model, other])
+  found = list(together.predictions(enumerate(images[:2]), probabilities=True, members=True))
+  assert [tag for tag, _ in found] == [0, 1]
+  mean = (model.probabilities(images[1]) + other.probabilities(images[1])) / 2
+  answer = found[1][1]
+  np.testing.assert_allclose(answer.probabilities, mean, atol=1e-6)
+  np.testing.assert_allclose(answer.confidence, mean.max(-1), atol=1e-6)
+  np.testing.assert_array_equal(answer.label, answer.probabilities.argmax(-1))
+  for single, label in zip((model, other), answer.members, strict=True):
+    np.testing.assert_array_equal(label, single(images[1]))
+  assert (answer.members[0] != answer.members[1]).any()
+  [(_, alone)] = model.predictions([('a', images[0])], probabilities=True, members=True)
+  np.testing.assert_allclose(alone.probabilities, model.probabilities(images[0]), atol=1e-6)
+  assert alone.members == ()
+  assert len({x.identity() for x in (model, other, together)}) == 3
+  assert model.identity() == predictor.Predictor(*weights).identity()
 
 
 def test_areas_are_the_shares_of_all_classes_in_their_order(model, images):
@@ -156,14 +200,16 @@ def test_the_overlay_is_the_picture_that_predict_writes(model, images, tmp_path,
 
 
 def test_an_overlay_without_a_legend_has_the_size_of_the_image(model, images):
-  bare = model.overlay(images[0], legend=False, alpha=1)
+  bare = model.overlay(images[0], legend=False, alpha=1, outlines=False)
   np.testing.assert_array_equal(bare, labels.colour(model(images[0]), model.spec))
   np.testing.assert_array_equal(model.overlay(images[0], legend=False, alpha=0), images[0])
   with pytest.raises(UserError, match='alpha=2'):
     model.overlay(images[0], alpha=2)
 
 
-@pytest.mark.parametrize('method', ['__call__', 'probabilities', 'overlay', 'areas'])
+@pytest.mark.parametrize(
+  'method', ['__call__', 'probabilities', 'label_and_confidence', 'overlay', 'areas']
+)
 def test_float_images_are_refused_by_every_method(model, images, method):
   floats = images[0] / 255
   with pytest.raises(UserError, match=r'^float64 image .* from 0 to 1: multiply by 255'):

@@ -17,7 +17,7 @@ doors
 config
 planning
 training
-weights evaluation checkup
+weights evaluation checkup prediction
 inference pictures reporting
 models data
 runtime ops
@@ -30,6 +30,8 @@ TESTED_IN = {
   'data.checked': 'data/test_sources',  # sources of one's own are checked
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
   'export': 'test_convert',  # there and back
+  'prediction.results': 'test_predict',  # what the command writes, and what it finds again
+  'prediction.video': 'test_predict',
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
   'training.window': 'training/test_loop',
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there

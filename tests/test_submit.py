@@ -13,7 +13,8 @@ from PIL import Image
 from pspnet_jax import predictor
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.known_classes import CITYSCAPES_LABELS
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette, voc_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS
 from pspnet_jax.inference.card import Card
@@ -118,7 +119,7 @@ def test_voc_lies_in_the_development_kits_folders(model, tmp_path, competition):
   assert list(files) == [f'{folder}/{name}.png' for name in NAMES['voc2012']]
   for name, picture in files.items():
     assert picture.mode == 'P'
-    assert picture.getpalette()[:768] == list(np.ravel(default_palette(256)))
+    assert picture.getpalette()[:768] == list(np.ravel(voc_palette(256)))
     label = answer(read_image(images / name.rpartition('/')[2]), 21)
     np.testing.assert_array_equal(np.asarray(picture), label)
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette, voc_palette
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 
 Colour = tuple[int, int, int]
 Palettes = Mapping[str, Mapping[int, Colour]]  # label file -> the colour of each id it holds
@@ -44,7 +45,7 @@ def contradictions(files: Palettes, spec: DatasetSpec, table: np.ndarray) -> lis
     for i, colour in held.items():
       colours[i][colour] += 1
   usual = {i: counts.most_common(1)[0][0] for i, counts in colours.items()}
-  chosen = spec.palette != default_palette(spec.num_classes)
+  chosen = spec.palette not in (default_palette(spec.num_classes), voc_palette(spec.num_classes))
   class_of = {colour: c for c, colour in enumerate(spec.palette)} if chosen else {}
   found = []
   for file, held in files.items():

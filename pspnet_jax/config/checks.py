@@ -15,8 +15,8 @@ from pspnet_jax.inference.protocol import PLAIN
 from pspnet_jax.runtime import annotated
 
 PROTOCOL_KEYS = (  # of config.eval
-  *('protocol', 'base_size', 'scales', 'window', 'whole_images', 'stride', 'flip'),
-  *('padding', 'absent_classes'),
+  *('protocol', 'base_size', 'scales', 'window', 'whole_images', 'stride', 'blend'),
+  *('flip', 'padding', 'absent_classes'),
 )
 
 

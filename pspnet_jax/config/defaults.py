@@ -103,6 +103,7 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   evaluation.window = config_dict.placeholder(tuple)  # height, width
   evaluation.whole_images = False  # no windows: compiles for every size of image
   evaluation.stride = config_dict.placeholder(float)  # of the window
+  evaluation.blend = config_dict.placeholder(bool)  # windows weigh less towards their borders
   evaluation.flip = config_dict.placeholder(bool)
   evaluation.padding = config_dict.placeholder(str)  # 'centre', 'end' or 'none'
   evaluation.absent_classes = config_dict.placeholder(str)  # 'exclude' or 'zero'; see metrics.py

@@ -30,6 +30,7 @@ _SWITCHES: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
   ('eval.window', 'eval.whole_images', (True,)),
   ('eval.padding', 'eval.whole_images', (True,)),
   ('eval.stride', 'eval.whole_images', (True,)),
+  ('eval.blend', 'eval.whole_images', (True,)),
   ('eval.base_size', 'eval.protocol', ('plain',)),
 )
 

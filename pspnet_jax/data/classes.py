@@ -24,7 +24,8 @@ import numpy as np
 
 from pspnet_jax.data.class_files import Colour, Line, Row, is_of_cvat, read_lines, read_rows
 from pspnet_jax.data.label_ids import colour_table, label_table
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError, nearest
 
 Labels = Literal['ids', 'colours']  # what label files hold
@@ -65,7 +66,7 @@ def spec_and_table(
   Args:
     classes: their names, and what a class file says of colours and ids.
     palette: an RGB colour for each class, or several of which the first shows it, ahead of
-      `classes`; without any, the PASCAL VOC colours.
+      `classes`; without any, those of `palettes.default_palette`.
     ignore_ids: ids that stand for no class, beside those of `classes` and 255; or colours.
     label_offset: the id of the first class; 0: that of `classes`.
     label_ids: the id of each class, or several, when they do not simply count up; None: those of

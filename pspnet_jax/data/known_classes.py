@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette, voc_palette
+from pspnet_jax.data.spec import DatasetSpec
 
 
 class CityscapesLabel(NamedTuple):
@@ -167,11 +168,11 @@ CITYSCAPES = DatasetSpec(
   tuple(label.name for label in _EVALUATED), tuple(label.colour for label in _EVALUATED)
 )
 ADE20K = _spec(_ADE20K)  # SceneParse150; files hold 1-150, and 0 for everything else
-VOC2012 = DatasetSpec(tuple(_VOC2012.split()), default_palette(21))
+VOC2012 = DatasetSpec(tuple(_VOC2012.split()), voc_palette(21))
 CAMVID = _spec(_CAMVID)
-COCO_STUFF = DatasetSpec(tuple(_COCO_STUFF.split(', ')), default_palette(171))  # 80 things first
+COCO_STUFF = DatasetSpec(tuple(_COCO_STUFF.split(', ')), voc_palette(171))  # 80 things first
 # Their order is that of their ids among the 459, as in mmsegmentation's labels, which it calls by
 # names in another order.
-PASCAL_CONTEXT = DatasetSpec(('background', *_PASCAL_CONTEXT.split()), default_palette(60))
+PASCAL_CONTEXT = DatasetSpec(('background', *_PASCAL_CONTEXT.split()), voc_palette(60))
 PASCAL_CONTEXT_59 = DatasetSpec(PASCAL_CONTEXT.class_names[1:], PASCAL_CONTEXT.palette[1:])
 MAPILLARY = _spec(_MAPILLARY)  # Vistas v1.2 without its last label, Unlabeled

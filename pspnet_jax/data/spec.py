@@ -70,19 +70,6 @@ class DatasetSpec:
     return len(self.class_names)
 
 
-def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-  """Colours for classes that have none: the PASCAL VOC colour map (VOCdevkit's VOClabelcolormap).
-
-  Bits 0, 3, 6, ... of the class id make the high bits of red, 1, 4, 7, ... those of green and
-  2, 5, 8, ... those of blue, so colours of neighbouring ids lie far apart.
-  """
-
-  def channel(index: int, first: int) -> int:
-    return sum((index >> (first + 3 * i) & 1) << (7 - i) for i in range(8))
-
-  return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(num_classes))
-
-
 class Source(Protocol):
   """Random access to examples; indexing is pure and safe from several threads.
 

@@ -37,8 +37,8 @@ class TfdsSource:
     image: the feature that holds the image.
     label: the feature that holds an id a pixel.
     key: the feature that holds the examples' names; None numbers them.
-    palette: an RGB colour for each class, or several of which the first shows it; the PASCAL VOC
-      colours when left out.
+    palette: an RGB colour for each class, or several of which the first shows it; those of
+      `palettes.default_palette` when left out.
     ignore_ids: ids that stand for no class; 255 always does. Or colours.
     label_offset: the id of the first class.
     label_ids: the id of each class, or several, when they do not simply count up.

@@ -8,6 +8,7 @@ label of a black picture, without a word.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,17 @@ def images_of(given: Any) -> tuple[list[Any], bool]:
     given = _as_array(given)
     return (list(given), True) if given.ndim == 4 else ([given], False)
   return [given], False
+
+
+def read_each(images: list[Any], several: bool, exif: Exif) -> Iterator[np.ndarray]:
+  """Yields what `to_rgb` makes of each; an error names `images[i]` if there are several."""
+  for i, image in enumerate(images):
+    try:
+      yield to_rgb(image, exif)
+    except UserError as error:
+      if not several:
+        raise
+      raise UserError(f'images[{i}]: {error}') from error
 
 
 def to_rgb(image: Any, exif: Exif = 'upright') -> np.ndarray:

@@ -15,7 +15,8 @@ from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.published_figures import Published
 from pspnet_jax.evaluation.scoring import figures_of
 from pspnet_jax.pictures import confusion
-from pspnet_jax.pictures.labels import as_png, overlay, panel
+from pspnet_jax.pictures.labels import overlay, panel
+from pspnet_jax.pictures.png_files import as_png
 from pspnet_jax.runtime.files import write_together
 
 

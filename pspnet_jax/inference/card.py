@@ -12,7 +12,7 @@ from flax import nnx
 from pspnet_jax.data.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, Exif
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.protocol import PLAIN, Protocol
-from pspnet_jax.models.network import Network
+from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.runtime import annotated
 from pspnet_jax.runtime.plain_text import printable
@@ -103,6 +103,21 @@ class Card:
       raise _damaged('crop_size and std have to be positive, and mean a colour')
     _check_network(card)
     return card
+
+
+def described(card: Card, network: Network, params: Arrays) -> str:
+  """Says in a line what a network is: depth, classes, protocol, parameters that label an image."""
+  height, width = card.crop_size
+  depth = network.options.get('depth')
+  count = sum(x.size for name, x in params.items() if not name.startswith('aux_head/'))
+  parts = [
+    f'{network.model.__name__}-{depth}' if depth else network.model.__name__,
+    f'{card.spec.num_classes} classes',
+    f'crop {height}×{width}',
+    card.protocol.describe(card.crop_size),
+    f'{count / 1e6:.1f} M parameters' if count >= 1e6 else f'{count:,} parameters',
+  ]
+  return ', '.join(parts)
 
 
 def _made(kind: type[Any], values: Any, name: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.geometry import Piece
-from pspnet_jax.inference.on_device import Pieces, Sums, Windows, add_softmax, argmax
+from pspnet_jax.inference.on_device import Pieces, Sums, Windows, add_softmax, argmax, top
 from pspnet_jax.inference.programs import RecentPrograms
 from pspnet_jax.inference.tiled import Size, Tile, cut, joined
 from pspnet_jax.inference.views import largest_piece, make_views
@@ -100,6 +100,7 @@ class Inference:
     self._views = len(protocol.scales) * (1 + (protocol.flip and not mirror))
     self._softmax_last = protocol.average == 'logits'
     self._of_view = self._softmax_last and self._views > 1  # needs a canvas of its own
+    self._sums_logits = self._softmax_last and not self._of_view
     pixel = 4 * card.spec.num_classes * (2 if self._of_view else 1)
     self.canvas_pixels = canvas_mb * 2**20 // pixel
     options = compiler_options.for_network(platform, train=False, deterministic=deterministic)
@@ -141,9 +142,18 @@ class Inference:
 
     def finish(canvas: _Canvas) -> jax.Array:
       if on_scores is not None:
-        logits = self._softmax_last and not self._of_view
-        on_scores(canvas.tile, Sums(canvas.scores, self._views, logits))
+        on_scores(canvas.tile, Sums(canvas.scores, self._views, self._sums_logits))
       return argmax(canvas.scores)
+
+    return joined(self._stream(weights, self._cut(images), finish))
+
+  def labels_and_confidence(
+    self, weights: Weights, images: Iterable[tuple[Any, np.ndarray]]
+  ) -> Iterator[tuple[Any, jax.Array | np.ndarray]]:
+    """Like `labels`, but yields the probability of the class and the class: float32 [H, W, 2]."""
+
+    def finish(canvas: _Canvas) -> jax.Array:
+      return top(canvas.scores, self._views, logits=self._sums_logits)
 
     return joined(self._stream(weights, self._cut(images), finish))
 
@@ -159,9 +169,8 @@ class Inference:
     """Yields the probabilities of each tile: float32 [h, w, C], [:H, :W] of it is the tile's."""
 
     def finish(canvas: _Canvas) -> jax.Array:
-      if self._softmax_last and not self._of_view:
-        return jax.nn.softmax(canvas.scores)
-      return canvas.scores / self._views
+      scores = canvas.scores
+      return jax.nn.softmax(scores) if self._sums_logits else scores / self._views
 
     return self._stream(weights, tiles, finish)
 
@@ -173,10 +182,7 @@ class Inference:
     return cut(images, self.piece, self.canvas_pixels)
 
   def _stream(
-    self,
-    weights: Weights,
-    tiles: Iterable[Tile],
-    finish: Finish,
+    self, weights: Weights, tiles: Iterable[Tile], finish: Finish
   ) -> Iterator[tuple[Tile, jax.Array]]:
     waiting: list[_Window] = []  # of one shape
     order: collections.deque[_Canvas] = collections.deque()
@@ -217,8 +223,7 @@ class Inference:
   def _windows(self, tile: Tile, order: collections.deque[_Canvas]) -> Iterator[_Window]:
     """Windows of all views that a tile needs; the canvas that waits for them joins `order`."""
     image = tile.image
-    size = image.shape[0], image.shape[1]
-    views = list(make_views(size, self.card))
+    views = list(make_views((image.shape[0], image.shape[1]), self.card))
     sides = tile.canvas(largest_piece(views))
     placed = [view.place(tile.region, sides) for view in views]
     counts = collections.deque(len(rows) * len(columns) for rows, columns in placed)
@@ -260,15 +265,13 @@ class Inference:
     shape = windows[0].pixels.shape
     if any(window.pixels.dtype != np.uint8 for window in windows):
       self._fractions.add(shape)  # from now on, so that it compiles once
+    dtype = np.float32 if shape in self._fractions else np.uint8
     batch = Windows(
-      np.stack([x.pixels for x in windows], dtype=self._dtype(shape), casting='safe'),
+      np.stack([x.pixels for x in windows], dtype=dtype, casting='safe'),
       np.array([x.inside for x in windows], np.int32),
       np.stack([x.padding for x in windows]),
     )
     return jax.device_put(batch, parallel.split_batch(self._mesh))
-
-  def _dtype(self, shape: tuple[int, ...]) -> type[np.generic]:
-    return np.float32 if shape in self._fractions else np.uint8
 
   def _add(self, add: Any, logits: jax.Array, group: list[tuple[int, _Window]], full: int) -> None:
     """Adds windows of one view to their canvas: a whole batch of them at once.

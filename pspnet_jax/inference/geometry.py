@@ -63,6 +63,11 @@ def resize_image(
   return image
 
 
+def _ramp(window: int) -> np.ndarray:
+  """The weight of each row of a window, float64: 1 in the middle, towards 0 at both borders."""
+  return np.sin(np.pi * (np.arange(window) + 0.5) / window) ** 2
+
+
 @dataclasses.dataclass(frozen=True)
 class Piece:
   """Where the scores of a window go along one axis of the canvas, and how they are interpolated."""
@@ -76,8 +81,9 @@ class Axis:
   """One axis of an image on its way to windows and back.
 
   Windows overlap, and their mean is resized to the image. Both are linear, so a window's part of
-  the result is known by itself: the resize's taps that fall into the window, divided by the number
-  of windows that share a row. Hence nothing is ever held at the size the windows are cut from.
+  the result is known by itself: the resize's taps that fall into the window, times its share of the
+  row among the windows that have it. Hence nothing is ever held at the size the windows are cut
+  from.
 
   Args:
     size: length of the axis in the image.
@@ -87,6 +93,7 @@ class Axis:
     padding: see `protocol.Protocol`.
     taps: how scores are resized from `scaled` to `size`.
     mirrored: whether the scaled image is the mirror image along this axis.
+    blend: see `protocol.Protocol`.
   """
 
   def __init__(
@@ -98,14 +105,16 @@ class Axis:
     padding: Literal['centre', 'end', 'none'],
     taps: Taps,
     mirrored: bool = False,
+    blend: bool = False,
   ):
     self.window = min(window, scaled) if padding == 'none' else window
     self.inner = max(scaled, self.window)  # what windows cover
     self.offset = (self.inner - scaled) // 2 if padding == 'centre' else 0
     self.starts = window_starts(self.inner, self.window, stride)
+    self._profile = _ramp(self.window) if blend else np.ones(self.window)
     shared = np.zeros(self.inner)
     for start in self.starts:
-      shared[start : start + self.window] += 1
+      shared[start : start + self.window] += self._profile
     index, weight = taps
     if mirrored:
       index, weight = index[::-1], weight[::-1]
@@ -142,8 +151,6 @@ class Axis:
     rows = np.where(valid, rows, a)
     local = self._index[rows] - start
     valid = valid[:, None] & (local >= 0) & (local < self.window)
-    return Piece(
-      position,
-      np.where(valid, local, 0).astype(np.int32),
-      np.where(valid, self._weight[rows], 0).astype(np.float32),
-    )
+    local = np.where(valid, local, 0)
+    weight = self._weight[rows] * self._profile[local]
+    return Piece(position, local.astype(np.int32), np.where(valid, weight, 0).astype(np.float32))

@@ -235,3 +235,21 @@ def _sum_losses(scores: jax.Array, label: jax.Array, views: int, logits: bool) -
 def argmax(scores: jax.Array) -> jax.Array:
   """Returns the class of the highest score of each pixel, uint8 [h, w], of [h, w, C]."""
   return scores.argmax(-1).astype(jnp.uint8)  # as many classes as a label file holds
+
+
+@functools.partial(jax.jit, static_argnames=('count', 'logits'))
+def top(scores: jax.Array, count: int, *, logits: bool) -> jax.Array:
+  """Returns the probability of the likeliest class of each pixel, and the class.
+
+  Both lie in one array, float32 [h, w, 2], which counts exactly as far as there are classes: tiles
+  of it are put together as those of any other result.
+
+  Args:
+    scores: float32 [h, w, C].
+    count: how many probabilities the scores are sums of.
+    logits: whether they are logits, of which the softmax is to be taken.
+  """
+  label, best = scores.argmax(-1), scores.max(-1)
+  if logits:
+    best = 1 / jnp.exp(scores - best[..., None]).sum(-1)
+  return jnp.stack([best / count, label.astype(jnp.float32)], -1)

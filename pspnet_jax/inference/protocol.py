@@ -32,6 +32,9 @@ class Protocol:
     window: height and width of the windows slid over an image; 'crop' is the size the network was
       trained at, 'image' runs the whole image at once.
     stride: distance of neighbouring windows as a share of their size.
+    blend: whether windows that overlap weigh less towards their borders, by the square of a sine,
+      so that there is no step where one ends; no published protocol does it. False: all weigh the
+      same.
     flip: whether the mirrored image is averaged in.
     flip_rule: 'softmax' mirrors each window and takes the mean of both softmaxes, 'logits' the
       softmax of the sum of both logits; 'image' mirrors the image before windows are cut.
@@ -54,6 +57,7 @@ class Protocol:
   padding: Literal['centre', 'end', 'none'] = 'centre'
   window: Size | Literal['crop', 'image'] = 'crop'
   stride: float = 2 / 3
+  blend: bool = False
   flip: bool = False
   flip_rule: Literal['softmax', 'logits', 'image'] = 'softmax'
   average: Literal['softmax', 'logits'] = 'softmax'
@@ -130,6 +134,8 @@ class Protocol:
       parts.append(f'images resized to {"×".join(map(str, self.base_size))}')
     if self.scales != (1.0,):
       parts.append(f'scales {", ".join(f"{s:g}" for s in self.scales)}')
+    if self.blend and self.window != 'image':
+      parts.append('blended where they overlap')
     if self.flip:
       parts.append('averaged with the mirror image')
     return ', '.join(parts)

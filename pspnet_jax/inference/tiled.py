@@ -70,3 +70,17 @@ def joined(
     if tuple(part.stop for part in tile.region) == size:  # the last one
       yield tile.tag, assembled
       assembled = None
+
+
+def with_sizes(
+  images: Iterable[tuple[Any, np.ndarray]],
+) -> Iterator[tuple[tuple[Any, Size], np.ndarray]]:
+  """Yields (tag, image) pairs with the image's size beside the tag, for `cut_out`."""
+  for tag, image in images:
+    yield (tag, (image.shape[0], image.shape[1])), image
+
+
+def cut_out(results: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]:
+  """Cuts what belongs to each image out of its canvas, as an array that may be written to."""
+  for (tag, (height, width)), result in results:
+    yield tag, np.require(np.asarray(result)[:height, :width], requirements='W')

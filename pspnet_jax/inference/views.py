@@ -95,6 +95,7 @@ def make_views(size: tuple[int, int], card: Card) -> Iterator[View]:
         protocol.padding,
         _taps(scaled[axis], size[axis], card),
         mirrored=mirrored and axis == 1,
+        blend=protocol.blend,
       )
       for axis in (0, 1)
     )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.pictures import legends
+from pspnet_jax.pictures import outlines as outlining
 from pspnet_jax.pictures.legends import PAPER, LegendEntry
-from pspnet_jax.runtime.files import write_whole
 
 # Ignored pixels have the first of these that lies far from the colours of all classes.
 _IGNORE_COLOURS = ((0, 0, 0), (255, 255, 255), (255, 0, 255), (0, 255, 255), (127, 127, 127))
 _FAR = 64  # of 441, the distance of black and white
-_SOFTWARE = 'pspnet_jax'
 _MIN_WIDTH = 384  # a picture with a legend is no narrower: a name takes some room
 
 
@@ -36,7 +33,7 @@ def colour(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
   Raises:
     UserError: if the label holds an id without a class, or the palette is no list of RGB colours.
   """
-  return _palette(spec)[_checked(label, spec)]
+  return full_palette(spec)[checked(label, spec)]
 
 
 def ignore_colour(spec: DatasetSpec) -> tuple[int, int, int]:
@@ -49,32 +46,15 @@ def ignore_colour(spec: DatasetSpec) -> tuple[int, int, int]:
   return next(far, None) or max(_IGNORE_COLOURS, key=distance)
 
 
-def write_label(path: Path, label: np.ndarray, spec: DatasetSpec) -> None:
-  """Writes a label as an 8-bit palette PNG: viewers show colours, decoders read the ids.
-
-  Arguments and errors are those of `colour`; UserError also if the file cannot be written.
-  """
-  picture = Image.fromarray(_checked(label, spec))
-  picture.putpalette(_palette(spec).tobytes())  # sets mode 'P'; all 256 entries, so ids stay
-  write_whole(path, _png(picture))
-
-
-def write_image(path: Path, image: np.ndarray) -> None:
-  """Writes a uint8 [H, W, 3] image as PNG; UserError if that fails."""
-  write_whole(path, as_png(image))
-
-
-def as_png(image: np.ndarray) -> bytes:
-  """A uint8 [H, W, 3] image as the content of a PNG file."""
-  return _png(Image.fromarray(image))
-
-
 def overlay(
   image: np.ndarray,
   label: np.ndarray,
   spec: DatasetSpec,
   alpha: float = 0.5,
   legend: bool = True,
+  *,
+  outlines: bool = True,
+  highlight: Sequence[int] | None = None,
 ) -> np.ndarray:
   """Lays the colours of a label over the image; ignored pixels show it darkened, or brightened.
 
@@ -86,24 +66,68 @@ def overlay(
     legend: whether to add the classes present with their share of the pixels, below. A small
       image is then enlarged by a whole factor, so that the text has room. Where there are too
       many classes, the rarest are only counted.
+    outlines: whether lines part the classes; they fade with the colours below an alpha of one half.
+    highlight: ids of classes to show alone, in the legend too; the others are a grey image. None:
+      all classes.
 
   Returns:
     uint8 [H, W, 3] without a legend, a larger picture with one.
 
   Raises:
-    UserError: what `colour` raises, or if the sizes differ or alpha is out of range.
+    UserError: what `colour` raises, or if the sizes differ, alpha is out of range or a class to
+      highlight is none.
   """
   if not 0 <= alpha <= 1:
     raise UserError(f'{alpha=} must lie between 0 and 1.')
+  for i in highlight or ():
+    if not 0 <= i < spec.num_classes:
+      raise UserError(f'highlight={i} is no class: ids are 0 to {spec.num_classes - 1}.')
   _check_image(image, label)
-  mixed = (1 - alpha) * image + alpha * colour(label, spec)  # [H, W, 3]
-  mixed = np.round(mixed).astype(np.uint8)
+  palette, shown = full_palette(spec), checked(label, spec)
+  listed = range(256) if highlight is None else highlight
+  entries = _present([shown], spec, shares=True, only=listed) if legend else []
+  if legend:
+    image, shown = (_enlarge(x, _MIN_WIDTH) for x in (image, shown))
+  colours = palette[shown]
+  if highlight is not None:
+    others = ~np.isin(shown, list(highlight))
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    image = np.where(others[..., None], grey, image)
+    np.copyto(colours, grey, where=others[..., None])
+    shown = np.where(others, IGNORE_LABEL, shown)
+  mixed = cv2.addWeighted(image, 1 - alpha, colours, alpha, 0)  # [H, W, 3]
+  if outlines:
+    mixed = outlining.draw(mixed, shown, min(1, 2 * alpha))
   if not legend:
     return mixed
-  mixed = _widen(_enlarge(mixed, _MIN_WIDTH), _MIN_WIDTH)
-  entries = _present([label], spec, shares=True)
+  mixed = _widen(mixed, _MIN_WIDTH)
   size = legends.text_size(mixed.shape[1])
   return np.concatenate([mixed, legends.draw(entries, mixed.shape, size)])
+
+
+def all_classes(spec: DatasetSpec, width: int) -> np.ndarray:
+  """A legend of every class in their order, to go below a picture: uint8 [h, width, 3]."""
+  palette = full_palette(spec).tolist()
+  entries = [LegendEntry(name, '', tuple(palette[i])) for i, name in enumerate(spec.class_names)]
+  return legends.draw(entries, (width, width), legends.text_size(width))
+
+
+def confidence_map(confidence: np.ndarray) -> np.ndarray:
+  """Shows how sure a label is: black where the probability of its class is 0, white where it is 1.
+
+  Args:
+    confidence: float32 [H, W], 0 to 1.
+
+  Returns:
+    uint8 [H, W, 3], grey; of 255, what the probability is of 1.
+
+  Raises:
+    UserError: if it is not floating-point [H, W].
+  """
+  if confidence.ndim != 2 or not np.issubdtype(confidence.dtype, np.floating):
+    raise UserError(f'a confidence of {confidence.dtype} {list(confidence.shape)} is not [H, W].')
+  grey = np.round(255 * np.clip(confidence, 0, 1)).astype(np.uint8)
+  return np.repeat(grey[..., None], 3, -1)
 
 
 def panel(
@@ -133,13 +157,26 @@ def panel(
   Raises:
     UserError: what `colour` raises, or if sizes or numbers differ.
   """
-  images, predictions = _several(image, 3), _several(prediction, 2)
-  labels = _several(label, 2) if label is not None else None
-  counts = {len(images), len(predictions), len(labels or images), len(names or images)}
+  if label is None:
+    return side_by_side(image, {titles[2]: prediction}, spec, names, titles[0], max_side)
+  maps = {titles[1]: label, titles[2]: prediction}
+  return side_by_side(image, maps, spec, names, titles[0], max_side)
+
+
+def side_by_side(
+  image: np.ndarray | Sequence[np.ndarray],
+  labels: Mapping[str, np.ndarray | Sequence[np.ndarray]],
+  spec: DatasetSpec,
+  names: Sequence[str] = (),
+  title: str = 'image',
+  max_side: int = 1024,
+) -> np.ndarray:
+  """Sets images beside any number of labels of them, each under its title; see `panel`."""
+  images, maps = _several(image, 3), [_several(label, 2) for label in labels.values()]
+  shown = [title, *labels]
+  counts = {len(images), len(names or images), *map(len, maps)}
   if len(counts) > 1 or not images:
     raise UserError(f'images, labels, predictions and names differ in number ({sorted(counts)}).')
-  maps = [predictions] if labels is None else [labels, predictions]
-  shown = [titles[0], titles[2]] if labels is None else list(titles)
   rows: list[list[np.ndarray]] = []
   for i, picture in enumerate(images):
     for column in maps:
@@ -165,14 +202,14 @@ def panel(
   return np.concatenate([*parts, legends.draw(entries, (height, width), size)])
 
 
-def _palette(spec: DatasetSpec) -> np.ndarray:
-  """uint8 [256, 3]; ids without a class have the colour of ignored pixels."""
+def full_palette(spec: DatasetSpec) -> np.ndarray:
+  """Returns the colour of every id, uint8 [256, 3]; ids of no class have that of ignored pixels."""
   palette = np.full((256, 3), ignore_colour(spec), np.uint8)
   palette[: spec.num_classes] = spec.palette
   return palette
 
 
-def _checked(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+def checked(label: np.ndarray, spec: DatasetSpec) -> np.ndarray:
   """Returns the label as uint8 [H, W] if it holds nothing strange."""
   if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer):
     raise UserError(f'a label of {label.dtype} {list(label.shape)} is not integers [H, W].')
@@ -202,7 +239,7 @@ def _enlarge(picture: np.ndarray, side: int) -> np.ndarray:
   """Enlarges by the least whole factor that brings the shorter side to `side`, repeating pixels."""
   factor = max(1, -(-side // min(picture.shape[:2])))
   factor = max(1, min(factor, 2 * side // max(picture.shape[:2])))  # a narrow strip stays handy
-  return picture.repeat(factor, 0).repeat(factor, 1)
+  return picture if factor == 1 else picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def _widen(picture: np.ndarray, width: int) -> np.ndarray:
@@ -223,35 +260,24 @@ def _fit(picture: np.ndarray, max_side: int, *, smooth: bool) -> np.ndarray:
   return np.asarray(Image.fromarray(picture).resize(size, method))
 
 
-def _present(labels: Sequence[np.ndarray], spec: DatasetSpec, *, shares: bool) -> list[LegendEntry]:
-  """The classes present, the most frequent first, ignored pixels last."""
+def _present(
+  labels: Sequence[np.ndarray],
+  spec: DatasetSpec,
+  *,
+  shares: bool,
+  only: Sequence[int] = range(256),
+) -> list[LegendEntry]:
+  """Lists those classes of `only` that occur, the most frequent first, ignored pixels last."""
   counts = np.zeros(256, np.int64)
   for label in labels:
     counts += np.bincount(label.ravel(), minlength=256)
   order = sorted(np.flatnonzero(counts), key=lambda i: (i == IGNORE_LABEL, -counts[i]))
-  palette = _palette(spec)
+  palette = full_palette(spec)
   entries = []
-  for i in order:
+  for i in (i for i in order if i in only):
     name = 'ignored' if i == IGNORE_LABEL else spec.class_names[i]
     percent = 100 * counts[i] / counts.sum()
     share = f'{percent:.1f}%' if percent >= 0.05 else '<0.1%'
     red, green, blue = palette[i].tolist()
     entries.append(LegendEntry(name, share if shares else '', (red, green, blue)))
   return entries
-
-
-def is_own_picture(path: Path) -> bool:
-  """Whether a file was written here, and so may be replaced."""
-  try:
-    with Image.open(path, formats=['PNG']) as picture:
-      return picture.info.get('Software') == _SOFTWARE
-  except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-    return False
-
-
-def _png(picture: Image.Image) -> bytes:
-  encoded = io.BytesIO()  # into a file, Pillow would not say why it cannot write
-  about = PngInfo()
-  about.add_text('Software', _SOFTWARE)
-  picture.save(encoded, 'PNG', pnginfo=about)
-  return encoded.getvalue()

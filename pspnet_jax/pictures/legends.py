@@ -25,8 +25,11 @@ class LegendEntry(NamedTuple):
 
 
 def text_size(width: int) -> int:
-  """A size in pixels that reads well on a picture of this width."""
-  return int(np.clip(width // 45, 13, 36))
+  """A size in pixels that reads well on a picture of this width.
+
+  Pictures wider than a screen are shown reduced, and their text has to stand that.
+  """
+  return int(np.clip(width // 45, 13, max(36, width // 75)))
 
 
 def draw(entries: Sequence[LegendEntry], shape: tuple[int, ...], size: int) -> np.ndarray:

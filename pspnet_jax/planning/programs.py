@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.on_device import Pieces, Windows, add_pieces, logits_of
 from pspnet_jax.inference.tiled import CANVAS_STEP

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +15,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.inference.ensemble import check_together
 from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.weights import digests
 from pspnet_jax.weights.checkpoints import Checkpoints, Which
 
 
@@ -92,6 +95,13 @@ def load(
       f'step {found.step} of {workdir}{found.kind}',
       next(filter(None, notes), None),  # one is enough
     )
+
+
+def identity(cards: Sequence[Card], weights: Sequence[Any]) -> str:
+  """Returns a digest of networks, which differs wherever a card or an array does."""
+  each = zip(cards, weights, strict=True)
+  known = [[card.to_json(), digests.digest(arrays)] for card, arrays in each]
+  return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
 def together(origins: Sequence[str]) -> str:

@@ -140,5 +140,6 @@ _PROTOCOL: dict[str, Callable[[Any], bool]] = {
   'scales': lambda x: _numbers(x, None, 1e-3, 100) and 0 < len(x) <= 100,
   'window': lambda x: x in ('crop', 'image') or _is_size(x),
   'stride': lambda x: _numbers((x,), 1, 1e-3, 1),
+  'blend': _is_flag,
   'flip': _is_flag,
 }

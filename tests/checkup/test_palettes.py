@@ -2,7 +2,8 @@ import numpy as np
 
 from pspnet_jax.checkup.palettes import contradictions
 from pspnet_jax.data.label_ids import label_table
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 SPEC = DatasetSpec(('sky', 'road', 'car'), (RED, GREEN, BLUE))

@@ -8,7 +8,8 @@ from pspnet_jax.data.folder import Folder
 from pspnet_jax.data.label_ids import label_table
 from pspnet_jax.data.one_class import refuse_one_class
 from pspnet_jax.data.paired_files import PairedFiles
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import BadData, UserError
 
 SPEC = DatasetSpec(('sky', 'road', 'car'), default_palette(3))

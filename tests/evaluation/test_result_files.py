@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation import result_files
 from pspnet_jax.evaluation.metrics import Scores

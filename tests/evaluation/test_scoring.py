@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.evaluation.metrics import Scores
 from pspnet_jax.evaluation.scoring import figures_of, summary

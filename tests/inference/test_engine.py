@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.evaluation.scoring import PixelLoss, confusion_matrix
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference
@@ -69,8 +70,10 @@ def softmax(model, image, flip=False):
   return np.asarray(scores[:, ::-1] if flip else scores, np.float64)
 
 
-def reference(model, image, window, stride, flip):
+def reference(model, image, window, stride, flip, blend=False):
   """Mean softmax over the windows covering an image padded with the mean, as semseg does it."""
+  ramps = [np.sin(np.pi * (np.arange(w) + 0.5) / w) ** 2 for w in window]
+  weight = np.outer(*ramps)[..., None] if blend else np.ones((*window, 1))
   height, width = image.shape[:2]
   inner = max(height, window[0]), max(width, window[1])
   top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
@@ -86,8 +89,8 @@ def reference(model, image, window, stride, flip):
       scores = softmax(model, piece)
       if flip:
         scores = (scores + softmax(model, piece, flip=True)) / 2
-      total[y : y + window[0], x : x + window[1]] += scores
-      count[y : y + window[0], x : x + window[1]] += 1
+      total[y : y + window[0], x : x + window[1]] += weight * scores
+      count[y : y + window[0], x : x + window[1]] += weight
   return (total / count)[top : top + height, left : left + width]
 
 
@@ -113,6 +116,21 @@ def test_sliding_windows_equal_the_plain_way(model, size, flip):
   label = np.asarray(label)[: size[0], : size[1]]
   assert label.shape == size
   assert_same_labels(label, reference(model, image, (33, 41), 2 / 3, flip))
+
+
+@pytest.mark.usefixtures('one_device')
+def test_blended_windows_equal_the_plain_way_in_tiles_too(model):
+  card, network, params, batch_stats = model
+  protocol = Protocol(window=(33, 41), blend=True)
+  card = dataclasses.replace(card, protocol=protocol)
+  [image] = images((150, 170))
+  expected = reference(model, image, (33, 41), 2 / 3, False, blend=True)
+  inference = Inference(network, card, batch_size=4)
+  weights = inference.prepare(params, batch_stats)
+  for canvas_pixels in (10**6, 128 * 128):
+    inference.canvas_pixels = canvas_pixels
+    [(_, scores)] = inference.probabilities(weights, [(None, image)])
+    np.testing.assert_allclose(np.asarray(scores)[:150, :170], expected, atol=1e-5)
 
 
 def test_whole_images_of_mixed_sizes_come_back_in_order(model):

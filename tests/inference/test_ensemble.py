@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.known_classes import numbered_classes
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Inference

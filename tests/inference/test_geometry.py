@@ -49,19 +49,25 @@ def test_float_pixels_are_not_rounded_and_uint8_are():
   assert resize_image(image, (6, 8), 'matlab') is image
 
 
+@pytest.mark.parametrize('blend', [False, True])
 @pytest.mark.parametrize('mirrored', [False, True])
 @pytest.mark.parametrize(
   ('size', 'scaled', 'window', 'padding'),
   [(50, 70, 33, 'centre'), (50, 20, 33, 'centre'), (50, 20, 33, 'end'), (50, 20, 33, 'none')],
 )
-def test_the_parts_of_all_windows_are_their_mean_resized(size, scaled, window, padding, mirrored):
-  axis = Axis(size, scaled, window, 2 / 3, padding, bilinear_taps(scaled, size, False), mirrored)
+def test_the_parts_of_all_windows_are_their_mean_resized(
+  size, scaled, window, padding, mirrored, blend
+):
+  taps = bilinear_taps(scaled, size, False)
+  axis = Axis(size, scaled, window, 2 / 3, padding, taps, mirrored, blend)
   rng = np.random.default_rng(0)
   scores = {start: rng.normal(size=axis.window) for start in axis.starts}
   total, count = np.zeros(axis.inner), np.zeros(axis.inner)
+  middle = np.arange(axis.window) + 0.5
+  weight = np.sin(np.pi * middle / axis.window) ** 2 if blend else np.ones(axis.window)
   for start, part in scores.items():
-    total[start : start + axis.window] += part
-    count[start : start + axis.window] += 1
+    total[start : start + axis.window] += weight * part
+    count[start : start + axis.window] += weight
   mean = (total / count)[axis.offset : axis.offset + scaled]
   expected = as_matrix(bilinear_taps(scaled, size, False), scaled) @ mean
   expected = expected[::-1] if mirrored else expected
@@ -75,3 +81,27 @@ def test_the_parts_of_all_windows_are_their_mean_resized(size, scaled, window, p
       canvas[piece.position : piece.position + axis.longest] += values
     found[first:stop] = canvas[: stop - first]
   np.testing.assert_allclose(found, expected, atol=1e-6)  # weights are float32
+
+
+def joined(axis, scores):
+  """What comes of windows whose scores are constants."""
+  found = np.zeros(200)
+  for start, score in zip(axis.starts, scores, strict=True):
+    piece = axis.piece(start, 0, 200, axis.longest, 200)
+    found[piece.position : piece.position + axis.longest] += piece.weight.sum(1) * score
+  return found
+
+
+@pytest.mark.parametrize('stride', [1 / 3, 2 / 3, 0.9])
+def test_blended_windows_of_one_score_give_that_score_and_others_no_step(stride):
+  taps = np.arange(200)[:, None], np.ones((200, 1))
+  plain, blended = (
+    Axis(200, 200, 60, stride, 'centre', taps, blend=blend) for blend in (False, True)
+  )
+  count = len(plain.starts)
+  assert plain.starts == blended.starts and count > 2
+  for axis in (plain, blended):  # float32 adds up to 1
+    np.testing.assert_allclose(joined(axis, [0.7] * count), 0.7, atol=1e-6)
+  scores = np.arange(count) % 2
+  steps = [abs(np.diff(joined(axis, scores))).max() for axis in (plain, blended)]
+  assert steps[0] > 0.3 and steps[1] < 0.7 * steps[0]

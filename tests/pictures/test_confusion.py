@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pspnet_jax.data.known_classes import known_classes
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.pictures import confusion
 
 SPEC = DatasetSpec(('road', 'sky', 'yak'), default_palette(3))

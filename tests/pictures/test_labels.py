@@ -2,16 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette, voc_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
-from pspnet_jax.pictures.labels import (
-  colour,
-  ignore_colour,
-  overlay,
-  panel,
-  write_image,
-  write_label,
-)
+from pspnet_jax.pictures.labels import colour, confidence_map, ignore_colour, overlay, panel
+from pspnet_jax.pictures.png_files import write_label
 
 PAPER = (255, 255, 255)
 SPEC = DatasetSpec(('sky', 'road', 'car'), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
@@ -39,7 +34,8 @@ def test_colour_follows_the_palette_and_ignored_is_black(dtype):
   'palette, expected',
   [
     (SPEC.palette, (0, 0, 0)),
-    (default_palette(3), (255, 255, 255)),
+    (voc_palette(3), (255, 255, 255)),
+    (default_palette(3), (0, 0, 0)),
     (((9, 9, 0), (250, 250, 255), (0, 255, 0)), (255, 0, 255)),
   ],
 )
@@ -49,14 +45,14 @@ def test_ignored_pixels_are_told_from_every_class(tmp_path, palette, expected):
   assert tuple(colour(LABEL, spec)[0, 3].tolist()) == expected
   image = np.full((60, 60, 3), 100, np.uint8)
   halves = np.repeat(np.uint8([[0, 255]]), [30, 30], axis=1).repeat(60, 0)
-  overlaid = overlay(image, halves, spec, legend=False)
+  overlaid = overlay(image, halves, spec, legend=False, outlines=False)
   assert abs(overlaid[0, 0].astype(int) - overlaid[0, -1]).max() >= 32
   write_label(tmp_path / 'a.png', LABEL, spec)
   assert Image.open(tmp_path / 'a.png').convert('RGB').getpixel((3, 0)) == expected
 
 
 def test_the_colours_of_the_most_classes_leave_one_for_ignored():
-  many_classes = DatasetSpec(tuple(map(str, range(255))), default_palette(255))
+  many_classes = DatasetSpec(tuple(map(str, range(255))), voc_palette(255))
   assert ignore_colour(many_classes) not in many_classes.palette
 
 
@@ -83,33 +79,9 @@ def test_a_bad_palette_is_a_user_error(rgb):
     colour(np.zeros((2, 2), np.uint8), DatasetSpec(('a', 'b'), (rgb, (0, 0, 0))))
 
 
-def test_written_labels_keep_ids_and_show_colours(tmp_path):
-  label = np.arange(256, dtype=np.uint8).reshape(16, 16)
-  spec = many(255)
-  write_label(tmp_path / 'a.png', label, spec)
-  written = Image.open(tmp_path / 'a.png')
-  assert written.format == 'PNG' and written.mode == 'P'
-  np.testing.assert_array_equal(np.asarray(written), label)
-  np.testing.assert_array_equal(np.asarray(written.convert('RGB')), colour(label, spec))
-
-
-def test_few_classes_still_give_eight_bits_and_255(tmp_path):
-  write_label(tmp_path / 'a.png', LABEL, SPEC)
-  np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'a.png')), LABEL)
-  assert [p.name for p in tmp_path.iterdir()] == ['a.png']  # no leftovers
-
-
-def test_writing_replaces_and_names_what_fails(tmp_path):
-  write_image(tmp_path / 'a.png', np.zeros((2, 2, 3), np.uint8))
-  write_image(tmp_path / 'a.png', np.full((3, 2, 3), 9, np.uint8))
-  assert np.asarray(Image.open(tmp_path / 'a.png')).tolist() == [[[9] * 3] * 2] * 3
-  with pytest.raises(UserError, match=r'cannot write to .*a\.png.b\.png'):
-    write_image(tmp_path / 'a.png' / 'b.png', np.zeros((2, 2, 3), np.uint8))
-
-
 def test_overlay_mixes_and_keeps_the_size_without_a_legend():
   image = np.full((2, 4, 3), 100, np.uint8)
-  mixed = overlay(image, LABEL, SPEC, alpha=0.25, legend=False)
+  mixed = overlay(image, LABEL, SPEC, alpha=0.25, legend=False, outlines=False)
   assert mixed.shape == image.shape and mixed.dtype == np.uint8
   assert mixed[0, 0].tolist() == [round(75 + 0.25 * value) for value in SPEC.palette[0]]
   assert mixed[0, 3].tolist() == [75, 75, 75]
@@ -133,7 +105,7 @@ def margins_are_clear(picture: np.ndarray, from_row: int) -> bool:
 def test_legends_are_not_cut_off(count, height, width, name):
   spec = many(count, name)
   image, label = scene(height, width, count)
-  picture = overlay(image, label, spec)
+  picture = overlay(image, label, spec, outlines=False)  # which may be white
   bottom = np.flatnonzero((picture == PAPER).all((1, 2)))[0]  # the legend's first row
   assert picture.dtype == np.uint8 and picture.shape[1] >= 384 and bottom >= height
   assert margins_are_clear(picture, bottom)
@@ -160,9 +132,44 @@ def test_the_legend_lists_the_classes_present_only():
 
 def test_small_images_are_enlarged_without_interpolation():
   image, label = scene(193, 193, 3)
-  picture = overlay(image, label, SPEC)
+  picture = overlay(image, label, SPEC, outlines=False)
   assert picture.shape[1] == 386
-  np.testing.assert_array_equal(picture[:386:2, ::2], overlay(image, label, SPEC, legend=False))
+  plain = overlay(image, label, SPEC, legend=False, outlines=False)
+  np.testing.assert_array_equal(picture[:386:2, ::2], plain)
+
+
+def test_outlines_part_classes_and_fade_with_the_colours():
+  image = np.full((60, 60, 3), 100, np.uint8)
+  label = np.repeat(np.uint8([[0, 1]]), [30, 30], axis=1).repeat(60, 0)
+  bare = overlay(image, label, SPEC, legend=False, outlines=False)
+  lined = overlay(image, label, SPEC, legend=False)
+  assert {*np.nonzero((bare != lined).any(-1))[1]} == {29}
+  faint = overlay(image, label, SPEC, 0.1, legend=False)
+  assert abs(faint[0, 29].astype(int) - faint[0, 28]).max() < 0.3 * 255
+  np.testing.assert_array_equal(overlay(image, label, SPEC, 0, legend=False), image)
+
+
+def test_highlighted_classes_alone_are_coloured_and_listed():
+  image, label = scene(400, 600, 3)
+  image[..., 0] = 200
+  label = np.sort(label, 0)
+  plain = overlay(image, label, SPEC, outlines=False)
+  picture = overlay(image, label, SPEC, outlines=False, highlight=[1])
+  np.testing.assert_array_equal(picture[:400][label == 1], plain[:400][label == 1])
+  assert np.ptp(picture[:400][label != 1].astype(int), axis=-1).max() == 0  # grey
+  assert swatches(picture[400:], SPEC) == [1]
+  nothing = overlay(image, label, SPEC, legend=False, highlight=[])
+  assert np.ptp(nothing.astype(int), axis=-1).max() == 0
+  with pytest.raises(UserError, match='highlight=3 is no class: ids are 0 to 2'):
+    overlay(image, label, SPEC, legend=False, highlight=[0, 3])
+
+
+def test_confidence_is_shown_in_grey():
+  picture = confidence_map(np.float32([[0, 0.5, 1, 1.0000001]]))
+  assert picture.dtype == np.uint8
+  assert picture[0].tolist() == [[grey] * 3 for grey in (0, 128, 255, 255)]
+  with pytest.raises(UserError, match='not \\[H, W\\]'):
+    confidence_map(np.zeros((2, 2, 3), np.float32))
 
 
 def test_panel_takes_one_or_several_images_of_any_size():

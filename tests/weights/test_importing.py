@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pspnet_jax.data.known_classes import PASCAL_CONTEXT, PASCAL_CONTEXT_59, VOC2012
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize

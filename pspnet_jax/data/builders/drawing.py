@@ -23,7 +23,8 @@ from pspnet_jax.data.classes import read_classes
 from pspnet_jax.data.decode import read_image
 from pspnet_jax.data.image_files import IMAGE_SUFFIXES
 from pspnet_jax.data.in_order import in_order
-from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime.files import write_whole
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pspnet_jax.data import pillow
 from pspnet_jax.data.image_files import list_images
-from pspnet_jax.data.spec import default_palette
+from pspnet_jax.data.palettes import voc_palette
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.evaluation.official.benchmarks import Benchmark
 from pspnet_jax.runtime.files import whole_file
@@ -78,7 +78,7 @@ def encode(label: np.ndarray, benchmark: Benchmark) -> bytes:
   """Encodes class ids uint8 [H, W] as a PNG file in the benchmark's ids."""
   picture = Image.fromarray(np.array(benchmark.class_ids, np.uint8)[label])
   if benchmark.palette:
-    picture.putpalette(np.array(default_palette(256), np.uint8).tobytes())
+    picture.putpalette(np.array(voc_palette(256), np.uint8).tobytes())
   data = io.BytesIO()
   picture.save(data, 'PNG')
   return data.getvalue()

@@ -1,0 +1,1 @@
+"""What people get of a trained network: folders of pictures, tables, videos."""
