@@ -16,7 +16,7 @@ COMMANDS = (
   *('train', 'evaluate', 'predict'),
   *('prepare', 'doctor', 'plan'),
   *('zoo', 'convert', 'export'),
-  *('score', 'submit'),
+  *('score', 'submit', 'demo'),
 )
 
 

@@ -74,7 +74,8 @@ def test_the_wheel_holds_package_configs_and_command_and_nothing_else(built):
   assert configs == {f'pspnet_jax/configs/{name}' for name in files}
   package = tiny.ROOT / 'pspnet_jax'
   modules = {f'pspnet_jax/{path.relative_to(package)}' for path in package.rglob('*.py')}
-  assert modules | {'pspnet_jax/py.typed', 'pspnet_jax/weights/catalogue.csv'} <= names
+  beside = {f'pspnet_jax/{name}' for name in ('py.typed', 'weights/catalogue.csv', 'web/style.css')}
+  assert modules | beside <= names
   assert {name.partition('/')[0] for name in names if '.dist-info/' not in name} == {'pspnet_jax'}
 
 

@@ -23,9 +23,14 @@ def write_label(path: Path, label: np.ndarray, spec: DatasetSpec, mark: str = ''
   Arguments and errors are those of `labels.colour`; UserError also if the file cannot be written.
   `mark` is for `mark_of`.
   """
+  write_whole(path, label_as_png(label, spec, mark))
+
+
+def label_as_png(label: np.ndarray, spec: DatasetSpec, mark: str = '') -> bytes:
+  """Returns the content of the file that `write_label` writes."""
   picture = Image.fromarray(checked(label, spec))
   picture.putpalette(full_palette(spec).tobytes())  # sets mode 'P'; all 256 entries, so ids stay
-  write_whole(path, _png(picture, mark))
+  return _png(picture, mark)
 
 
 def write_image(path: Path, image: np.ndarray, mark: str = '') -> None:

@@ -1,0 +1,148 @@
+"""Shows a trained PSPNet at work, on a web page.
+
+  pspnet demo --workdir=/tmp/scenes
+
+Drop an image into the page to see its classes, their areas and how sure the network is. With
+--workdir=A,B the answers of both stand side by side, or are one by the mean of their
+probabilities. The page is for this computer alone unless --host says otherwise; it has no login.
+--config.eval.KEY=VALUE changes the protocol, as in --config.eval.flip=True.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from pspnet_jax import cli
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+  """Defines the command's flags; see `cli`."""
+  cli.takes_protocol()
+  cli.define_network_flags(several=True)
+  flags.DEFINE_string('host', '127.0.0.1', 'Who may see it: 0.0.0.0 is everybody on the network.')
+  flags.DEFINE_integer('port', 7860, '0 takes one that is free.', lower_bound=0, upper_bound=65535)
+  flags.DEFINE_string('root_path', '', 'Where a proxy shows the page, such as /pspnet.')
+  cli.define_path('examples', None, 'A folder of images to offer.')
+  flags.DEFINE_integer('max_megapixels', 24, 'The largest image it takes.', lower_bound=1)
+
+
+if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
+  cli.start('demo', __doc__, define_flags)
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pspnet_jax import predictor
+from pspnet_jax.data.image_files import list_images
+from pspnet_jax.errors import UserError
+from pspnet_jax.predictor import Predictor
+from pspnet_jax.runtime import streams
+from pspnet_jax.weights.checkpoints import Which
+
+_MOST_EXAMPLES = 12
+
+
+def demo(
+  workdirs: Sequence[Path],
+  *,
+  host: str = '127.0.0.1',
+  port: int = 7860,
+  root_path: str = '',
+  examples: Path | None = None,
+  max_megapixels: int = 24,
+  which: Which = 'best',
+  **options: Any,
+) -> None:
+  """Serves the page until it is interrupted; the networks are loaded as `predictor.load` does.
+
+  Raises:
+    UserError: for whatever the user can mend.
+  """
+  try:
+    from pspnet_jax.web import page, results, serving, uploads
+  except ImportError as e:
+    if (e.name or '').partition('.')[0] not in ('gradio', 'fastapi', 'uvicorn'):
+      raise
+    raise UserError(f"the page needs Gradio ({e}): pip install 'pspnet_jax[demo]'.") from e
+
+  max_pixels = max_megapixels * 1_000_000
+  offered = tuple(list_images(examples).found[:_MOST_EXAMPLES]) if examples else ()
+  opened = serving.listen(host, port)  # before minutes of loading
+  with opened, serving.private_folder() as folder:
+    names = _short_names(workdirs)
+    models = [predictor.load(workdir, which=which, **options) for workdir in workdirs]
+    whole = Predictor.ensemble(models)
+    labellers = [
+      results.Labeller(name, model.label_and_confidence)
+      for name, model in zip(names, models, strict=True)
+    ]
+    ways = {'Side by side': labellers}
+    if len(models) > 1:
+      ways['Together'] = [results.Labeller(' and '.join(names), whole.label_and_confidence)]
+    blocks = page.build(
+      page.Page(
+        title=_title(models),
+        about=_about(models, workdirs, names),
+        spec=whole.spec,
+        exif=whole.card.exif,
+        ways=ways,
+        max_pixels=max_pixels,
+        examples=offered,
+      ),
+      folder,
+    )
+    address, number = opened.getsockname()[:2]
+    shown = f'[{address}]' if ':' in address else address
+    for note in whole.notes:
+      streams.show(note)
+    streams.show(f'{whole.origin} is on http://{shown}:{number}{root_path}/ until Ctrl-C.')
+    serving.serve(blocks, opened, most_bytes=uploads.most_bytes(max_pixels), root_path=root_path)
+
+
+def _title(models: Sequence[Predictor]) -> str:
+  titles = dict.fromkeys(model.card.title for model in models)  # each once, in order
+  return f'{" and ".join(titles)}: {models[0].spec.num_classes} classes'
+
+
+def _about(
+  models: Sequence[Predictor], workdirs: Sequence[Path], names: Sequence[str]
+) -> tuple[str, ...]:
+  """Which weights these are, in words that keep this computer's folders to themselves."""
+  return tuple(
+    model.origin.replace(str(workdir), name)
+    for model, workdir, name in zip(models, workdirs, names, strict=True)
+  )
+
+
+def _short_names(workdirs: Sequence[Path]) -> list[str]:
+  """The ends of the paths that tell them apart.
+
+  Raises:
+    UserError: if a workdir is named twice.
+  """
+  paths = [workdir.resolve() for workdir in workdirs]
+  for i, path in enumerate(paths):
+    if path in paths[:i]:
+      raise UserError(f'{workdirs[i]} is named twice: name each workdir once.')
+  depth = 1
+  while len({path.parts[-depth:] for path in paths}) < len(paths):
+    depth += 1
+  return [str(Path(*path.parts[-depth:])) for path in paths]
+
+
+def main() -> None:
+  demo(
+    FLAGS.workdir,
+    host=FLAGS.host,
+    port=FLAGS.port,
+    root_path=FLAGS.root_path,
+    examples=FLAGS.examples,
+    max_megapixels=FLAGS.max_megapixels,
+    which=cli.which_checkpoint(FLAGS.checkpoint),
+    ema=FLAGS.ema,
+    model=cli.own_network(FLAGS.model),
+    **cli.protocol_options(),
+  )

@@ -1,0 +1,188 @@
+"""A page on this computer's network: which address, what it may load, and how much may come in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import gradio as gr
+import uvicorn
+
+from pspnet_jax.errors import UserError
+
+_VISITORS = 16  # whose last image is kept; the one that was longest silent makes room
+_STOP_SECONDS = 1  # that a visitor's connection may take to end
+_FORM_BYTES = 64 * 1024  # around an uploaded file
+_FONTS = ['system-ui', 'sans-serif']  # of the visitor's own computer
+_SETTINGS = {
+  'GRADIO_ANALYTICS_ENABLED': 'False',
+  'GRADIO_RUN_HISTORY': 'False',
+  'GRADIO_SSR_MODE': 'False',
+  'GRADIO_MCP_SERVER': 'False',
+}
+# The page loads what this server gives and nothing else. Gradio compiles its templates in the
+# browser, which asks for 'unsafe-eval'.
+_HEADERS = {
+  'Content-Security-Policy': (
+    "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'"
+  ),
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+}
+
+# Screen readers say what a group of choices is about; Gradio shows it, and leaves it at that.
+_NAME_GROUPS = """
+() => document.querySelectorAll('fieldset').forEach(group =>
+  group.setAttribute('aria-label', group.querySelector('span').textContent.trim()))
+"""
+_API = '/gradio_api/'
+_OF_THE_PAGE = tuple(
+  _API + name for name in ('cancel', 'heartbeat/', 'queue/', 'reset', 'startup-events', 'upload')
+)
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+  """Makes the folder for what is being uploaded, and removes it with all that is left in it.
+
+  While entered, which has to be before a page is built, Gradio reports nothing to anybody.
+  """
+  with tempfile.TemporaryDirectory(prefix='pspnet-demo-', ignore_cleanup_errors=True) as folder:
+    settings = {**_SETTINGS, 'GRADIO_TEMP_DIR': folder}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+      yield Path(folder)
+    finally:
+      for name, value in before.items():
+        if value is None:
+          os.environ.pop(name, None)
+        else:
+          os.environ[name] = value
+
+
+def listen(host: str, port: int) -> socket.socket:
+  """Opens the address, with `port` 0 at any port that is free.
+
+  Raises:
+    UserError: if it is in use, not this computer's, or not the user's to open.
+  """
+  try:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    opened = socket.socket(family, socket.SOCK_STREAM)
+  except (OSError, UnicodeError, OverflowError) as error:
+    raise UserError(
+      f'--host={host} is no address: give one of this computer, such as 127.0.0.1.'
+    ) from error
+  try:
+    # A server that has just stopped leaves its port waiting, which is not in use.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened.bind(address)
+    opened.listen()
+  except (OSError, OverflowError) as error:
+    opened.close()
+    reason = getattr(error, 'strerror', None) or error
+    raise UserError(
+      f'{host}:{port} cannot be served on ({reason}): give another --port, or --port=0 for one '
+      'that is free.'
+    ) from error
+  return opened
+
+
+def serve(
+  blocks: gr.Blocks, opened: socket.socket, *, most_bytes: int, root_path: str = ''
+) -> None:
+  """Serves a page until the process is asked to stop.
+
+  Args:
+    blocks: the page, built within `private_folder`.
+    opened: where, from `listen`.
+    most_bytes: of one uploaded file.
+    root_path: where a proxy shows the page, as '/pspnet'.
+  """
+  blocks.state_session_capacity = _VISITORS
+  blocks.has_launched = True  # or Gradio does not ask whether a path is that of an upload
+  app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+  app = gr.mount_gradio_app(
+    app,
+    blocks,
+    path='/',
+    root_path=root_path or None,
+    app_kwargs={'docs_url': None, 'redoc_url': None, 'openapi_url': None},
+    footer_links=[],
+    max_file_size=most_bytes,
+    show_error=False,
+    theme=gr.themes.Default(
+      primary_hue='blue', font=['system-ui', 'sans-serif'], font_mono='monospace'
+    ),
+    js=_NAME_GROUPS,
+    css=resources.files('pspnet_jax.web').joinpath('style.css').read_text('utf-8'),
+  )
+  config = uvicorn.Config(
+    _Guarded(app, most_bytes + _FORM_BYTES),
+    log_level='critical',
+    timeout_graceful_shutdown=_STOP_SECONDS,
+    lifespan='on',
+  )
+  # uvicorn ends as a signal says once it has closed everything; then folders are left to remove.
+  before = signal.signal(signal.SIGTERM, _interrupt)
+  try:
+    with contextlib.suppress(KeyboardInterrupt):
+      uvicorn.Server(config).run(sockets=[opened])
+  finally:
+    signal.signal(signal.SIGTERM, before)
+    opened.close()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+  raise KeyboardInterrupt
+
+
+class _Guarded:
+  """An ASGI application that takes no more than it has to, and says on every answer what it loads.
+
+  What Gradio serves beyond the page, for programs, is not there.
+  """
+
+  def __init__(self, app: Any, most_bytes: int):
+    self._app, self._most_bytes = app, most_bytes
+
+  async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def guarded(message: _Message) -> None:
+      if message['type'] == 'http.response.start':
+        added = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+        message['headers'] = [*message.get('headers', []), *added]
+      await send(message)
+
+    if scope['type'] == 'lifespan':
+      await self._app(scope, receive, send)
+    elif status := self._refusal(scope):
+      await fastapi.Response(status_code=status)(scope, receive, guarded)
+    else:
+      await self._app(scope, receive, guarded)
+
+  def _refusal(self, scope: _Message) -> int | None:
+    """The status of HTTP with which a request is answered at once, if it is."""
+    path, headers = scope['path'], dict(scope['headers'])
+    if scope['type'] != 'http' or (path.startswith(_API) and not path.startswith(_OF_THE_PAGE)):
+      return 404
+    if scope['method'] in ('GET', 'HEAD'):
+      return None
+    length = headers.get(b'content-length', b'')
+    if not length.isdigit():
+      return 411
+    return 413 if int(length) > self._most_bytes else None
