@@ -40,6 +40,7 @@ from pspnet_jax.data.image_files import list_images
 from pspnet_jax.errors import UserError
 from pspnet_jax.predictor import Predictor
 from pspnet_jax.runtime import streams
+from pspnet_jax.web import private
 from pspnet_jax.weights.checkpoints import Which
 
 _MOST_EXAMPLES = 12
@@ -61,45 +62,40 @@ def demo(
   Raises:
     UserError: for whatever the user can mend.
   """
-  try:
-    from pspnet_jax.web import page, results, serving, uploads
-  except ImportError as e:
-    if (e.name or '').partition('.')[0] not in ('gradio', 'fastapi', 'uvicorn'):
-      raise
-    raise UserError(f"the page needs Gradio ({e}): pip install 'pspnet_jax[demo]'.") from e
-
-  max_pixels = max_megapixels * 1_000_000
-  offered = tuple(list_images(examples).found[:_MOST_EXAMPLES]) if examples else ()
-  opened = serving.listen(host, port)  # before minutes of loading
-  with opened, serving.private_folder() as folder:
-    names = _short_names(workdirs)
-    models = [predictor.load(workdir, which=which, **options) for workdir in workdirs]
-    whole = Predictor.ensemble(models)
-    labellers = [
-      results.Labeller(name, model.label_and_confidence)
-      for name, model in zip(names, models, strict=True)
-    ]
-    ways = {'Side by side': labellers}
-    if len(models) > 1:
-      ways['Together'] = [results.Labeller(' and '.join(names), whole.label_and_confidence)]
-    blocks = page.build(
-      page.Page(
-        title=_title(models),
-        about=_about(models, workdirs, names),
-        spec=whole.spec,
-        exif=whole.card.exif,
-        ways=ways,
-        max_pixels=max_pixels,
-        examples=offered,
-      ),
-      folder,
-    )
-    address, number = opened.getsockname()[:2]
-    shown = f'[{address}]' if ':' in address else address
-    for note in whole.notes:
-      streams.show(note)
-    streams.show(f'{whole.origin} is on http://{shown}:{number}{root_path}/ until Ctrl-C.')
-    serving.serve(blocks, opened, most_bytes=uploads.most_bytes(max_pixels), root_path=root_path)
+  names = _short_names(workdirs)
+  with private.folder() as folder:
+    try:
+      from pspnet_jax.web import page, results, serving, uploads
+    except ImportError as e:
+      if (e.name or '').partition('.')[0] not in ('gradio', 'fastapi', 'uvicorn'):
+        raise
+      raise UserError(f"the page needs Gradio ({e}): pip install 'pspnet_jax[demo]'.") from e
+    with serving.listen(host, port) as opened:  # before minutes of loading
+      offered = tuple(list_images(examples).found[:_MOST_EXAMPLES]) if examples else ()
+      models = [predictor.load(workdir, which=which, **options) for workdir in workdirs]
+      whole = Predictor.ensemble(models)
+      alone = zip(names, models, strict=True)
+      ways = {'Side by side': [results.Labeller(x, y.label_and_confidence) for x, y in alone]}
+      if len(models) > 1:
+        ways['Together'] = [results.Labeller(' and '.join(names), whole.label_and_confidence)]
+      blocks = page.build(
+        page.Page(
+          title=_title(models),
+          about=_about(models, workdirs, names),
+          spec=whole.spec,
+          exif=whole.card.exif,
+          ways=ways,
+          max_pixels=max_megapixels * 1_000_000,
+          examples=offered,
+        ),
+        folder,
+      )
+      for note in whole.notes:
+        streams.show(note)
+      where = serving.address_of(opened, root_path)
+      streams.show(f'{whole.origin} is on {where} until Ctrl-C.')
+      most_bytes = uploads.most_bytes(max_megapixels * 1_000_000)
+      serving.serve(blocks, opened, most_bytes=most_bytes, root_path=root_path)
 
 
 def _title(models: Sequence[Predictor]) -> str:

@@ -34,7 +34,6 @@ TESTED_IN = {
   'prediction.video': 'test_predict',
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
   'training.window': 'training/test_loop',
-  'web.page': 'test_demo',  # driven in a browser
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there
   'weights.checkpoint_manager': 'weights/test_checkpoints',
   # Tables and conventions of a source: compared with its authors' network.

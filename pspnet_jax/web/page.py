@@ -46,7 +46,7 @@ class Page:
 
 
 @dataclasses.dataclass
-class _Visit:
+class Visit:
   """What is kept of one visitor: the last image, and what was said of it in each way."""
 
   name: str
@@ -74,11 +74,11 @@ def build(page: Page, folder: Path) -> gr.Blocks:
         pictures = _html(markup.NO_PICTURE, 'pictures')
       with gr.Column(elem_id='controls'):
         show = gr.Radio([_CLASSES, _CONFIDENCE], value=_CLASSES, label='Show')
-        opacity = gr.Slider(0, 100, value=50, step=5, label='Opacity, %')
+        opacity = gr.Slider(0, 100, value=50, step=5, label='Opacity of colours, %')
         way = gr.Radio(ways, value=ways[0], label='Networks', visible=len(ways) > 1)
         legend = _html('', 'legend', markup.LEGEND_SCRIPT)
 
-    events = _Events(page, folder)
+    events = Events(page, folder)
     shown = [way, show, opacity]
     answered = [visit, highlight, message, pictures, legend]
     labels: dict[str, Any] = {
@@ -102,7 +102,7 @@ def build(page: Page, folder: Path) -> gr.Blocks:
   return blocks
 
 
-class _Events:
+class Events:
   """What happens when a visitor does something; returned is what the parts of the page then show.
 
   Of the arguments, `way`, `show` and `opacity` are what the controls say. Nothing is kept here: a
@@ -132,7 +132,7 @@ class _Events:
     except UserError as error:
       return _refused(error)
 
-  def way(self, visit: _Visit | None, way: str, show: str, opacity: float) -> tuple[Any, ...]:
+  def way(self, visit: Visit | None, way: str, show: str, opacity: float) -> tuple[Any, ...]:
     if visit is None:
       return tuple(gr.skip() for _ in range(5))
     try:
@@ -141,13 +141,13 @@ class _Events:
       return _refused(error)
 
   def highlight(
-    self, event: gr.EventData, visit: _Visit | None, way: str, show: str, opacity: float
+    self, event: gr.EventData, visit: Visit | None, way: str, show: str, opacity: float
   ) -> tuple[Any, ...]:
     chosen = event.index if event.index >= 0 else None
     return chosen, *self.redraw(visit, chosen, way, show, opacity)
 
   def redraw(
-    self, visit: _Visit | None, highlight: int | None, way: str, show: str, opacity: float
+    self, visit: Visit | None, highlight: int | None, way: str, show: str, opacity: float
   ) -> tuple[Any, ...]:
     """Returns the message and the pictures; no network runs."""
     if visit is None or way not in visit.labelled:
@@ -158,9 +158,9 @@ class _Events:
   def _first_answer(
     self, name: str, image: np.ndarray, way: str, show: str, opacity: float
   ) -> tuple[Any, ...]:
-    return self._answer(_Visit(name, image, {}), way, show, opacity)
+    return self._answer(Visit(name, image, {}), way, show, opacity)
 
-  def _answer(self, visit: _Visit, way: str, show: str, opacity: float) -> tuple[Any, ...]:
+  def _answer(self, visit: Visit, way: str, show: str, opacity: float) -> tuple[Any, ...]:
     """What is shown of an image, which a network sees only if it has not answered yet."""
     if way not in visit.labelled and visit.image is not None:
       labellers, spec = self._page.ways[way], self._page.spec
@@ -199,7 +199,7 @@ class _Events:
 
 
 def _refused(error: UserError) -> tuple[Any, ...]:
-  """What `_Events._answer` returns, of which a message is all that changes."""
+  """What `Events._answer` returns, of which a message is all that changes."""
   return gr.skip(), gr.skip(), markup.said(str(error), is_error=True), gr.skip(), gr.skip()
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import fastapi
@@ -22,12 +19,6 @@ _VISITORS = 16  # whose last image is kept; the one that was longest silent make
 _STOP_SECONDS = 1  # that a visitor's connection may take to end
 _FORM_BYTES = 64 * 1024  # around an uploaded file
 _FONTS = ['system-ui', 'sans-serif']  # of the visitor's own computer
-_SETTINGS = {
-  'GRADIO_ANALYTICS_ENABLED': 'False',
-  'GRADIO_RUN_HISTORY': 'False',
-  'GRADIO_SSR_MODE': 'False',
-  'GRADIO_MCP_SERVER': 'False',
-}
 # The page loads what this server gives and nothing else. Gradio compiles its templates in the
 # browser, which asks for 'unsafe-eval'.
 _HEADERS = {
@@ -53,26 +44,6 @@ _OF_THE_PAGE = tuple(
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
-
-
-@contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
-  """Makes the folder for what is being uploaded, and removes it with all that is left in it.
-
-  While entered, which has to be before a page is built, Gradio reports nothing to anybody.
-  """
-  with tempfile.TemporaryDirectory(prefix='pspnet-demo-', ignore_cleanup_errors=True) as folder:
-    settings = {**_SETTINGS, 'GRADIO_TEMP_DIR': folder}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-      yield Path(folder)
-    finally:
-      for name, value in before.items():
-        if value is None:
-          os.environ.pop(name, None)
-        else:
-          os.environ[name] = value
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -103,13 +74,19 @@ def listen(host: str, port: int) -> socket.socket:
   return opened
 
 
+def address_of(opened: socket.socket, root_path: str = '') -> str:
+  """The address for a browser, without the proxy that may be in front of it."""
+  host, port = opened.getsockname()[:2]
+  return f'http://{f"[{host}]" if ":" in host else host}:{port}{root_path}/'
+
+
 def serve(
   blocks: gr.Blocks, opened: socket.socket, *, most_bytes: int, root_path: str = ''
 ) -> None:
   """Serves a page until the process is asked to stop.
 
   Args:
-    blocks: the page, built within `private_folder`.
+    blocks: the page, built within `private.folder`.
     opened: where, from `listen`.
     most_bytes: of one uploaded file.
     root_path: where a proxy shows the page, as '/pspnet'.

@@ -32,9 +32,12 @@ def take(path: Path, folder: Path, *, max_pixels: int, exif: Exif) -> np.ndarray
     UserError: what `read` raises, or if it is no upload.
   """
   folder = folder.resolve()
-  real = path.resolve()
-  if not real.is_relative_to(folder) or not real.is_file():
-    raise UserError(f'{path.name} is not here, or no longer: drop it in again.')
+  try:
+    real = path.resolve()
+    if not real.is_relative_to(folder) or not real.is_file():
+      raise FileNotFoundError
+  except (OSError, ValueError) as error:  # ValueError: a null character
+    raise UserError(f'{path.name} is not here, or no longer: drop it in again.') from error
   try:
     return read(real, max_pixels=max_pixels, exif=exif)
   finally:

@@ -1,0 +1,325 @@
+"""The page in a browser: what people do with it, with a mouse and without; what it never does."""
+
+import base64
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from pspnet_jax import demo, predictor
+from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.errors import UserError
+from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.protocol import Protocol
+from pspnet_jax.models.network import Network
+from pspnet_jax.ops.images import normalize
+from pspnet_jax.weights.checkpoints import Checkpoints
+from tests import tiny
+from tests.conftest import COMPILE_FAST, TINY
+
+# Names that would do something if they were more than text.
+NAMES = ('sky', 'road', '<img src=x onerror="alert(1)">', '${alert(2)}{{value}}', 'car')
+SPEC = DatasetSpec(NAMES, default_palette(len(NAMES)))
+PATIENCE = 60  # seconds, on a machine that has other things to do
+
+# The command, which says of every address that is not this computer's that it was asked for.
+AUDITED = """
+import runpy, sys
+def hook(event, values):
+  host = None
+  if event == 'socket.connect' and isinstance(values[1], tuple): host = values[1][0]
+  if event == 'socket.getaddrinfo': host = values[0]
+  if host not in (None, '', b'', '127.0.0.1', '::1', 'localhost'): print('CALLED', host, flush=True)
+sys.addaudithook(hook)
+sys.argv[0] = 'demo'
+runpy.run_module('pspnet_jax.demo', run_name='__main__')
+"""
+
+
+def write_workdir(folder, seed):
+  """A network of random weights, with biases that give every class its share of the pixels."""
+  card = Card({'num_classes': len(NAMES), **TINY}, SPEC, (33, 33), Protocol(window=(33, 33)))
+  network = Network(**card.network)
+  params, batch_stats = network.init(seed)
+  noise = np.random.default_rng(seed).integers(0, 256, (1, 33, 33, 3), np.uint8)
+  run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
+  outputs, _ = run(params, batch_stats, normalize(noise, card.mean, card.std))
+  params['classifier/conv/bias'] -= outputs['logits'].mean((0, 1, 2))
+  with Checkpoints(folder) as checkpoints:
+    checkpoints.save(3, {'params': params, 'batch_stats': batch_stats}, card, 0.5)
+  return folder
+
+
+class Server:
+  """The command on two networks, with a folder of its own for what is uploaded."""
+
+  def __init__(self, folder):
+    rng = np.random.default_rng(0)
+    self.folder, self.uploads = folder, folder / 'uploads'
+    self.uploads.mkdir()
+    self.workdirs = [write_workdir(folder / name, i) for i, name in enumerate('ab')]
+    self.images = folder / 'images'
+    self.images.mkdir()
+    for name, size in (('street.png', (40, 60, 3)), ('<b>${1}.png', (33, 44, 3))):
+      pixels = np.kron(rng.integers(0, 256, (5, 5, 3)), np.ones((9, 12, 1)))[: size[0], : size[1]]
+      Image.fromarray(pixels.astype(np.uint8)).save(self.images / name)
+    Image.new('1', (10_000, 5_000)).save(folder / 'fifty.png')
+    (folder / 'text.jpg').write_bytes(b'no image\n' * 50)
+    (folder / 'broken.png').write_bytes((self.images / 'street.png').read_bytes()[:-40])
+    self.log = folder / 'log.txt'
+    arguments = [
+      f'--workdir={",".join(map(str, self.workdirs))}',
+      *('--port=0', f'--examples={self.images}'),
+    ]
+    with self.log.open('wb') as log:
+      self.process = subprocess.Popen(
+        [sys.executable, '-c', AUDITED, *arguments],
+        stdout=log,
+        stderr=log,
+        cwd=tiny.ROOT,
+        env=tiny.environment() | {'TMPDIR': str(self.uploads)},
+      )
+    deadline = time.monotonic() + PATIENCE
+    while 'http://' not in self.log.read_text():
+      assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+      time.sleep(0.1)
+    self.address = self.log.read_text().split(' is on ')[1].split()[0]
+
+  def stop(self):
+    self.process.send_signal(signal.SIGTERM)
+    return self.process.wait(PATIENCE)
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory):
+  pytest.importorskip('gradio')
+  server = Server(tmp_path_factory.mktemp('demo'))
+  yield server
+  assert server.stop() == 0, server.log.read_text()
+  assert not [*server.uploads.iterdir()], 'what was uploaded is still there'
+  assert 'CALLED' not in server.log.read_text()
+
+
+@pytest.fixture(scope='module')
+def browser():
+  api = pytest.importorskip('playwright.sync_api')
+  chromium = shutil.which('chromium') or shutil.which('google-chrome')
+  if chromium is None:
+    pytest.skip('there is no Chromium on this machine')
+  with api.sync_playwright() as playwright:
+    with_root = ['--no-sandbox'] if os.getuid() == 0 else []
+    browser = playwright.chromium.launch(executable_path=chromium, args=with_root)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(server, browser):
+  """The page, which may ask nobody else for anything, and run nothing that an image's name says."""
+  page = browser.new_page(viewport={'width': 1280, 'height': 900})
+  page.set_default_timeout(1000 * PATIENCE)
+  wrong = []
+  page.on('request', lambda x: None if x.url.startswith(OWN) else wrong.append(x.url[:200]))
+  page.on('pageerror', lambda error: wrong.append(str(error)))
+  page.on('dialog', lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+  OWN = (server.address, 'data:', 'blob:')
+  page.goto(server.address)
+  yield page
+  assert not wrong
+  page.close()
+
+
+def upload(page, path):
+  page.locator('#upload input[type=file]').set_input_files(path)
+  answered(page, path.name)
+
+
+def answered(page, name):
+  """Waits until the page has said something of an image, and two networks' pictures are there."""
+  page.wait_for_function(
+    'name => document.querySelector("#message").innerText.startsWith(name) &&'
+    'document.querySelectorAll("#pictures img").length === 2',
+    arg=name,
+  )
+
+
+def sources(page):
+  return page.locator('#pictures img').evaluate_all('images => images.map(x => x.src)')
+
+
+def pictures(page):
+  """What is shown, decoded: float [h, w, 3] each."""
+  files = [base64.b64decode(source.partition(',')[2]) for source in sources(page)]
+  return [np.asarray(Image.open(io.BytesIO(file)), float) for file in files]
+
+
+def changed(page, act):
+  """Does something, and waits until other pictures are shown than before."""
+  before = sources(page)
+  act()
+  page.wait_for_function(
+    'before => JSON.stringify([...document.querySelectorAll("#pictures img")].map(x => x.src)) !=='
+    'JSON.stringify(before)',
+    arg=before,
+  )
+
+
+def downloaded(page, act):
+  with page.expect_download() as download:
+    act()
+  return np.asarray(Image.open(download.value.path()))
+
+
+def test_an_image_is_labelled_by_both_and_by_both_together(server, page, one_device):
+  path = server.images / 'street.png'
+  models = [predictor.load(x) for x in server.workdirs]
+  expected = [model(path) for model in models]
+  assert page.title() == 'PSPNet-10: 5 classes'
+  assert page.locator('#heading p').all_inner_texts() == ['step 3 of a', 'step 3 of b']
+  upload(page, path)
+  agreed = f'{100 * (expected[0] == expected[1]).mean():.1f}% of them'
+  assert agreed in page.locator('#message').inner_text()
+
+  # The legend is that of all pixels.
+  rows = {row[0]: row[1:] for row in (x.split() for x in legend(page)) if len(row) == 3}
+  for name in ('sky', 'road', 'car'):
+    shares = [100 * model.areas(path)[name] for model in models]
+    assert rows.get(name, ['0.0%'] * 2) == [f'{x:.1f}%' for x in shares]
+
+  # Opacity goes from the image to the colours.
+  changed(page, lambda: page.get_by_role('slider').fill('0'))
+  image = np.asarray(Image.open(path))
+  for picture in pictures(page):
+    scale = picture.shape[0] // image.shape[0]
+    assert np.abs(picture - image.repeat(scale, 0).repeat(scale, 1)).mean() < 4
+  changed(page, lambda: page.get_by_role('slider').fill('100'))
+  for picture, label in zip(pictures(page), expected, strict=True):
+    colours = np.float32(SPEC.palette)[label].repeat(scale, 0).repeat(scale, 1)
+    assert np.median(np.abs(picture - colours)) < 4
+
+  # One class alone, and all again.
+  whole = sources(page)
+  button = page.locator('#legend button').first
+  changed(page, button.click)
+  assert button.get_attribute('aria-pressed') == 'true'
+  changed(page, button.click)
+  assert sources(page) == whole and button.get_attribute('aria-pressed') == 'false'
+
+  # Confidence is grey.
+  changed(page, lambda: page.get_by_label('Confidence').check())
+  assert max(np.ptp(picture, axis=2).max() for picture in pictures(page)) < 8
+  assert 'Confidence of street.png by a' in page.locator('#pictures img').first.get_attribute('alt')
+
+  # The labels are those of the predictors, bit for bit; so is that of both together.
+  for link, label in zip(page.locator('a.download').all(), expected, strict=True):
+    np.testing.assert_array_equal(downloaded(page, link.click), label)
+  changed(page, lambda: page.get_by_label('Together').check())
+  label = downloaded(page, page.locator('a.download').click)
+  np.testing.assert_array_equal(label, predictor.load(server.workdirs)(path))
+
+
+def legend(page):
+  return page.locator('#legend tbody tr').all_inner_texts()
+
+
+def test_the_keyboard_is_enough(server, page):
+  def tab_to(selector):
+    for _ in range(40):
+      page.keyboard.press('Tab')
+      if page.locator(selector).first.evaluate('x => x === document.activeElement'):
+        outline = page.evaluate(
+          '[document.activeElement, document.activeElement.parentElement]'
+          '.map(x => getComputedStyle(x).outlineStyle)'
+        )
+        assert outline != ['none', 'none'], f'nobody sees that {selector} has the focus'
+        return
+    pytest.fail(f'no key leads to {selector}')
+
+  tab_to('#upload button')
+  with page.expect_file_chooser() as chooser:
+    page.keyboard.press('Enter')
+  chooser.value.set_files(server.images / 'street.png')
+  page.locator('#pictures img').first.wait_for()
+  page.locator('h1').click()  # to the top
+  for value in ('Confidence', 'Classes'):
+    tab_to(f'input[value={value}]')
+    changed(page, lambda: page.keyboard.press('Space'))
+    page.locator('h1').click()
+  tab_to('input[type=range]')
+  changed(page, lambda: page.keyboard.press('ArrowRight'))
+  tab_to('#legend button')
+  changed(page, lambda: page.keyboard.press('Enter'))
+  assert page.evaluate('document.activeElement.getAttribute("aria-pressed")') == 'true'
+  changed(page, lambda: page.keyboard.press('Space'))
+  tab_to('a.download')
+  assert downloaded(page, lambda: page.keyboard.press('Enter')).shape == (40, 60)
+
+
+def test_bad_uploads_are_answered_and_good_ones_still_are(server, page):
+  page.get_by_role('button', name='Example <b>${1}.png').click()
+  answered(page, '<b>${1}.png')
+  before = sources(page)
+  for name, says in (
+    ('fifty.png', 'has 10000×5000 pixels, 50 million, and this page takes 24: reduce it and try'),
+    ('broken.png', 'is truncated or damaged: copy or download it again.'),
+    ('text.jpg', 'is not an image that can be decoded: replace or remove it.'),
+  ):
+    upload(page, server.folder / name)
+    assert says in page.get_by_role('alert').inner_text()
+    assert sources(page) == before
+  changed(page, page.get_by_role('button', name='Example street.png').click)
+  upload(page, server.images / 'street.png')
+  names = [row.split('\t')[0].strip() for row in legend(page)]
+  assert {*names} <= {*NAMES}
+
+
+@pytest.mark.parametrize('width', [1440, 800, 390])
+def test_it_fits_a_window_and_everything_has_a_name(server, page, width):
+  page.set_viewport_size({'width': width, 'height': 844})
+  upload(page, server.images / 'street.png')
+  assert page.evaluate('document.documentElement.scrollWidth') <= width
+  nameless = page.locator('button, input, a, img, fieldset').evaluate_all(
+    """all => all.filter(x => x.checkVisibility() && !(x.innerText || x.alt || x.ariaLabel ||
+    x.labels?.length || x.querySelector('img[alt]'))).map(x => x.outerHTML.slice(0, 200))"""
+  )
+  assert not nameless
+  assert page.evaluate('document.documentElement.lang') == 'en'
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'gradio', None)
+  for name in [name for name in sys.modules if name.startswith('pspnet_jax.web')]:
+    monkeypatch.delitem(sys.modules, name)
+  with pytest.raises(UserError, match=r"needs Gradio .*: pip install 'pspnet_jax\[demo\]'\.$"):
+    demo.demo([tiny.ROOT])
+
+
+def test_nothing_is_loaded_for_a_port_that_is_in_use(monkeypatch):
+  serving = pytest.importorskip('pspnet_jax.web.serving')
+  monkeypatch.setattr(predictor, 'load', lambda *_, **__: pytest.fail('it was loaded'))
+  with serving.listen('127.0.0.1', 0) as opened:
+    port = opened.getsockname()[1]
+    with pytest.raises(UserError, match=f'{port} cannot be served on'):
+      demo.demo([tiny.ROOT], port=port)
+
+
+def test_names_are_short_and_different(tmp_path):
+  assert demo._short_names([tmp_path / 'a', tmp_path / 'b']) == ['a', 'b']
+  assert demo._short_names([tmp_path / 'a' / 'x', tmp_path / 'b' / 'x']) == ['a/x', 'b/x']
+  with pytest.raises(UserError, match='is named twice'):
+    demo._short_names([tmp_path / 'a', tmp_path / 'b' / '..' / 'a'])
+
+
+def test_the_title_names_each_kind_of_network_once():
+  cards = [SimpleNamespace(title=title) for title in ('PSPNet-50', 'PSPNet-50', 'PSPNet-101')]
+  models = [SimpleNamespace(card=card, spec=SPEC) for card in cards]
+  assert demo._title(models) == 'PSPNet-50 and PSPNet-101: 5 classes'
