@@ -92,8 +92,7 @@ def demo(
       )
       for note in whole.notes:
         streams.show(note)
-      where = serving.address_of(opened, root_path)
-      streams.show(f'{whole.origin} is on {where} until Ctrl-C.')
+      streams.show(f'{whole.origin} is on {serving.address_of(opened)} until Ctrl-C.')
       most_bytes = uploads.most_bytes(max_megapixels * 1_000_000)
       serving.serve(blocks, opened, most_bytes=most_bytes, root_path=root_path)
 

@@ -179,6 +179,7 @@ def downloaded(page, act):
   return np.asarray(Image.open(download.value.path()))
 
 
+@pytest.mark.slow
 def test_an_image_is_labelled_by_both_and_by_both_together(server, page, one_device):
   path = server.images / 'street.png'
   models = [predictor.load(x) for x in server.workdirs]
@@ -231,6 +232,7 @@ def legend(page):
   return page.locator('#legend tbody tr').all_inner_texts()
 
 
+@pytest.mark.slow
 def test_the_keyboard_is_enough(server, page):
   def tab_to(selector):
     for _ in range(40):
@@ -264,6 +266,7 @@ def test_the_keyboard_is_enough(server, page):
   assert downloaded(page, lambda: page.keyboard.press('Enter')).shape == (40, 60)
 
 
+@pytest.mark.slow
 def test_bad_uploads_are_answered_and_good_ones_still_are(server, page):
   page.get_by_role('button', name='Example <b>${1}.png').click()
   answered(page, '<b>${1}.png')
@@ -282,11 +285,12 @@ def test_bad_uploads_are_answered_and_good_ones_still_are(server, page):
   assert {*names} <= {*NAMES}
 
 
-@pytest.mark.parametrize('width', [1440, 800, 390])
-def test_it_fits_a_window_and_everything_has_a_name(server, page, width):
-  page.set_viewport_size({'width': width, 'height': 844})
+@pytest.mark.slow
+def test_it_fits_every_window_and_everything_has_a_name(server, page):
   upload(page, server.images / 'street.png')
-  assert page.evaluate('document.documentElement.scrollWidth') <= width
+  for width in (1440, 800, 390):
+    page.set_viewport_size({'width': width, 'height': 844})
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
   nameless = page.locator('button, input, a, img, fieldset').evaluate_all(
     """all => all.filter(x => x.checkVisibility() && !(x.innerText || x.alt || x.ariaLabel ||
     x.labels?.length || x.querySelector('img[alt]'))).map(x => x.outerHTML.slice(0, 200))"""

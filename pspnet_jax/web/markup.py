@@ -81,7 +81,7 @@ def legend(labelled: Labelled, spec: DatasetSpec) -> str:
   """The classes that occur, with their areas, as buttons, and the labels to download."""
   several = len(labelled.answers) > 1
   palette = full_palette(spec)
-  names = ''.join(f'<th scope="col">{escaped(answer.name)}</th>' for answer in labelled.answers)
+  names = ''.join(f'<th scope="col">{_breakable(answer.name)}</th>' for answer in labelled.answers)
   head = f'<thead><tr><th scope="col">Class</th>{names}</tr></thead>' if several else ''
   rows = []
   for i in labelled.classes:
@@ -112,6 +112,11 @@ def examples(names: Sequence[str], thumbnails: Sequence[bytes]) -> str:
 def percent(share: float) -> str:
   """A share of 1 in percent, for people."""
   return f'{100 * share:.1f}%' if share >= 0.0005 or not share else '<0.1%'
+
+
+def _breakable(name: str) -> str:
+  """A name of a file or a folder that may go on in a new line where its words end."""
+  return ''.join(f'{escaped(c)}<wbr>' if c in '_-./' else escaped(c) for c in name)
 
 
 def _in_words(answer: Answer, spec: DatasetSpec) -> str:

@@ -214,7 +214,7 @@ def _drop_zone() -> gr.File:
   Gradio would copy them once more, and fetch what is an address; of the component, only what the
   browser shows is used. (A class of one's own would make Gradio write a .pyi file beside this one.)
   """
-  zone = gr.File(label='Image', file_count='single', height=150, elem_id='upload')
+  zone = gr.File(label='Image', file_count='single', height=130, elem_id='upload')
 
   async def stay(path: str | Path | None) -> str | None:
     return None if path is None else str(path)

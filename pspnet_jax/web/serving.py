@@ -74,10 +74,10 @@ def listen(host: str, port: int) -> socket.socket:
   return opened
 
 
-def address_of(opened: socket.socket, root_path: str = '') -> str:
-  """The address for a browser, without the proxy that may be in front of it."""
+def address_of(opened: socket.socket) -> str:
+  """The address for a browser, without a proxy that may be in front of it."""
   host, port = opened.getsockname()[:2]
-  return f'http://{f"[{host}]" if ":" in host else host}:{port}{root_path}/'
+  return f'http://{f"[{host}]" if ":" in host else host}:{port}/'
 
 
 def serve(
