@@ -22,10 +22,10 @@ def define_flags() -> None:
   cli.takes_protocol()
   cli.define_network_flags(several=True)
   flags.DEFINE_string('host', '127.0.0.1', 'Who may see it: 0.0.0.0 is everybody on the network.')
-  flags.DEFINE_integer('port', 7860, '0 takes one that is free.', lower_bound=0, upper_bound=65535)
-  flags.DEFINE_string('root_path', '', 'Where a proxy shows the page, such as /pspnet.')
+  flags.DEFINE_integer('port', 7860, '0 takes one that is free.')
+  flags.DEFINE_string('root_path', None, 'Where a proxy shows the page, such as /pspnet.')
   cli.define_path('examples', None, 'A folder of images to offer.')
-  flags.DEFINE_integer('max_megapixels', 24, 'The largest image it takes.', lower_bound=1)
+  flags.DEFINE_integer('max_megapixels', 24, 'The largest image it takes.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -51,7 +51,7 @@ def demo(
   *,
   host: str = '127.0.0.1',
   port: int = 7860,
-  root_path: str = '',
+  root_path: str | None = None,
   examples: Path | None = None,
   max_megapixels: int = 24,
   which: Which = 'best',
@@ -62,6 +62,8 @@ def demo(
   Raises:
     UserError: for whatever the user can mend.
   """
+  if max_megapixels < 1:
+    raise UserError(f'--max_megapixels={max_megapixels} takes no image: give 1 or more.')
   names = _short_names(workdirs)
   with private.folder() as folder:
     try:

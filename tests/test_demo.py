@@ -22,6 +22,7 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
+from pspnet_jax.runtime import compiler_options
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
 from tests.conftest import COMPILE_FAST, TINY
@@ -180,7 +181,8 @@ def downloaded(page, act):
 
 
 @pytest.mark.slow
-def test_an_image_is_labelled_by_both_and_by_both_together(server, page, one_device):
+def test_an_image_is_labelled_by_both_and_by_both_together(server, page, one_device, monkeypatch):
+  monkeypatch.setattr(compiler_options, 'for_network', lambda *_, **__: COMPILE_FAST)
   path = server.images / 'street.png'
   models = [predictor.load(x) for x in server.workdirs]
   expected = [model(path) for model in models]
@@ -314,6 +316,14 @@ def test_nothing_is_loaded_for_a_port_that_is_in_use(monkeypatch):
     port = opened.getsockname()[1]
     with pytest.raises(UserError, match=f'{port} cannot be served on'):
       demo.demo([tiny.ROOT], port=port)
+
+
+def test_limits_that_leave_nothing_are_refused():
+  with pytest.raises(UserError, match=r'--max_megapixels=0 takes no image: give 1 or more\.'):
+    demo.demo([tiny.ROOT], max_megapixels=0)
+  pytest.importorskip('gradio')
+  with pytest.raises(UserError, match=r'--port=99999 is no port: give 0 to 65535\.'):
+    demo.demo([tiny.ROOT], port=99_999)
 
 
 def test_names_are_short_and_different(tmp_path):

@@ -17,6 +17,7 @@ from pspnet_jax.errors import UserError
 
 _VISITORS = 16  # whose last image is kept; the one that was longest silent makes room
 _STOP_SECONDS = 1  # that a visitor's connection may take to end
+_LAST_PORT = 65_535
 _FORM_BYTES = 64 * 1024  # around an uploaded file
 _FONTS = ['system-ui', 'sans-serif']  # of the visitor's own computer
 # The page loads what this server gives and nothing else. Gradio compiles its templates in the
@@ -52,10 +53,12 @@ def listen(host: str, port: int) -> socket.socket:
   Raises:
     UserError: if it is in use, not this computer's, or not the user's to open.
   """
+  if not 0 <= port <= _LAST_PORT:
+    raise UserError(f'--port={port} is no port: give 0 to {_LAST_PORT}.')
   try:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     opened = socket.socket(family, socket.SOCK_STREAM)
-  except (OSError, UnicodeError, OverflowError) as error:
+  except (OSError, UnicodeError) as error:
     raise UserError(
       f'--host={host} is no address: give one of this computer, such as 127.0.0.1.'
     ) from error
@@ -64,12 +67,11 @@ def listen(host: str, port: int) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     opened.bind(address)
     opened.listen()
-  except (OSError, OverflowError) as error:
+  except OSError as error:
     opened.close()
-    reason = getattr(error, 'strerror', None) or error
     raise UserError(
-      f'{host}:{port} cannot be served on ({reason}): give another --port, or --port=0 for one '
-      'that is free.'
+      f'{host}:{port} cannot be served on ({error.strerror or error}): give another --port, or '
+      '--port=0 for one that is free.'
     ) from error
   return opened
 
@@ -81,7 +83,7 @@ def address_of(opened: socket.socket) -> str:
 
 
 def serve(
-  blocks: gr.Blocks, opened: socket.socket, *, most_bytes: int, root_path: str = ''
+  blocks: gr.Blocks, opened: socket.socket, *, most_bytes: int, root_path: str | None = None
 ) -> None:
   """Serves a page until the process is asked to stop.
 
@@ -98,14 +100,12 @@ def serve(
     app,
     blocks,
     path='/',
-    root_path=root_path or None,
+    root_path=root_path,
     app_kwargs={'docs_url': None, 'redoc_url': None, 'openapi_url': None},
     footer_links=[],
     max_file_size=most_bytes,
     show_error=False,
-    theme=gr.themes.Default(
-      primary_hue='blue', font=['system-ui', 'sans-serif'], font_mono='monospace'
-    ),
+    theme=gr.themes.Default(primary_hue='blue', font=_FONTS, font_mono=['monospace']),
     js=_NAME_GROUPS,
     css=resources.files('pspnet_jax.web').joinpath('style.css').read_text('utf-8'),
   )
