@@ -288,6 +288,15 @@ def test_bad_uploads_are_answered_and_good_ones_still_are(server, page):
 
 
 @pytest.mark.slow
+def test_how_long_it_takes_can_be_measured(server, browser):
+  from benchmarks import web_page  # which needs playwright
+
+  image = str(server.images / 'street.png')
+  there, labelled, requests, size = web_page.visit(browser, server.address, image)
+  assert there > 0 and labelled > 0 and requests > 5 and size > 10_000
+
+
+@pytest.mark.slow
 def test_it_fits_every_window_and_everything_has_a_name(server, page):
   upload(page, server.images / 'street.png')
   for width in (1440, 800, 390):
