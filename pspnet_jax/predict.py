@@ -47,7 +47,7 @@ from pspnet_jax.pictures.file_names import png_names
 from pspnet_jax.pictures.labels import is_own_picture, overlay, write_image, write_label
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import given
-from pspnet_jax.weights.checkpoints import Which
+from pspnet_jax.weights.loaded import Which
 
 _FAILURES_SHOWN = 20
 
