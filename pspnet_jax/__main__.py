@@ -15,7 +15,7 @@ from pspnet_jax.runtime.plain_text import printable
 COMMANDS = (
   *('train', 'evaluate', 'predict'),
   *('prepare', 'doctor', 'plan'),
-  *('zoo', 'convert', 'export'),
+  *('zoo', 'convert', 'export', 'pack'),
   *('score', 'submit'),
 )
 
