@@ -15,8 +15,9 @@ from pspnet_jax.runtime.plain_text import printable
 COMMANDS = (
   *('train', 'evaluate', 'predict'),
   *('prepare', 'doctor', 'plan'),
-  *('zoo', 'convert', 'export'),
-  *('score', 'submit', 'demo'),
+  *('zoo', 'convert'),
+  *('export', 'pack', 'demo'),
+  *('score', 'submit'),
 )
 
 

@@ -33,7 +33,7 @@ from pspnet_jax.runtime.plain_text import printable
 if TYPE_CHECKING:
   from flax import nnx
 
-  from pspnet_jax.weights.checkpoints import Which
+  from pspnet_jax.weights.loaded import Which
 
 FLAGS = flags.FLAGS
 _HELP = {'-h', '-help', '--help', '--helpfull', '--helpshort'}
@@ -229,7 +229,8 @@ def _read_config(argv: Sequence[str]) -> ml_collections.ConfigDict:
   path, workdir = (command_line.value_of(argv, name) for name in ('config', 'workdir'))
   if path is not None:
     return files.load(path, names)
-  if workdir is not None and (saved := first_path('workdir', workdir) / files.SAVED_AS).is_file():
+  folder = None if workdir is None else first_path('workdir', workdir)
+  if folder is not None and (saved := files.saved_in(folder)) is not None:
     global _saved
     _saved = saved
     return files.load_saved(saved, names)

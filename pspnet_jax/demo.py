@@ -41,7 +41,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.predictor import Predictor
 from pspnet_jax.runtime import streams
 from pspnet_jax.web import private
-from pspnet_jax.weights.checkpoints import Which
+from pspnet_jax.weights.loaded import Which
 
 _MOST_EXAMPLES = 12
 

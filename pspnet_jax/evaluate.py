@@ -54,15 +54,16 @@ from pspnet_jax.inference.ensemble import Ensemble
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers
 from pspnet_jax.runtime.folder_lock import FolderLock
-from pspnet_jax.runtime.paths import given
+from pspnet_jax.runtime.paths import given, is_on_hub
 from pspnet_jax.training.stop_signals import StopSignals
-from pspnet_jax.weights import members
-from pspnet_jax.weights.checkpoints import Checkpoints, Which
+from pspnet_jax.weights import folders, members
+from pspnet_jax.weights.folders import Location
+from pspnet_jax.weights.loaded import Which
 
 
 def evaluate(
   config: ml_collections.ConfigDict,
-  workdir: Path | Sequence[Path],
+  workdir: Location | Sequence[Location],
   which: Which = 'best',
   changes: Mapping[str, Any] | None = None,
   model: type[nnx.Module] | None = None,
@@ -77,8 +78,9 @@ def evaluate(
 
   Args:
     config: says which data, and how scores are counted.
-    workdir: of a run or a conversion. Network, pixels and protocol are those of its card. Several
-      networks label together, by the mean of their probabilities.
+    workdir: of a run or a conversion, a packed folder or an address of the Hub. Network, pixels and
+      protocol are those of its card. Several networks label together, by the mean of their
+      probabilities.
     which: the checkpoint of each.
     changes: to each card's protocol; see `protocol.Protocol.changed`.
     model: the network's class where it is no PSPNet.
@@ -89,13 +91,13 @@ def evaluate(
   Raises:
     UserError: for whatever the user can mend.
   """
-  workdirs = [given(x) for x in ([workdir] if isinstance(workdir, str | Path) else workdir)]
+  workdirs: list[Location] = [
+    x if is_on_hub(x) else given(x)
+    for x in ([workdir] if isinstance(workdir, str | Path) else workdir)
+  ]
   folder = _folder(workdirs, output)
   for each in workdirs:
-    with Checkpoints(
-      each, read_only=True
-    ):  # or says that there are none, ahead of the data's faults
-      pass
+    folders.check(each)  # ahead of the data's faults
   source = parts.open_split(config, 'val')
   beside = None if published is None else published_figures.named(published)
   if beside is not None:
@@ -167,7 +169,7 @@ def evaluate(
         folder,
         scores,
         source.spec,
-        {'title': title, **_about(networks)},
+        {'title': title, **_about(networks, config.data.name, len(source))},
         published=beside,
         typical=show(scoring.spread(len(source), config.pictures)),
         worst=show(partial.worst(config.pictures)),
@@ -190,7 +192,7 @@ class _Networks(NamedTuple):
 
 
 def _load(
-  config: ml_collections.ConfigDict, workdirs: Sequence[Path], *, source: Source, **options: Any
+  config: ml_collections.ConfigDict, workdirs: Sequence[Location], *, source: Source, **options: Any
 ) -> _Networks:
   """The networks of the workdirs, whose classes are those of the source."""
   inferences, weights, cards, origins, digests, notes = [], [], [], [], [], []
@@ -208,12 +210,14 @@ def _load(
   return _Networks(Ensemble(inferences), weights, cards, origins, digests, notes)
 
 
-def _folder(workdirs: Sequence[Path], output: Path | None) -> Path:
+def _folder(workdirs: Sequence[Location], output: Path | None) -> Path:
   """Where results go: never to those of a single network, if there are several."""
-  own = [workdir / 'evaluation' for workdir in workdirs]
+  own = [Path(workdir) / 'evaluation' for workdir in workdirs]
   if not own:
     raise UserError('no workdir is given: name at least one.')
   if output is None:
+    if is_on_hub(workdirs[0]):
+      raise UserError(f'the results of {workdirs[0]} have no folder: give --output=DIR.')
     if len(own) != 1:
       raise UserError(f'the results of {len(own)} networks have no folder: give --output=DIR.')
     return own[0]
@@ -234,12 +238,13 @@ def _one_convention(cards: Sequence[Card]) -> AbsentClasses:
   return conventions[0]
 
 
-def _about(networks: _Networks) -> dict[str, Any]:
+def _about(networks: _Networks, data: str, images: int) -> dict[str, Any]:
+  measured = {'data': data, 'images': images, 'digests': networks.digests}  # `pspnet pack` asks
   protocols = [dataclasses.asdict(card.protocol) for card in networks.cards]
   if len(protocols) == 1:
-    return {'protocol': protocols[0]}
+    return {**measured, 'protocol': protocols[0]}
   pairs = zip(networks.origins, protocols, strict=True)
-  return {'members': [{'weights': origin, 'protocol': x} for origin, x in pairs]}
+  return {**measured, 'members': [{'weights': origin, 'protocol': x} for origin, x in pairs]}
 
 
 def _check_classes(card: Card, source: Source, name: str) -> str | None:
@@ -253,11 +258,11 @@ def _check_classes(card: Card, source: Source, name: str) -> str | None:
   return in_other_words(theirs, ours, (name, 'the data'))
 
 
-def _trained_on(workdirs: Sequence[Path], config: ml_collections.ConfigDict) -> list[str]:
+def _trained_on(workdirs: Sequence[Location], config: ml_collections.ConfigDict) -> list[str]:
   """Says which of the images that are evaluated runs were trained on, by their own configs."""
   notes = []
-  for path in (workdir / files.SAVED_AS for workdir in workdirs):
-    if path.is_file():  # not in a conversion
+  for folder in map(folders.local, workdirs):
+    if (path := files.saved_in(folder)) is not None:  # not in a conversion
       with contextlib.suppress(UserError):  # a damaged one tells nothing
         notes.append(parts.seen_in_training(files.load_saved(path), config))
   return [*filter(None, dict.fromkeys(notes))]

@@ -29,8 +29,8 @@ from pathlib import Path
 
 from pspnet_jax.runtime import streams
 from pspnet_jax.runtime.paths import given
-from pspnet_jax.weights import exporting
-from pspnet_jax.weights.checkpoints import Checkpoints, Which
+from pspnet_jax.weights import exporting, folders
+from pspnet_jax.weights.loaded import Which
 
 
 def export(
@@ -42,8 +42,9 @@ def export(
     UserError: for whatever the user can mend.
   """
   output = given(output)
-  with Checkpoints(workdir, read_only=True) as checkpoints:
-    found = checkpoints.load(which, lambda card: exporting.check_fits(card, format_name), ema=ema)
+  found = folders.load(
+    workdir, which, lambda card: exporting.check_fits(card, format_name), ema=ema
+  )
   arrays = {**found.params, **found.batch_stats}
   avg_down = found.card.network.get('avg_down', False)
   tensors = exporting.state_dict(arrays, format_name, avg_down=avg_down)

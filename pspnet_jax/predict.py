@@ -63,7 +63,7 @@ from pspnet_jax.prediction.results import KINDS, Results, set_apart
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.training.stop_signals import StopSignals
-from pspnet_jax.weights.checkpoints import Which
+from pspnet_jax.weights.loaded import Which
 
 _FAILURES_SHOWN = 20
 _FORMAT = 1  # of what is written: raised where the same weights would give other files

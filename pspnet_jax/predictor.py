@@ -20,9 +20,9 @@ from pspnet_jax.inference.ensemble import Ensemble, Prediction, check_together
 from pspnet_jax.inference.tiled import cut_out, with_sizes
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.pictures import labels
-from pspnet_jax.runtime.paths import given
+from pspnet_jax.runtime.paths import given, is_on_hub
 from pspnet_jax.weights import catalogue, importing, members, published
-from pspnet_jax.weights.checkpoints import Which
+from pspnet_jax.weights.loaded import Which
 
 
 class Predictor:
@@ -241,7 +241,8 @@ def load(
   """The network trained in `workdir`; of several workdirs, an ensemble of all.
 
   Args:
-    workdir: of a training run, or several; see `Predictor.ensemble`.
+    workdir: of a training run, a packed folder or hf://OWNER/NAME, which is downloaded when it is
+      first used; or several, see `Predictor.ensemble`.
     which: 'best' (by validation mIoU), 'latest', or a step, of each.
     ema: whether to take the moving average of the parameters, where the run kept one.
     model: the network's class, or its name as package.module:Class, where it is no PSPNet: code is
@@ -281,16 +282,15 @@ def load_pretrained(
   """The network in a checkpoint of another implementation, converted in memory.
 
   Args:
-    paths: one file, or MIT's encoder and decoder; a converted folder or a workdir will do too, and
-      so will the name of published weights (`pspnet zoo list`), which are downloaded
-      when they are first used.
+    paths: one file, or MIT's encoder and decoder; what `load` takes will do too, and so will the
+      name of published weights (`pspnet zoo list`), which are downloaded when they are first used.
     source, align_corners: of files; see `weights.importing.convert`.
     batch_size: windows run together.
 
   Raises:
     UserError: if it cannot be had or read; it names the file and the key.
   """
-  if len(paths) == 1 and given(paths[0]).is_dir():
+  if len(paths) == 1 and (is_on_hub(paths[0]) or given(paths[0]).is_dir()):
     return load(paths[0], batch_size=batch_size)
   if len(paths) == 1 and (entry := catalogue.named(paths[0])) is not None:
     converted = published.load(entry)

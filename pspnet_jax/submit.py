@@ -50,7 +50,7 @@ from pspnet_jax.evaluation.official import submissions
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import given
-from pspnet_jax.weights.checkpoints import Which
+from pspnet_jax.weights.loaded import Which
 
 
 def submit(

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from pspnet_jax import demo, predictor
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import Protocol

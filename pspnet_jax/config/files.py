@@ -18,6 +18,8 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import with_tuples
 from pspnet_jax.runtime import annotated
 from pspnet_jax.runtime.files import write_whole
+from pspnet_jax.weights import packed_config
+from pspnet_jax.weights.packed import is_packed
 
 SAVED_AS = 'config.json'  # in the workdir
 _LARGEST = 1_000_000  # bytes of it
@@ -47,8 +49,15 @@ def save(config: ml_collections.ConfigDict, path: Path) -> None:
   write_whole(path, json.dumps(config.to_dict(), indent=2) + '\n')
 
 
+def saved_in(workdir: Path) -> Path | None:
+  """The file that `load_saved` reads, of a run or of what was packed of one, if there is any."""
+  path = workdir / SAVED_AS
+  is_there = packed_config.has_training(workdir) if is_packed(workdir) else path.is_file()
+  return path if is_there else None
+
+
 def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigDict:
-  """Reads what `save` wrote. Keys that have gone since then are left out.
+  """Reads what `save` or `pspnet pack` wrote. Keys that have gone since then are left out.
 
   Args:
     path: of the file.
@@ -63,7 +72,7 @@ def load_saved(path: Path, names: Names | None = None) -> ml_collections.ConfigD
       text = file.read(_LARGEST + 1)
     if len(text) > _LARGEST:
       raise ValueError(f'more than {_LARGEST:,} bytes')
-    values = with_tuples(json.loads(text.decode()))
+    values = with_tuples(packed_config.training_in(json.loads(text.decode())))
     saved = ml_collections.ConfigDict(_with_placeholders(values))
     _check_names(saved)
   except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as e:

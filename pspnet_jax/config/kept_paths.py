@@ -65,6 +65,8 @@ def _of_data(
 
 def _absolute_weights(location: str) -> str:
   """`init_from` with absolute paths; the name of published weights is none."""
+  if paths.is_on_hub(location):
+    return location
   whole = paths.given(location)
   if not whole.is_dir() and catalogue.named(location) is not None:
     return location

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from absl import flags
@@ -24,13 +25,17 @@ class _PathsParser(flags.ArgumentParser[list[Path]]):
     return [paths.given(text) for text in texts]
 
 
-class _FoldersParser(flags.ArgumentParser[list[Path]]):
-  """Reads folders with commas between them; one that is there may have commas in its name."""
+class _FoldersParser(flags.ArgumentParser[list[Path | str]]):
+  """Reads folders or hf://OWNER/NAME with commas between them.
 
-  def parse(self, argument: str | list[Path]) -> list[Path]:
-    if isinstance(argument, str) and argument and (whole := paths.given(argument)).is_dir():
-      return [whole]
-    return _PathsParser().parse(argument)
+  A folder that is there may have commas in its name.
+  """
+
+  def parse(self, argument: str | list[Path | str]) -> list[Path | str]:
+    texts = argument.split(',') if isinstance(argument, str) else argument
+    if isinstance(argument, str) and os.path.isdir(os.path.expanduser(argument)):
+      texts = [argument]
+    return [x if isinstance(x, str) and paths.is_on_hub(x) else paths.given(x) for x in texts]
 
 
 def define_path(name: str, default: str | None, text: str, required: bool = False) -> None:
@@ -48,7 +53,11 @@ def define_paths(name: str, text: str) -> None:
   flags.DEFINE(_PathsParser(), name, None, text, required=True)
 
 
-def first_path(name: str, text: str) -> Path:
-  """The path, or the first of several, that the flag `name` has when it is given as `text`."""
-  parsed: Path | list[Path] | None = flags.FLAGS[name].parser.parse(text)
-  return parsed[0] if isinstance(parsed, list) else Path(parsed or '')
+def first_path(name: str, text: str) -> Path | None:
+  """The path, or the first of several, that the flag `name` has when it is given as `text`.
+
+  None for an address, which is no folder of this machine.
+  """
+  parsed: Path | list[Path | str] | None = flags.FLAGS[name].parser.parse(text)
+  first = parsed[0] if isinstance(parsed, list) else Path(parsed or '')
+  return None if isinstance(first, str) else first

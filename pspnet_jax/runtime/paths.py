@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pspnet_jax.errors import UserError
 
+HUB = 'hf://'  # how addresses of Hugging Face's Hub begin
+
 
 def given(path: str | os.PathLike[str]) -> Path:
   """The path that was given, with the home folder in place of `~`.
@@ -25,6 +27,11 @@ def given(path: str | os.PathLike[str]) -> Path:
   if expanded.startswith('~'):
     raise UserError(f'{text} begins with the home of a user that there is not: write ./{text}.')
   return Path(expanded)
+
+
+def is_on_hub(location: str | os.PathLike[str]) -> bool:
+  """Whether it is hf://OWNER/NAME, and no folder of this machine."""
+  return isinstance(location, str) and location.startswith(HUB)
 
 
 def cache_folder() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,8 +15,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.runtime import paths
-from pspnet_jax.weights import catalogue, published
-from pspnet_jax.weights.checkpoints import Checkpoints
+from pspnet_jax.weights import catalogue, folders, published
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
 from pspnet_jax.weights.foreign.recognise import depth_of
 from pspnet_jax.weights.importing import classes_of, read_weights
@@ -36,8 +34,8 @@ def start_from(
   are put into this one. Anything else has to match.
 
   Args:
-    location: a folder with checkpoints, a file that `read_weights` reads, or several, with commas;
-      or else the name of published weights.
+    location: a folder with checkpoints or a packed one, an address of the Hub, a file that
+      `read_weights` reads, or several, with commas; or else the name of published weights.
     card: of what is to be trained.
     params, batch_stats: its initial values.
 
@@ -101,12 +99,12 @@ class _Found:
   made_with: Mapping[str, Any]
   class_names: tuple[str, ...] | None = None
   notes: tuple[str, ...] = ()  # of the reading, a sentence each
-  which: str = ''  # of the parameters there are; see `stored_step.Loaded.kind`
+  which: str = ''  # of the parameters there are; see `loaded.Loaded.kind`
 
 
 def _read(location: str) -> _Found:
-  if (folder := paths.given(location)).is_dir():
-    return _from_folder(folder)
+  if paths.is_on_hub(location) or paths.given(location).is_dir():
+    return _from_folder(location)
   entry = catalogue.named(location)
   if entry is None:
     return _from_files(location)
@@ -119,10 +117,9 @@ def _read(location: str) -> _Found:
   return _Found(arrays, _made_with(card), card.spec.class_names, converted.notes)
 
 
-def _from_folder(location: Path) -> _Found:
+def _from_folder(location: str) -> _Found:
   """Arrays of the best checkpoint."""
-  with Checkpoints(location, read_only=True) as checkpoints:
-    found = checkpoints.load('best')
+  found = folders.load(location, 'best')
   arrays = {**found.params, **found.batch_stats}
   names = found.card.spec.class_names
   return _Found(arrays, _made_with(found.card), names, which=found.kind)

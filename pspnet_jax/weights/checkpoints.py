@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -22,9 +22,10 @@ from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.weights.checkpoint_faults import Damaged, writing
 from pspnet_jax.weights.checkpoint_manager import PAUSES, SCORES, open_manager, retried
-from pspnet_jax.weights.stored_step import NOTHING, Loaded, StoredStep, custom_metadata
+from pspnet_jax.weights.loaded import Loaded, Which
+from pspnet_jax.weights.packed import is_packed
+from pspnet_jax.weights.stored_step import NOTHING, StoredStep, custom_metadata
 
-Which = Literal['best', 'latest'] | int
 _T = TypeVar('_T')
 
 _FILES = ('config.json', 'class_pixels.npz')  # that a run writes beside them
@@ -51,6 +52,11 @@ class Checkpoints:
     self._lock: FolderLock | None = None
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
+    if not read_only and is_packed(workdir):
+      raise UserError(
+        f'{workdir} is a packed folder: give another workdir, and start from this one with '
+        f'--config.init_from={workdir}.'
+      )
     try:
       if not read_only:
         with parallel.together():

@@ -25,7 +25,6 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.runtime import streams
 from pspnet_jax.weights import written_card
-from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.foreign import choosing, reading, recognise
 from pspnet_jax.weights.foreign.name_table import NamedArrays, listed, shown
 from pspnet_jax.weights.foreign.origin import BINS, CONVENTIONS, Origin
@@ -249,6 +248,8 @@ def check_is_new(output: Path) -> None:
 
 def write(converted: Converted, output: Path) -> None:
   """Says what the network is and makes it checkpoint 0 of the new folder `output`."""
+  from pspnet_jax.weights.checkpoints import Checkpoints  # Orbax, which `convert` does without
+
   streams.show(converted.describe())
   items = {'params': converted.params, 'batch_stats': converted.batch_stats}
   with Checkpoints(output) as checkpoints:

@@ -15,8 +15,8 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.inference.ensemble import check_together
 from pspnet_jax.models.network import Arrays, Network
-from pspnet_jax.weights import digests
-from pspnet_jax.weights.checkpoints import Checkpoints, Which
+from pspnet_jax.weights import digests, folders
+from pspnet_jax.weights.loaded import Which
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load(
   """Reads a checkpoint of each workdir, one after the other.
 
   Args:
-    workdirs: of runs or conversions.
+    workdirs: of runs or conversions, packed folders, or addresses of the Hub.
     which: the checkpoint of each.
     changes: to the protocol of each card; see `protocol.Protocol.changed`.
     model: the class of those that are no PSPNet; of the only one, whatever it is.
@@ -77,8 +77,7 @@ def load(
       mixed = len(workdirs) > 1 and card.network.get('name', PSPNET) == PSPNET
       return card.build_network(None if mixed else model)
 
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-      found = checkpoints.load(which, build, ema=ema)
+    found = folders.load(workdir, which, build, ema=ema)
     earlier[str(workdir)] = found.card
     if found.digest in seen:
       raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.weights.checkpoint_faults import Damaged, reading
 from pspnet_jax.weights.digests import digest
+from pspnet_jax.weights.loaded import Loaded
 
 # What a network without batch normalisation has for statistics; Orbax stores no empty item.
 NOTHING: dict[str, Any] = {}
@@ -30,28 +30,6 @@ def custom_metadata(items: Mapping[str, Any], card: Card) -> dict[str, Any]:
   """What goes with a checkpoint so that `StoredStep` notices when its files have changed."""
   digests = {name: digest(x) for name, x in items.items()}
   return {_DIGESTS: digests | {'card': _json_digest(card.to_json())}}
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-  """The network of a checkpoint.
-
-  Attributes:
-    step: the checkpoint's number.
-    card: what it is.
-    network: what was built; see `Checkpoints.load`.
-    params, batch_stats: arrays by name.
-    digest: differs where any of the arrays does.
-    kind: which of the two the parameters are, ' (...)', where their moving average was kept.
-  """
-
-  step: int
-  card: Card
-  network: Network | None
-  params: Arrays
-  batch_stats: Arrays
-  digest: str
-  kind: str
 
 
 class StoredStep:
@@ -81,11 +59,9 @@ class StoredStep:
 
   def load(self, build: Callable[[Card], Network | None], *, ema: bool = True) -> Loaded:
     """The card and the arrays; arguments are those of `Checkpoints.load`."""
-    card, kind = self.card(), ''
-    network = build(card)
-    if self.has_average:
-      kind = ' (the moving average of the parameters)' if ema else ' (not their moving average)'
-    return Loaded(self._step, card, network, *self.weights(network, ema=ema), kind)
+    card = self.card()
+    network, average = build(card), ema if self.has_average else None
+    return Loaded(self._step, card, network, *self.weights(network, ema=ema), average)
 
   @property
   def has_average(self) -> bool:

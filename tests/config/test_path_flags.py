@@ -42,3 +42,11 @@ def test_a_folder_with_a_comma_in_its_name_is_one(values, tmp_path):
   assert values.runs == [tmp_path / 'a,b']
   assert path_flags.first_path('runs', 'a,b') == Path('a')
   assert path_flags.first_path('workdir', 'a,b') == Path('a,b')
+
+
+def test_an_address_of_the_hub_stands_among_folders(values):
+  values(['x', '--input=x', '--runs=hf://a/b@v1,runs/c'])
+  assert values.runs == ['hf://a/b@v1', Path('runs/c')]
+  assert path_flags.first_path('runs', 'hf://a/b') is None
+  with pytest.raises(flags.IllegalFlagValueError, match='is an address'):
+    values(['x', '--input=hf://a/b', '--runs=x'])

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.web import markup, results
 from pspnet_jax.web.results import Labeller
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 pytest.importorskip('gradio')
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.web import page
 from pspnet_jax.web.results import Labeller
 

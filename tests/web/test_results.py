@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.web import results
 from pspnet_jax.web.results import Labeller
 

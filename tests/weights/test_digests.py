@@ -1,5 +1,7 @@
 """Digests: the same for the same arrays, another for whatever else."""
 
+import hashlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 
 from pspnet_jax.runtime import parallel
-from pspnet_jax.weights.digests import digest
+from pspnet_jax.weights.digests import digest, sha256, sha256_of_each
 
 ARRAYS = {'a': np.arange(12, dtype=np.float32).reshape(3, 4), 'b': np.float32(1), 'c': np.zeros(0)}
 
@@ -50,3 +52,12 @@ def test_the_state_of_an_optimiser_has_one_too():
   assert len({digest(state) for state in states}) == 2
   assert digest(states[0]) == digest(jax.tree.map(np.asarray, states[0]))
   assert digest({'nested': params}) == digest({'nested': dict(params)})
+
+
+def test_the_sha256_of_an_array_is_that_of_all_that_it_is():
+  x = np.arange(12, dtype=np.float32).reshape(3, 4)
+  others = (x.reshape(4, 3), x.view(np.int32), x.T, x + 1, np.float32(1), np.zeros(0))
+  assert len({sha256('a', x), sha256('b', x), *(sha256('a', y) for y in others)}) == 8
+  expected = hashlib.sha256(b'a float32 [3, 4]\n' + x.tobytes()).hexdigest()
+  assert sha256('a', x) == expected == sha256('a', np.asfortranarray(x))
+  assert sha256_of_each({'a': x, 'b': x}) == {'a': expected, 'b': sha256('b', x)}

@@ -78,13 +78,15 @@ def opened(path: Path) -> Iterator[Any]:
 def _kind(path: Path, beginning: bytes) -> Any:
   """The reader for a file."""
   suffix = path.suffix.lower()
-  if suffix == '.safetensors':
-    return safetensors_file.opened
-  if suffix == '.caffemodel':
-    return caffemodel.opened
+  begins = next((begin for begin in _OTHERS_BEGIN if beginning.startswith(begin)), b'')
+  if len(begins) <= 4:  # so short a beginning may be a length or a tag
+    if suffix == '.safetensors':
+      return safetensors_file.opened
+    if suffix == '.caffemodel':
+      return caffemodel.opened
   if beginning.startswith(mxnet_file.BEGINNING):
     return mxnet_file.opened
-  what = next((what for begin, what in _OTHERS_BEGIN.items() if beginning.startswith(begin)), None)
+  what = _OTHERS_BEGIN.get(begins)
   if what is None and beginning[:1] != b'\x80' and not beginning.startswith(torch_files.ZIP):
     what = _OTHERS_END.get(suffix)
   if what is None and suffix in ('.npz', '.keras'):

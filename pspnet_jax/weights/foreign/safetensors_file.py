@@ -1,10 +1,13 @@
-"""Reads .safetensors: eight bytes of the header's length, a JSON header, the arrays end to end."""
+"""Reads and writes .safetensors: the header's length, a JSON header, the arrays end to end.
+
+The format is described at https://github.com/huggingface/safetensors.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,6 +49,8 @@ def opened(path: Path) -> Iterator[dict[str, StoredArray]]:
         raise ValueError('its header lists no arrays')
       header.pop('__metadata__', None)
       arrays = {str(name): _array(name, entry, file, start, size) for name, entry in header.items()}
+      if sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays.values()) > size - start:
+        raise ValueError('its arrays lie over one another')
     except UserError as e:
       raise UserError(f'{path}: {e}') from e
     except (ValueError, KeyError, TypeError, RecursionError) as e:
@@ -54,6 +59,34 @@ def opened(path: Path) -> Iterator[dict[str, StoredArray]]:
         f'{path} is not a .safetensors file or is cut short ({reason}): download it again.'
       ) from e
     yield arrays
+
+
+def to_bytes(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> bytes:
+  """The content of a file that holds these arrays.
+
+  Args:
+    arrays: by name; the widest come first, so that each lies where its type can be read in place.
+    about: what else the header says.
+
+  Raises:
+    UserError: if an array has a dtype for which the format has no name.
+  """
+  names = {dtype: name for name, dtype in _DTYPES.items()}
+  header: dict[str, Any] = {'__metadata__': dict(about)}
+  parts, end = [], 0
+  for name, array in sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+    if array.dtype not in names:
+      raise UserError(f'{shown(name)} has dtype {array.dtype}, which .safetensors has not.')
+    begin, end = end, end + array.nbytes
+    header[name] = {
+      'dtype': names[array.dtype],
+      'shape': list(array.shape),
+      'data_offsets': [begin, end],
+    }
+    parts.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+  text = json.dumps(header, separators=(',', ':')).encode()
+  text += b' ' * (-len(text) % 8)
+  return b''.join([len(text).to_bytes(8, 'little'), text, *parts])
 
 
 def _array(name: str, entry: Any, file: BinaryIO, start: int, size: int) -> StoredArray:

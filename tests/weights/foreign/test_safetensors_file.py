@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.weights.foreign import safetensors_file
 from tests.mutations import ends_well, fuzz, mutated
 from tests.weights.foreign.files import content_of
 
@@ -68,6 +69,31 @@ def test_headers_that_do_not_describe_their_arrays(header, message, tmp_path):
   with pytest.raises(UserError, match=message) as caught:
     content_of(path)
   assert 'a.safetensors' in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_arrays_over_one_another_are_refused(tmp_path):
+  """A small file could claim to be of any size."""
+  header = {name: entry('F32', [2], 8) for name in 'ab'}
+  with pytest.raises(UserError, match='its arrays lie over one another'):
+    content_of(write(tmp_path / 'a.safetensors', header, bytes(8)))
+
+
+def test_what_is_written_is_read(tmp_path):
+  arrays = {
+    'b': np.arange(6, dtype=np.float32).reshape(2, 3),
+    'a': np.array([True]),
+    'c': np.array(2.5),
+    'd': np.ones((1, 2), ml_dtypes.bfloat16),
+    'e': np.arange(6, dtype=np.int16)[::2],
+  }
+  path = tmp_path / 'a.safetensors'
+  path.write_bytes(safetensors_file.to_bytes(arrays, {'about': 'x'}))
+  found = content_of(path)
+  assert found.keys() == arrays.keys()
+  for name, x in arrays.items():
+    np.testing.assert_array_equal(found[name], x.astype(found[name].dtype), strict=True)
+  with pytest.raises(UserError, match='a has dtype complex128, which'):
+    safetensors_file.to_bytes({'a': np.array([1j])}, {})
 
 
 @pytest.mark.parametrize('length', [9, 1 << 63, (1 << 64) - 1])
