@@ -66,6 +66,7 @@ html_theme_options = {
   'use_download_button': False,
   'use_fullscreen_button': False,
   'show_toc_level': 2,
+  'navbar_persistent': [],  # the search is in the sidebar
   'home_page_in_toc': True,
 }
 
@@ -89,14 +90,14 @@ def _link_within(app, docname, source):
     source[0] = source[0].replace(f']({up}../notebooks/', f']({up}notebooks/')
 
 
-_MARKED = re.compile(r'^( *\*+\w+: )|`([^`]+)`|\*', re.MULTILINE)
+_MARKED = re.compile(r'^( *\*+\w+: )|`([^`]+)`|\*|(?<=\w)_(?!\w)', re.MULTILINE)
 
 
 def _restructured(match):
   if match[1]:  # an argument's name, of which napoleon takes care
     return match[1]
   if not match[2]:
-    return r'\*'
+    return f'\\{match[0]}'
   after = match.string[match.end() : match.end() + 1]
   return f'``{match[2]}``' + ('\\ ' if re.match(r"[^\s.,:;!?)\]}'/-]", after) else '')
 

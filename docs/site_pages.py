@@ -37,16 +37,20 @@ _PLAIN = {
   'eval.flip': "whether an image's mirror image is averaged in",
   'eval.scales': 'sizes at which an image is labelled, relative to its own; their scores are averaged',
 }
-# What is said of a whole group, beside the keys.
+# A heading for each group, and what is said below it.
 _GROUPS = {
-  '': 'The run',
-  'data': 'Data: `config.data`, here those of a folder; `train` and `val` have them once more each',
-  'sampling': 'Which images are drawn: `config.sampling`',
-  'augment': 'Augmentation: `config.augment`',
-  'model': 'The network: `config.model`',
-  'optimizer': 'The optimiser: `config.optimizer`, here SGD; `name=adamw` has some of its own',
-  'loss': 'The loss: `config.loss`',
-  'eval': 'Evaluation: `config.eval`',
+  '': ('The run', ''),
+  'data': (
+    'Data',
+    "`config.data`, here a folder's. `config.data.train` and `config.data.val` have the same keys, "
+    'and what is set there is for that split alone.',
+  ),
+  'sampling': ('Which images are drawn', '`config.sampling`'),
+  'augment': ('Augmentation', '`config.augment`'),
+  'model': ('The network', '`config.model`'),
+  'optimizer': ('The optimiser', '`config.optimizer`, here of SGD; `name=adamw` has others beside.'),
+  'loss': ('The loss', '`config.loss`'),
+  'eval': ('Evaluation', '`config.eval`'),
 }
 _NAMES = {
   'data.name': "`folder`, a data set's name, or `package.module:Class` of one's own",
@@ -117,13 +121,14 @@ def settings_page() -> str:
   """The tables of all settings, in Markdown."""
   found = settings()
   lines: list[str] = []
-  for group, title in _GROUPS.items():
-    lines += ['', f'## {title}', '', '| setting | default | |', '|---|---|---|']
+  for group, (title, said) in _GROUPS.items():
+    lines += ['', f'## {title}', '', said, '', '| setting | default | |', '|---|---|---|']
     for key, (default, meaning) in found.items():
       if key.partition('.')[0] == group if group else '.' not in key:
         shown = key.removeprefix(f'{group}.')
         meaning = meaning.replace('|', '\\|')
-        lines.append(f'| `{shown}` | {default if default == "not set" else f"`{default}`"} | {meaning} |')
+        default = default if default == 'not set' else f'`{default}`'
+        lines.append(f'| `{shown}` | {default} | {meaning} |')
   return '\n'.join(lines)
 
 
