@@ -91,7 +91,9 @@ def drawing():
     parts += box(x - 54, 315, 108, 48, PYRAMID, ['1×1', '512'])
     parts.append(arrow((x, 363), (x, 408)))
     parts.append(text(x + 8, 390, 'enlarged', anchor='start', size=14))
-  parts.append(text(columns[0], 182, 'pyramid: means over ever smaller cells', anchor='start', weight='bold'))
+  parts.append(
+    text(columns[0], 182, 'pyramid: means over ever smaller cells', anchor='start', weight='bold')
+  )
 
   # The split bottleneck: a kernel for each part, and a sum.
   for x, what in zip(columns, ('2048', '512', '512', '512', '512'), strict=True):

@@ -48,7 +48,10 @@ _GROUPS = {
   'sampling': ('Which images are drawn', '`config.sampling`'),
   'augment': ('Augmentation', '`config.augment`'),
   'model': ('The network', '`config.model`'),
-  'optimizer': ('The optimiser', '`config.optimizer`, here of SGD; `name=adamw` has others beside.'),
+  'optimizer': (
+    'The optimiser',
+    '`config.optimizer`, here of SGD; `name=adamw` has others beside.',
+  ),
   'loss': ('The loss', '`config.loss`'),
   'eval': ('Evaluation', '`config.eval`'),
 }

@@ -49,7 +49,9 @@ def _joined(block: str) -> list[str]:
 def _typed(text: str) -> list[str]:
   """The lines of blocks without a language, which is what one types; output is marked `text`."""
   lines = [line for kind, block in _FENCE.findall(text) if not kind for line in _joined(block)]
-  text = re.sub(r'^(    )(?:ss|ms|test)( +pspnet)', r'\1\2', text, flags=re.MULTILINE)  # of reproducing
+  text = re.sub(
+    r'^(    )(?:ss|ms|test)( +pspnet)', r'\1\2', text, flags=re.MULTILINE
+  )  # of reproducing
   rest = _FENCE.sub('', text)
   for block in re.findall(r'(?:^    .*\n?)+', rest, re.MULTILINE):
     lines += _joined(block)
