@@ -35,7 +35,7 @@ _PLAIN = {
   'checkpoint_every': 'steps',
   'aux_weight': 'weight of the auxiliary head in the loss',
   'eval.flip': "whether an image's mirror image is averaged in",
-  'eval.scales': 'sizes at which an image is labelled, relative to its own; their scores are averaged',
+  'eval.scales': 'sizes, relative to its own, at which an image is labelled; scores are averaged',
 }
 # A heading for each group, and what is said below it.
 _GROUPS = {

@@ -1,8 +1,8 @@
 """Parses or runs command lines of `pspnet`, each in a process of its own, all from one import.
 
-`python -m tests.command_lines < JOBS`, where each line is a JSON object: `argv` without the program,
-`cwd`, and `run`, without which the command is parsed by its own parser and then ends. It answers with
-a line a job: exit status and what was printed. A child is forked before anything starts JAX.
+`python -m tests.command_lines < JOBS`, where each line is a `Job` in JSON, answers with a line each:
+exit status and what was printed. A command that is not run is parsed by its own parser, and ends
+then. Children are forked before anything starts JAX.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documents: their site builds, and every command in them runs, parses, or is left out openly."""
+"""The documents: their site builds, and every command runs, parses, or is left out openly."""
 
 import configparser
 import os
@@ -43,14 +43,19 @@ LEFT_OUT = {
   'tensorboard --logdir': 'a program of others',
   'tfds build': 'a program of others, which downloads',
   'python3 -m venv ENV': "Python's own",
-  'pspnet submit --workdir=table5-101,table5-152': 'a cell that names two rows; the command is above',
+  'pspnet submit --workdir=table5-101,table5-152': 'names two rows; the command is above',
 }
 # Run by other tests: all of a page, or a command.
 RUN_ELSEWHERE = {
   'docs/extending.md': 'tests/test_extending.py',
-  'pspnet train --config=context_scenes --workdir=/tmp/scenes': 'tests/test_wheel.py',
-  'pspnet evaluate --workdir=/tmp/scenes': 'tests/test_wheel.py',
-  'pspnet predict --workdir=/tmp/scenes --input=scene.png --output=/tmp/labelled': 'tests/test_wheel.py',
+  **dict.fromkeys(
+    (
+      'pspnet train --config=context_scenes --workdir=/tmp/scenes',
+      'pspnet evaluate --workdir=/tmp/scenes',
+      'pspnet predict --workdir=/tmp/scenes --input=scene.png --output=/tmp/labelled',
+    ),
+    'tests/test_wheel.py',
+  ),
 }
 
 SMALL = (
@@ -372,8 +377,10 @@ def test_the_site_builds_without_warnings_and_asks_no_other_host(tmp_path):
   site = tmp_path / 'site'
   # The notebooks are run by test_notebooks; here they are shown as they are.
   result = subprocess.run(
-    [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-D', 'nb_execution_mode=off']
-    + [str(checkout / 'docs'), str(site)],
+    [
+      *(sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q'),
+      *('-D', 'nb_execution_mode=off', str(checkout / 'docs'), str(site)),
+    ],
     capture_output=True,
     text=True,
     env=os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(checkout)},
