@@ -1,6 +1,6 @@
 """Parses or runs command lines of `pspnet`, each in a process of its own, all from one import.
 
-`python -m tests.command_lines < JOBS`, where each line is a `Job` in JSON, answers with a line each:
+`python -m tests.command_lines < JOBS`, a `Job` in JSON on each line, answers with a line each:
 exit status and what was printed. A command that is not run is parsed by its own parser, and ends
 then. Children are forked before anything starts JAX.
 """
