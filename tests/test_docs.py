@@ -83,13 +83,6 @@ EXECUTED = (
     (),
     'out/overlays/a.png',
   ),
-  ('pspnet convert --input=best.pth --output=/tmp/base', {}, (), 'base/checkpoints'),
-  (
-    'pspnet export --workdir=/tmp/base --output=best.pth --format=semseg',
-    {'best.pth': 'again.pth'},
-    (),
-    'again.pth',
-  ),
 )
 
 
