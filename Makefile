@@ -13,7 +13,7 @@ export JAX_PLATFORMS
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format install accelerators clean
+.PHONY: help demo test lint format docs install accelerators clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ format: $(VENV)/.test  ## Rewrite the sources as `make lint` wants them
 	@$(BIN)/python -m ruff format .
 	@$(BIN)/python -m ruff check --fix .
 
+docs: $(VENV)/.docs  ## Build the documentation's site, notebooks and all (some minutes the first time)
+	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo 'The site is docs/_build/html/index.html.'
+
 install: $(VENV)/.core  ## Only set up .venv
 
 accelerators:  ## Set up the compilers for GPUs and TPUs in .venv-cuda and .venv-tpu (8 GB)
@@ -45,7 +49,7 @@ accelerators:  ## Set up the compilers for GPUs and TPUs in .venv-cuda and .venv
 	@echo '  .venv-tpu/bin/pspnet plan --config=ade20k_pspnet50 --topology=v5e:2x2'
 
 clean:  ## Remove .venv*, the demonstration's results and all caches
-	rm -rf $(VENV) .venv-cuda .venv-tpu demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-cuda .venv-tpu demo build dist docs/_build docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment; `make clean` first to make it anew with another Python.
@@ -73,6 +77,11 @@ $(VENV)/.core: $(VENV)/.made $(REQUIREMENTS)
 $(VENV)/.test: $(VENV)/.made $(REQUIREMENTS)
 	@echo 'Installing pspnet_jax and its test tools into $(VENV) (a minute or two, once) ...'
 	@$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.docs: $(VENV)/.made $(REQUIREMENTS)
+	@echo "Installing pspnet_jax and the documentation's tools into $(VENV) (a minute or two, once) ..."
+	@$(PIP) -e '.[docs]'
 	@touch $@ $(VENV)/.core
 
 # The compilers of one platform, by the extra that brings them.

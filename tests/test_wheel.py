@@ -21,7 +21,7 @@ from tests import tiny
 BUILD = 'from setuptools import build_meta; print(build_meta.build_{kind}({folder!r}))'
 # Of the folder that is worked in: not the project's.
 LEFTOVERS = shutil.ignore_patterns(
-  *('.git', '.venv*', '.*_cache', '__pycache__', '*.egg-info', 'build', 'dist', 'demo')
+  *('.git', '.venv*', '.*_cache', '__pycache__', '*.egg-info', 'build', '_build', 'dist', 'demo')
 )
 
 
