@@ -17,7 +17,7 @@ doors
 config
 planning
 training
-weights evaluation checkup
+weights evaluation checkup exports
 inference pictures reporting
 models data
 runtime ops
