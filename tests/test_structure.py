@@ -29,7 +29,6 @@ TESTED_IN = {
   'config.defaults': 'config/test_signatures',  # they stand in signatures
   'data.checked': 'data/test_sources',  # sources of one's own are checked
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
-  'export': 'test_convert',  # there and back
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
   'training.stop_signals': 'training/test_loop',
   'training.window': 'training/test_loop',

@@ -63,7 +63,9 @@ def make(program: Program) -> bytes:
 
 def _logits(graph: Graph, program: Program, pixels: str) -> str:
   """Adds the network; a narrow one's arrays are float32 here."""
-  network = program.card.build_network(dtype='float32')
+  network = program.network
+  if network.options['dtype'] != 'float32':
+    network = program.card.build_network(dtype='float32')
   folded, _ = network.fold(program.params, program.batch_stats)
   options = {**network.options, 'dtype': np.dtype('float32')}
   writer = PSPNetWriter(

@@ -15,7 +15,7 @@ def check(size: Size) -> None:
   """Raises UserError for a free size."""
   if size is None:
     raise UserError(
-      '--size=any: StableHLO has the matrices of one size in it, for pooling and interpolation: give '
+      '--size=any: StableHLO holds the matrices that pool and interpolate one size: give '
       '--size=HEIGHT,WIDTH, and write a file for each size.'
     )
 

@@ -1,14 +1,14 @@
 """Programs of small networks, for the tests of every format."""
 
-import jax
 import numpy as np
+import torch
 
 from pspnet_jax.data.spec import DatasetSpec, default_palette
 from pspnet_jax.exports.program import Program
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
-from tests.conftest import COMPILE_FAST, TINY
-from tests.torch_pspnet import random_arrays
+from tests import torch_pspnet
+from tests.conftest import TINY
 
 CLASSES = 5
 NAMES = tuple(f'thing {i}' for i in range(CLASSES))
@@ -23,15 +23,27 @@ def program(size=(41, 57), *, probabilities=True, model=None, mean=(120.0, 90.0,
   # The deviations are large, so that probabilities are near no limit.
   card = Card(network=network, spec=spec, crop_size=(41, 57), mean=mean, std=(80.0, 90.0, 100.0))
   built: Network = card.build_network(model)
-  arrays = random_arrays(built.param_shapes, 0), random_arrays(built.batch_stat_shapes, 1)
+  arrays = (
+    torch_pspnet.random_arrays(built.param_shapes, 0),
+    torch_pspnet.random_arrays(built.batch_stat_shapes, 1),
+  )
   return Program(card, built, *arrays, step=7, size=size, probabilities=probabilities)
 
 
-def live(made: Program):
-  """What `Program.live` makes, compiled in a sixth of the time."""
-  run, weights = made.function()
-  jitted = jax.jit(run, compiler_options=COMPILE_FAST)
-  return lambda image: jax.tree.map(np.asarray, jitted(weights, image))
+def reference(made: Program):
+  """The same network in PyTorch, which is not compiled: what `Program.live` answers."""
+  options = {k: v for k, v in made.network.options.items() if k not in ('num_classes', 'dtype')}
+  model = torch_pspnet.TorchPSPNet(CLASSES, **options)
+  torch_pspnet.load(model, made.params, made.batch_stats).eval()
+  mean, std = (np.asarray(x, np.float32) for x in (made.card.mean, made.card.std))
+
+  def run(image):
+    with torch.no_grad():
+      logits = model(torch_pspnet.nchw((image - mean) / std))['logits']
+    scores = torch_pspnet.nhwc(logits.softmax(1))
+    return {'labels': scores.argmax(-1).astype(np.uint8), 'probabilities': scores}
+
+  return run
 
 
 def images(size, count=2, seed=3) -> np.ndarray:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.exports.programs import images, live, program
+from tests.exports.programs import images, program, reference
 
 onnx_file = pytest.importorskip('pspnet_jax.exports.onnx_file')
 
@@ -45,7 +45,7 @@ def assert_same(ours, theirs):
 def test_a_network_is_the_same(name):
   made = program(**NETWORKS[name])
   image = images(made.size)
-  expected = live(made)(image)
+  expected = reference(made)(image)
   assert_same(onnx_file.runner(onnx_file.make(made))(image), expected)
   free = dataclasses.replace(made, size=None)
   run = onnx_file.runner(onnx_file.make(free))
@@ -60,15 +60,15 @@ def test_a_map_that_all_grids_divide_is_pooled_by_blocks(pooling):
   image = images(made.size, 3)
   content = onnx_file.make(made)
   assert (b'AveragePool' in content) == (pooling == 'avg')
-  assert_same(onnx_file.runner(content)(image), live(made)(image))
+  assert_same(onnx_file.runner(content)(image), reference(made)(image))
   free = onnx_file.runner(onnx_file.make(dataclasses.replace(made, size=None)))
-  assert_same(free(image), live(made)(image))
+  assert_same(free(image), reference(made)(image))
 
 
 def test_a_map_of_one_cell_is_pooled_and_resized():
   made = program((8, 8))
   image = images(made.size)
-  expected = live(made)(image)
+  expected = reference(made)(image)
   assert_same(onnx_file.runner(onnx_file.make(made))(image), expected)
   free = dataclasses.replace(made, size=None)
   assert_same(onnx_file.runner(onnx_file.make(free))(image), expected)
