@@ -68,7 +68,7 @@ def random_program(side: int, depth: int, num_classes: int, **options: Any) -> P
   batch_stats = torch_pspnet.random_arrays(network.batch_stat_shapes, 1)
   # Class scores of one size, or a few classes would take every pixel.
   params['classifier/conv/bias'] *= 0
-  return Program(card, network, params, batch_stats, step=0, size=(side, side))
+  return Program(card, network, params, batch_stats, 'random', size=(side, side))
 
 
 def of_torch(program: Program) -> bytes:
@@ -104,10 +104,7 @@ def compare_times(program: Program, rounds: int, threads: int) -> dict[str, Any]
   coarse = rng.integers(0, 256, (1, side // 16 + 1, side // 16 + 1, 3))
   image = coarse.repeat(16, 1).repeat(16, 2)[:, :side, :side].astype(np.uint8)
   labels = [run(image)['labels'] for run in runs.values()]
-  timed = {
-    name: Timed(lambda run=run: run(image), lambda: None)  # type: ignore[misc]
-    for name, run in runs.items()
-  }
+  timed = {name: Timed(lambda run=run: run(image), lambda: None) for name, run in runs.items()}
   seconds = alternate(timed, rounds)
   ours, theirs = (summary(x) for x in seconds.values())
   # Neighbours in time, so that what slows both down for a while does not count.
@@ -156,11 +153,12 @@ def scores(flags: argparse.Namespace) -> dict[str, Any]:
     config.data.root = str(flags.root)
   val = parts.open_split(config, 'val')
   with Checkpoints(flags.workdir, read_only=True) as checkpoints:
-    found = checkpoints.load('best', lambda card: card.build_network())
+    found = checkpoints.load('best', lambda card: card.build_network(dtype=onnx_file.DTYPE))
   assert found.network is not None
   shape = val[0]['image'].shape
   program = Program(
-    *(found.card, found.network, found.params, found.batch_stats, found.step),
+    *(found.card, found.network, found.params, found.batch_stats),
+    origin=f'step {found.step}',
     size=(shape[0], shape[1]),
     probabilities=True,
   )
@@ -185,6 +183,8 @@ def _scored(
   compared = {name: Comparison() for name in runs}
   counts = dict.fromkeys(runs, Confusion.zeros(classes))
   seconds = dict.fromkeys(runs, 0.0)
+  for run in runs.values():  # compiles
+    run(val[0]['image'][None])
   for i in range(min(limit, len(val))):
     example = val[i]
     if example['image'].shape != shape:

@@ -122,16 +122,18 @@ def export_program(
     stablehlo.check(sides)
 
   def build(card: Card) -> Network:
-    if onnx_file is not None:
-      onnx_file.check(card)
-    return card.build_network(model)
+    if onnx_file is None:
+      return card.build_network(model)
+    onnx_file.check(card)
+    return card.build_network(dtype=onnx_file.DTYPE)
 
   with Checkpoints(workdir, read_only=True) as checkpoints:
     found = checkpoints.load(which, build, ema=ema)
   card = found.card
   assert found.network is not None  # `build` makes one
   program = Program(
-    *(card, found.network, found.params, found.batch_stats, found.step),
+    *(card, found.network, found.params, found.batch_stats),
+    origin=f'step {found.step}{found.kind}',
     size=card.crop_size if size is None else sides,
     probabilities=probabilities,
   )
@@ -142,7 +144,7 @@ def export_program(
     content, runner = stablehlo.make(program), stablehlo.runner
   else:
     content, runner = onnx_file.make(program), onnx_file.runner
-  narrow = onnx_file is None and card.network.get('dtype', 'float32') in ('bfloat16', 'float16')
+  narrow = found.network.options['dtype'] in ('bfloat16', 'float16')
   tolerance = comparison.NARROW_TOLERANCE if narrow else comparison.TOLERANCE
   same = comparison.compare(live, runner(content), compared_on)
   same.check(str(output), tolerance)

@@ -18,6 +18,7 @@ from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.pspnet import PSPNet
 
 METADATA_KEY = 'pspnet_jax'
+DTYPE = 'float32'  # whatever the network was trained in
 
 
 def check(card: Card) -> None:
@@ -30,10 +31,13 @@ def check(card: Card) -> None:
 
 
 def make(program: Program) -> bytes:
-  """Writes the network's operations as ONNX nodes; it computes in float32.
+  """Writes the network's operations as ONNX nodes.
+
+  Args:
+    program: of a network that computes in `DTYPE`.
 
   Raises:
-    UserError: if the weights are more than one file holds.
+    UserError: if it is no PSPNet, or the weights are more than one file holds.
   """
   check(program.card)
   graph = Graph()
@@ -62,12 +66,11 @@ def make(program: Program) -> bytes:
 
 
 def _logits(graph: Graph, program: Program, pixels: str) -> str:
-  """Adds the network; a narrow one's arrays are float32 here."""
   network = program.network
-  if network.options['dtype'] != 'float32':
-    network = program.card.build_network(dtype='float32')
+  if network.options['dtype'] != DTYPE:
+    raise ValueError(f'ONNX is written of a network in {DTYPE}, not {network.options["dtype"]}.')
   folded, _ = network.fold(program.params, program.batch_stats)
-  options = {**network.options, 'dtype': np.dtype('float32')}
+  options = {**network.options, 'dtype': np.dtype(DTYPE)}
   writer = PSPNetWriter(
     graph,
     nnx.eval_shape(lambda: PSPNet(**options, rngs=nnx.Rngs(0))),

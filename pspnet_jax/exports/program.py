@@ -43,7 +43,7 @@ class Program:
     card: what the weights need to be used.
     network: the network that they are of.
     params, batch_stats: the weights.
-    step: of the checkpoint.
+    origin: which weights these are, in words, as 'step 6'.
     size: height and width of the images; None: any.
     probabilities: whether they are put out beside the labels.
 
@@ -55,7 +55,7 @@ class Program:
   network: Network
   params: Arrays
   batch_stats: Arrays
-  step: int
+  origin: str
   size: Size
   probabilities: bool = False
 
@@ -116,7 +116,7 @@ class Program:
     return json.dumps(
       {
         'network': card.title,
-        'step': self.step,
+        'weights': self.origin,
         'written_by': f'pspnet_jax {pspnet_jax.__version__}',
         'image': f'uint8 {_text(self.shape)}, RGB, as decoded: normalisation is inside',
         **{name: f'{dtype} {_text(shape)}' for name, (dtype, shape) in self.outputs.items()},
@@ -138,7 +138,7 @@ class Program:
       f'{name} {dtype} {_text(shape)}' for name, (dtype, shape) in self.outputs.items()
     )
     return (
-      f'{self.card.title} of step {self.step}: image uint8 {_text(self.shape)} → {outputs}. '
+      f'{self.card.title} of {self.origin}: image uint8 {_text(self.shape)} → {outputs}. '
       f'{NOT_IN_IT}'
     )
 

@@ -17,9 +17,11 @@ NAMES = tuple(f'thing {i}' for i in range(CLASSES))
 def program(size=(41, 57), *, probabilities=True, model=None, mean=(120.0, 90.0, 60.0), **options):
   """A program of random weights, none of which is trivial."""
   network = {'num_classes': CLASSES, **TINY, **options}
+  count = network['num_classes']
+  names = tuple(f'thing {i}' for i in range(count))
   if model is not None:
     network['name'] = f'{model.__module__}:{model.__name__}'
-  spec = DatasetSpec(NAMES, default_palette(CLASSES))
+  spec = DatasetSpec(names, default_palette(count))
   # The deviations are large, so that probabilities are near no limit.
   card = Card(network=network, spec=spec, crop_size=(41, 57), mean=mean, std=(80.0, 90.0, 100.0))
   built: Network = card.build_network(model)
@@ -27,7 +29,7 @@ def program(size=(41, 57), *, probabilities=True, model=None, mean=(120.0, 90.0,
     torch_pspnet.random_arrays(built.param_shapes, 0),
     torch_pspnet.random_arrays(built.batch_stat_shapes, 1),
   )
-  return Program(card, built, *arrays, step=7, size=size, probabilities=probabilities)
+  return Program(card, built, *arrays, origin='step 7', size=size, probabilities=probabilities)
 
 
 def reference(made: Program):

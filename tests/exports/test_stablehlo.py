@@ -56,22 +56,23 @@ def test_the_documented_loader_needs_only_jax(made, content, tmp_path):
 
 def test_any_number_of_images_gets_the_probabilities_of_the_network(made, content):
   run = stablehlo.runner(content)
-  for count in (1, 2):
-    image = images(made.size, count)
-    ours, expected = run(image), reference(made)(image)
-    np.testing.assert_allclose(ours['probabilities'], expected['probabilities'], atol=2e-5)
-    np.testing.assert_array_equal(ours['labels'], expected['labels'])
-    assert ours['labels'].dtype == np.uint8
+  image = images(made.size, 1)  # three in the test above
+  ours, expected = run(image), reference(made)(image)
+  np.testing.assert_allclose(ours['probabilities'], expected['probabilities'], atol=2e-5)
+  np.testing.assert_array_equal(ours['labels'], expected['labels'])
+  assert ours['labels'].dtype == np.uint8
 
 
 def test_each_platform_has_what_it_computes_best():
-  made = program((65, 65), probabilities=False, width=64, head_channels=256, bins=(1, 2))
+  made = program((33, 33), probabilities=False, width=32, head_channels=256, bins=())
   exported = jax.export.deserialize(bytearray(stablehlo.make(made)))
   assert exported.platforms == stablehlo.PLATFORMS == ('cpu', 'cuda', 'tpu')
   text = exported.mlir_module()
   assert '_platform_index' in text and 'stablehlo.case' in text
   # The CPU's branch of a wide convolution is Winograd's; the others' is a convolution.
-  assert re.search(r'stablehlo.convolution.*512', text) and 'reduce_window' in text
+  assert re.search(r'stablehlo.dot_general.*tensor<256x256xf32>', text)
+  assert re.search(r'stablehlo.convolution.*tensor<3x3x256x256xf32>', text)
+  assert 'reduce_window' in text  # the maxima of a TPU
 
 
 def test_a_network_of_ones_own_is_taken():
