@@ -1,15 +1,12 @@
-"""Writes a network for other programs: StableHLO, ONNX, or semseg's and mmsegmentation's weights.
+"""Writes a network for other programs: StableHLO, ONNX, or weights for semseg or mmseg.
 
   pspnet export --workdir=/tmp/ade20k --format=onnx --output=pspnet50.onnx --images=FOLDER
-  pspnet export --workdir=/tmp/ade20k --format=stablehlo --output=pspnet50.stablehlo
-  pspnet export --workdir=/tmp/ade20k --format=semseg --output=pspnet50.pth
 
-StableHLO and ONNX take an image uint8 [N, H, W, 3] and give its labels. That is the network on one
-image; the windows, scales and mirror images of an evaluation are not in it. What is written has
-been compared with the network as it runs here, on the images given or on drawn scenes.
-
-Checkpoints of semseg and mmsegmentation hold weights alone. What these do not tell and the other
-program has to be told is printed; it stands in the file as well, where `pspnet convert` finds it.
+StableHLO and ONNX take an image uint8 [N, H, W, 3] and give its labels: the network on one image,
+without the windows, scales and mirror images of an evaluation. A file is compared with the network
+as it runs here, on the images given or on drawn scenes, before it is written.
+Of weights for semseg and mmseg it prints what they do not tell and the other program has to be
+told; it stands in the file as well, where `pspnet convert` finds it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It is the network on one image, with the pixels' normalisation before it and the upsampling of its
 logits after it. The protocol of an evaluation is not in it: no windows, scales or mirror images.
-`Predictor` answers the same where its window is the whole image (`window='image'`).
+`load(DIR, protocol='plain', window='image')` answers the same.
 """
 
 from __future__ import annotations
