@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+from jax import export
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.exports.program import Program, Run, Size
@@ -30,22 +31,20 @@ def make(program: Program) -> bytes:
   """
   check(program.size)
   run, weights = program.function()
-  shape = jax.export.symbolic_shape(', '.join(map(str, program.shape)))
+  shape = export.symbolic_shape(', '.join(map(str, program.shape)))
   image = jax.ShapeDtypeStruct(shape, np.uint8)
   weights = jax.tree.map(np.asarray, weights)
   try:
-    exported = jax.export.export(jax.jit(lambda image: run(weights, image)), platforms=PLATFORMS)(
-      image
-    )
+    lower = export.export(jax.jit(lambda image: run(weights, image)), platforms=PLATFORMS)
+    return bytes(lower(image).serialize())
   except jax.errors.InconclusiveDimensionOperation as e:
     raise UserError(
       f'the network {program.network.model.__name__} looks at the number of images '
       f'({str(e).partition(chr(10))[0][:200]}): write it for any number of them.'
     ) from e
-  return bytes(exported.serialize())
 
 
 def runner(content: bytes) -> Run:
   """Makes the function of a file, as its loader does."""
-  call = jax.jit(jax.export.deserialize(bytearray(content)).call)
+  call = jax.jit(export.deserialize(bytearray(content)).call)
   return lambda image: jax.tree.map(np.asarray, call(image))

@@ -6,15 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
+from jax import export
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.exports import stablehlo
+from pspnet_jax.models.pspnet import PSPNet
 from tests import tiny
 from tests.exports.programs import images, program, reference
-from tests.models.heads import AsppNet
 
 SNIPPET = re.compile(r'```python\n(# needs only jax\n.*?)```', re.DOTALL)
 
@@ -65,7 +65,7 @@ def test_any_number_of_images_gets_the_probabilities_of_the_network(made, conten
 
 def test_each_platform_has_what_it_computes_best():
   made = program((33, 33), probabilities=False, width=32, head_channels=256, bins=())
-  exported = jax.export.deserialize(bytearray(stablehlo.make(made)))
+  exported = export.deserialize(bytearray(stablehlo.make(made)))
   assert exported.platforms == stablehlo.PLATFORMS == ('cpu', 'cuda', 'tpu')
   text = exported.mlir_module()
   assert '_platform_index' in text and 'stablehlo.case' in text
@@ -75,11 +75,16 @@ def test_each_platform_has_what_it_computes_best():
   assert 'reduce_window' in text  # the maxima of a TPU
 
 
-def test_a_network_of_ones_own_is_taken():
-  made = program(model=AsppNet, probabilities=False)
-  image = images(made.size, 2)
-  ours, live = stablehlo.runner(stablehlo.make(made))(image), made.live()(image)
-  np.testing.assert_array_equal(ours['labels'], live['labels'])
+class LooksAtTheBatch(PSPNet):
+  """Does something else with many images than with few."""
+
+  def __call__(self, image, **options):
+    return super().__call__(image if image.shape[0] > 4 else image * 2, **options)
+
+
+def test_a_network_that_looks_at_the_number_of_images_is_refused():
+  with pytest.raises(UserError, match=r'^the network LooksAtTheBatch looks at the number of imag'):
+    stablehlo.make(program(model=LooksAtTheBatch, bins=()))
 
 
 def test_a_free_size_is_refused_with_its_reason():
