@@ -85,7 +85,7 @@ def test_help_names_the_choices_that_there_are():
   told = ' '.join(' '.join(lines).split())
   assert f'One of {", ".join(recognise.NAMES)}; else recognised.' in told
   lines, _ = probe('pspnet_jax', 'export', '--help')
-  assert f'<{"|".join(exporting.FORMATS)}>' in '\n'.join(lines)
+  assert f'<{"|".join((*exporting.FORMATS, "stablehlo", "onnx"))}>' in '\n'.join(lines)
 
 
 @pytest.mark.parametrize(

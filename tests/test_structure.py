@@ -17,7 +17,7 @@ doors
 config
 planning
 training
-weights evaluation checkup prediction web
+weights evaluation checkup prediction exports web
 inference pictures reporting
 models data
 runtime ops
@@ -29,7 +29,6 @@ TESTED_IN = {
   'config.defaults': 'config/test_signatures',  # they stand in signatures
   'data.checked': 'data/test_sources',  # sources of one's own are checked
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
-  'export': 'test_convert',  # there and back
   'prediction.results': 'test_predict',  # what the command writes, and what it finds again
   'prediction.video': 'test_predict',
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
@@ -49,8 +48,16 @@ TESTED_IN = {
 # Test files that are about more than one module.
 OF_NO_MODULE = (
   *('ahead_of_time', 'bad_files', 'bad_input', 'benchmarks', 'extending', 'notebooks', 'own_code'),
-  *('camvid_benchmark', 'configs', 'docs', 'figures', 'structure', 'wheel'),
-  *('data.builders', 'models.fold', 'weights.full_size'),
+  *(
+    'camvid_benchmark',
+    'configs',
+    'docs',
+    'figures',
+    'onnx_export_benchmark',
+    'structure',
+    'wheel',
+  ),
+  *('data.builders', 'exports.real_images', 'models.fold', 'weights.full_size'),
 )
 FLOOR = {room: i for i, line in enumerate(PLAN.strip().splitlines()) for room in line.split()}
 
