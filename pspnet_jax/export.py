@@ -125,8 +125,7 @@ def export_program(
     onnx_file.check(card)
     return card.build_network(dtype=onnx_file.DTYPE)
 
-  with Checkpoints(workdir, read_only=True) as checkpoints:
-    found = checkpoints.load(which, build, ema=ema)
+  found = folders.load(workdir, which, build, ema=ema)
   card = found.card
   assert found.network is not None  # `build` makes one
   program = Program(

@@ -57,7 +57,7 @@ OF_NO_MODULE = (
     'structure',
     'wheel',
   ),
-  *('data.builders', 'exports.real_images', 'models.fold', 'weights.full_size'),
+  *('data.builders', 'exports.real_images', 'models.fold', 'weights.full_size', 'wheel'),
 )
 FLOOR = {room: i for i, line in enumerate(PLAN.strip().splitlines()) for room in line.split()}
 
