@@ -30,7 +30,8 @@ from benchmarks import device
 from benchmarks.timing import Program as Timed
 from benchmarks.timing import alternate, summary
 from pspnet_jax.config import files, parts
-from pspnet_jax.data.spec import DatasetSpec, Source, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec, Source
 from pspnet_jax.evaluation.metrics import Confusion, Scores
 from pspnet_jax.exports import onnx_file, onnx_int8, stablehlo
 from pspnet_jax.exports.comparison import Comparison

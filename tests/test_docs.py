@@ -285,8 +285,8 @@ def test_the_config_that_is_semsegs_is_a_config(tmp_path):
 
 def test_every_block_of_code_is_run():
   run_by_name = {'docs/few_shot.md', 'docs/coming_from.md', *RUN_ELSEWHERE}
-  run_with_a_model = {'README.md', 'docs/package_index.md', 'docs/python.md', 'docs/tutorial.md'}
-  assert {block.page for block in documents.code()} <= run_by_name | run_with_a_model
+  by_tests_of_exports = {'docs/deploying.md'}  # test_stablehlo and test_onnx_file
+  assert {block.page for block in documents.code()} <= {*run_by_name, *by_tests_of_exports, *PAGES}
 
 
 @pytest.mark.slow
@@ -313,9 +313,8 @@ def test_commands_and_code_run_as_they_stand(tmp_path):
     assert status == 0 or 'doctor' in text, f'{text}\n{said}'
     assert not there or (tmp_path / there).exists(), text
 
-  pages = ('README.md', 'docs/package_index.md', 'docs/python.md', 'docs/tutorial.md')
-  blocks = dict.fromkeys(block.text for block in documents.code() if block.page in pages)
-  code = '\n'.join([NAMES, *blocks]).replace('/tmp/scenes', '/tmp/mine')
+  blocks = dict.fromkeys(block.text for block in documents.code() if block.page in PAGES)
+  code = re.sub("'DIR'|'/tmp/scenes'", "'/tmp/mine'", '\n'.join([NAMES, *blocks]))
   code = re.sub(r"(load_pretrained\()'[^']*'", r"\1'/tmp/best.pth'", code)
   result = subprocess.run(
     [sys.executable, '-c', code.replace("'/tmp/", f"'{tmp_path}/")],
@@ -328,13 +327,17 @@ def test_commands_and_code_run_as_they_stand(tmp_path):
   assert result.returncode == 0, result.stderr
 
 
-# What code in the documents takes for granted.
+# Pages whose code runs one after the other with a small network, and what it takes for granted.
+PAGES = (
+  *('README.md', 'docs/package_index.md', 'docs/python.md', 'docs/tutorial.md'),
+  *('docs/predicting.md', 'docs/sharing.md'),
+)
 NAMES = """
 import numpy as np
 from PIL import Image
 array = np.zeros((40, 60, 3), np.uint8)
 pil = Image.fromarray(array)
-for name in ('street', 'a'):
+for name in ('street', 'a', 'monday', 'tuesday'):
   pil.save(f'{name}.jpg')
 """
 

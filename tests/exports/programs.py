@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from pspnet_jax.data.spec import DatasetSpec, default_palette
+from pspnet_jax.data.palettes import default_palette
+from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.exports.program import Program
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
