@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.exports.comparison import Comparison, compare
+from pspnet_jax.exports.comparison import FLOAT32, NARROW, Comparison, compare
 
 SCORES = np.array([[[[0.6, 0.4], [0.5001, 0.4999]]]], np.float32)  # [1, 1, 2, 2]
 LIVE = {'labels': SCORES.argmax(-1).astype(np.uint8), 'probabilities': SCORES}
@@ -40,6 +40,23 @@ def test_another_probability_is_refused_though_labels_are_equal():
   found = compared([0, 0], SCORES * np.float32(0.9))
   with pytest.raises(UserError, match=r'probabilities differ by 0\.06'):
     found.check('x.onnx')
+
+
+@pytest.mark.parametrize(('allowed', 'spread'), [(FLOAT32, 0.1), (NARROW, 1.0)])
+def test_random_labels_are_refused_where_no_class_is_likely(allowed, spread):
+  rng = np.random.default_rng(0)
+  scores = np.exp(spread * rng.random((1, 20, 30, 150))).astype(np.float32)
+  scores /= scores.sum(-1, keepdims=True)
+  live = {'labels': scores.argmax(-1).astype(np.uint8), 'probabilities': scores}
+  other = {**live, 'labels': rng.integers(0, 150, (1, 20, 30)).astype(np.uint8)}
+  found = Comparison(allowed)
+  found.add(live, other)
+  assert found.shortfall < allowed.tolerance
+  with pytest.raises(UserError, match=r'% of the labels are equal or near ties; allowed are'):
+    found.check('x.onnx')
+  found = Comparison(allowed)
+  found.add(live, live)
+  found.check('x.onnx')
 
 
 def test_nan_is_refused():
