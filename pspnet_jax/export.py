@@ -49,7 +49,7 @@ from pspnet_jax.exports.sample_images import SampleImages
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import streams
-from pspnet_jax.runtime.files import write_together
+from pspnet_jax.runtime.files import check_writable, write_together
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights import exporting, folders
 from pspnet_jax.weights.loaded import Which
@@ -67,6 +67,7 @@ def export(
     UserError: for whatever the user can mend.
   """
   output = given(output)
+  check_writable(output)
   found = folders.load(
     workdir, which, lambda card: exporting.check_fits(card, format_name), ema=ema
   )
@@ -115,6 +116,8 @@ def export_program(
     raise UserError("--int8 is onnxruntime's: write it with --format=onnx.")
   if int8 and images is None:
     raise UserError('--int8 needs images to measure its ranges on: give --images=FOLDER.')
+  check_writable(output)
+  description = stablehlo.description_of(output) if format_name == 'stablehlo' else None
   onnx_file = _onnx_file() if format_name == 'onnx' else None
   sides = _size(size)
   if onnx_file is None and size is not None:
@@ -157,8 +160,8 @@ def export_program(
     content, told = _in_int8(content, live, runner, samples)
     said.append(told)
   files: dict[Path, str | bytes | None] = {output: content}
-  if onnx_file is None:
-    files[output.with_name(f'{output.name}.json')] = program.described() + '\n'
+  if description is not None:
+    files[description] = program.described() + '\n'
   write_together(files)
   for line in (*said, f'{" and ".join(map(str, files))} written, {len(content) / 1e6:.1f} MB.'):
     streams.show(line)

@@ -9,7 +9,7 @@ import pytest
 
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.errors import UserError
-from pspnet_jax.export import export_program
+from pspnet_jax.export import export, export_program
 from pspnet_jax.exports import comparison, stablehlo
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
@@ -108,6 +108,25 @@ def test_what_cannot_be_written_is_refused_in_a_sentence(workdir, tmp_path, opti
   with pytest.raises(UserError, match=says):
     export_program(workdir, **arguments)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('format_name', ['stablehlo', 'onnx', 'mmseg'])
+def test_a_file_that_cannot_be_written_is_refused_before_the_network_is_read(tmp_path, format_name):
+  (tmp_path / 'file').write_text('x')
+  write = export if format_name == 'mmseg' else export_program
+  with pytest.raises(UserError, match=r'^cannot write to .*file/a/x: .*file is not a folder\.$'):
+    write(tmp_path / 'nowhere', tmp_path / 'file' / 'a' / 'x', format_name)
+
+
+@pytest.mark.parametrize('content', ['{"mine": 1}', '{"written_by": "me"}', '[1]', '\ufeff?', ''])
+def test_a_description_replaces_none_but_a_description(workdir, tmp_path, content):
+  beside = tmp_path / 'x.json'
+  beside.write_text(content, encoding='utf-8')
+  with pytest.raises(UserError, match=r'x\.json is there and tells of no export'):
+    export_program(workdir, tmp_path / 'x', 'stablehlo')
+  assert beside.read_text(encoding='utf-8') == content
+  beside.write_text(program().described(), encoding='utf-8')
+  assert stablehlo.description_of(tmp_path / 'x') == beside
 
 
 @pytest.mark.parametrize('module', ['onnx', 'onnxruntime'])

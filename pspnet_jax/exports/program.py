@@ -29,6 +29,7 @@ Weights = tuple[Arrays, Arrays]
 Outputs = dict[str, Any]
 Run = Callable[[np.ndarray], Outputs]  # of uint8 [N, H, W, 3]
 
+WRITER = 'pspnet_jax '  # how `written_by` begins in a description
 NOT_IN_IT = (
   'It is the network on one image: the windows, scales and mirror images of an evaluation are not '
   'in it.'
@@ -117,7 +118,7 @@ class Program:
       {
         'network': card.title,
         'weights': self.origin,
-        'written_by': f'pspnet_jax {pspnet_jax.__version__}',
+        'written_by': f'{WRITER}{pspnet_jax.__version__}',
         'image': f'uint8 {_text(self.shape)}, RGB, as decoded: normalisation is inside',
         **{name: f'{dtype} {_text(shape)}' for name, (dtype, shape) in self.outputs.items()},
         'size': sides,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 from jax import export
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.exports.program import Program, Run, Size
+from pspnet_jax.exports.program import WRITER, Program, Run, Size
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
+_LARGEST_DESCRIPTION = 1_000_000  # bytes; 255 classes take a hundredth
 
 
 def check(size: Size) -> None:
@@ -19,6 +23,31 @@ def check(size: Size) -> None:
       '--size=any: StableHLO holds the matrices that pool and interpolate one size: give '
       '--size=HEIGHT,WIDTH, and write a file for each size.'
     )
+
+
+def description_of(output: Path) -> Path:
+  """The second file, which tells about the one that is written.
+
+  Raises:
+    UserError: if there is one that `Program.described` did not write.
+  """
+  path = output.with_name(f'{output.name}.json')
+  if path.is_file() and not _is_description(path):
+    raise UserError(
+      f'{path} is there and tells of no export, and the description of {output} would replace it: '
+      'move it, or give another --output.'
+    )
+  return path
+
+
+def _is_description(path: Path) -> bool:
+  if path.stat().st_size > _LARGEST_DESCRIPTION:
+    return False
+  try:
+    content = json.loads(path.read_bytes())
+  except (ValueError, RecursionError):
+    return False
+  return isinstance(content, dict) and str(content.get('written_by')).startswith(WRITER)
 
 
 def make(program: Program) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,6 +54,22 @@ def write_whole(path: Path, content: str | bytes) -> None:
   """
   with whole_file(path) as file:
     file.write(_encoded(content))
+
+
+def check_writable(path: Path) -> None:
+  """Raises UserError if `whole_file` cannot write there, as far as can be told before long work.
+
+  Nothing is written. Missing folders are made later, in the nearest one that is there.
+  """
+  folder = Path(os.path.realpath(path)).parent
+  while not os.path.exists(folder):
+    folder = folder.parent
+  if not folder.is_dir():
+    raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, f'{folder} is not a folder'))
+  target = path if os.path.exists(path) and not os.path.isfile(path) else folder
+  if not os.access(target, os.W_OK | (os.X_OK if target == folder else 0)):
+    raise cannot_write(path, PermissionError(errno.EACCES, f'nothing may be written to {target}'))
+  _check_name(path)
 
 
 def write_together(contents: Mapping[Path, str | bytes | None]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime.files import (
+  check_writable,
   refuse_links,
   remove_leftovers,
   whole_file,
@@ -119,6 +120,19 @@ def test_a_folder_in_the_way_ends_in_a_sentence(tmp_path):
 def test_a_file_where_a_folder_should_be_ends_in_a_sentence(old):
   with pytest.raises(UserError, match=r'cannot write to .*scores\.json/a\.md: '):
     write_whole(old / 'a.md', 'x')
+
+
+def test_what_cannot_be_written_is_known_before_long_work(old, tmp_path, monkeypatch):
+  check_writable(old)
+  check_writable(tmp_path / 'a' / 'b' / 'x')
+  with pytest.raises(UserError, match=r'^cannot write to .* is not a folder\.$'):
+    check_writable(old / 'a' / 'x')
+  with pytest.raises(UserError, match='is a folder, and a file is to be written there'):
+    check_writable(tmp_path)
+  monkeypatch.setattr(os, 'access', lambda path, mode: False)
+  with pytest.raises(UserError, match=r'x: nothing may be written to '):
+    check_writable(tmp_path / 'a' / 'x')
+  assert not (tmp_path / 'a').exists()
 
 
 def test_a_link_stays_and_its_target_is_replaced(old, tmp_path):
