@@ -43,6 +43,7 @@ from pathlib import Path
 from flax import nnx
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.evaluation.metrics import Confusion, Scores
 from pspnet_jax.exports import comparison, stablehlo
 from pspnet_jax.exports.program import Program, Run, Size
 from pspnet_jax.exports.sample_images import SampleImages
@@ -56,6 +57,7 @@ from pspnet_jax.weights.loaded import Which
 
 _COMPARED_ON = 20  # images
 _QUANTISED_BY = 100
+_LEAST_AGREEMENT = 0.8  # mean IoU of int8's labels; below it there is a warning
 
 
 def export(
@@ -157,8 +159,8 @@ def export_program(
     f'Compared with the network here on {same.images} {_whose(images, len(samples))}: {same}.',
   ]
   if int8:
-    content, told = _in_int8(content, live, runner, samples)
-    said.append(told)
+    content, told = _in_int8(content, live, runner, samples, card.spec.num_classes)
+    said += told
   files: dict[Path, str | bytes | None] = {output: content}
   if description is not None:
     files[description] = program.described() + '\n'
@@ -168,8 +170,12 @@ def export_program(
 
 
 def _in_int8(
-  content: bytes, live: Run, runner: Callable[[bytes], Run], samples: SampleImages
-) -> tuple[bytes, str]:
+  content: bytes,
+  live: Run,
+  runner: Callable[[bytes], Run],
+  samples: SampleImages,
+  num_classes: int,
+) -> tuple[bytes, list[str]]:
   """The quantised model, and what it costs on images that did not set its ranges."""
   from pspnet_jax.exports import onnx_int8
 
@@ -178,11 +184,29 @@ def _in_int8(
   measured_on = samples.some(min(_COMPARED_ON, len(samples) // 2))
   by = samples.some(_QUANTISED_BY, apart=measured_on)
   content = onnx_int8.quantized(content, by)
-  found = comparison.compare(live, runner(content), measured_on)
-  return content, (
-    f'int8 by {len(by)} images: on {found.images} others {100 * (1 - found.share):.2f} % of the '
-    'labels differ from the float network.'
-  )
+  run = runner(content)
+  counts = Confusion.zeros(num_classes)
+  for image in measured_on:
+    floats, ours = (answer(image[None])['labels'] for answer in (live, run))
+    counts = counts.merge(Confusion.count(floats, ours, num_classes))
+  return content, [
+    f'int8 by {len(by)} images, on {len(measured_on)} others:',
+    *_told_of_int8(Scores(counts.compute())),
+  ]
+
+
+def _told_of_int8(scores: Scores) -> list[str]:
+  """Says how near its labels are to those of the float network, which stand for the truth."""
+  told = [
+    f'{100 * (1 - scores.aacc):.2f} % of the labels differ from the float network, and their mean '
+    f'IoU with its labels is {100 * scores.miou:.2f} %.'
+  ]
+  if not scores.miou >= _LEAST_AGREEMENT:
+    told.append(
+      f'A warning: below {100 * _LEAST_AGREEMENT:.0f} % mean IoU int8 has lost classes: give more '
+      '--images, of the kind that will be labelled, or deploy the float network.'
+    )
+  return told
 
 
 def _onnx_file() -> types.ModuleType:

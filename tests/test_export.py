@@ -9,7 +9,8 @@ import pytest
 
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.errors import UserError
-from pspnet_jax.export import export, export_program
+from pspnet_jax.evaluation.metrics import Scores
+from pspnet_jax.export import _told_of_int8, export, export_program
 from pspnet_jax.exports import comparison, stablehlo
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
@@ -78,7 +79,20 @@ def test_int8_says_what_it_costs_on_other_images(workdir, photographs, tmp_path,
   pytest.importorskip('onnxruntime')
   options = {'int8': True, 'images': photographs}
   export_program(workdir, tmp_path / 'small.onnx', 'onnx', **options)
-  assert 'int8 by 3 images: on 2 others ' in capsys.readouterr().out
+  said = ' '.join(capsys.readouterr().out.split())
+  assert 'int8 by 3 images, on 2 others: ' in said
+  assert '% of the labels differ from the float network, and their mean IoU with its' in said
+
+
+@pytest.mark.parametrize(('right', 'warned'), [(95, False), (60, True)])
+def test_int8_says_its_mean_iou_and_warns_where_classes_are_lost(right, warned):
+  confusion = np.array([[900, 0], [100 - right, right]])  # of the smaller class
+  small = right / 100
+  miou = (900 / (900 + 100 - right) + small) / 2
+  [said, *warning] = _told_of_int8(Scores(confusion))
+  assert said.startswith(f'{(100 - right) / 10:.2f} % of the labels differ from the float network')
+  assert said.endswith(f'mean IoU with its labels is {100 * miou:.2f} %.')
+  assert bool(warning) == warned and all('below 80 % mean IoU' in text for text in warning)
 
 
 def test_a_file_that_is_another_network_does_not_get_its_name(workdir, tmp_path, monkeypatch):
