@@ -23,7 +23,7 @@ from absl import logging as absl_logging
 import pspnet_jax
 from pspnet_jax.config import checks, command_line, named
 from pspnet_jax.config.overrides import as_flags
-from pspnet_jax.config.path_flags import define_folders, first_path
+from pspnet_jax.config.path_flags import define_folder, define_folders, first_path
 from pspnet_jax.config.path_flags import define_path as define_path
 from pspnet_jax.config.path_flags import define_paths as define_paths
 from pspnet_jax.errors import UserError
@@ -73,20 +73,20 @@ def _declare(takes: Literal['config', 'protocol', 'words']) -> None:
     flags.DEFINE_bool('settings', False, 'Lists all settings, as --config.KEY=VALUE, and ends.')
 
 
-def define_network_flags(*, several: bool = False) -> None:
+def define_network_flags(*, several: bool = False, on_hub: bool = False) -> None:
   """Defines the flags of commands that take a trained network out of a workdir.
 
-  With `several`, --workdir is a list, and the networks of all label images together.
+  With `several`, --workdir is a list, and the networks of all label images together; with
+  `on_hub` it may be hf://OWNER/NAME, as each of several.
   """
   if several:
-    text = 'Of a run or a conversion; of several, A,B, to label images together.'
-    define_folders('workdir', text)
+    define_folders('workdir', 'Of a run or a conversion; of several, A,B, to label together.')
+  elif on_hub:
+    define_folder('workdir', 'Of a run or a conversion, or hf://OWNER/NAME.')
   else:
     define_path('workdir', None, 'Of a run or a conversion.', required=True)
   flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or the number of a step.")
-  flags.DEFINE_bool(
-    'ema', True, 'Takes the moving average of the parameters, where the run kept one.'
-  )
+  flags.DEFINE_bool('ema', True, "Takes the parameters' moving average, where the run kept one.")
   flags.DEFINE_string(
     'model',
     None,

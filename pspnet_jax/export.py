@@ -21,7 +21,7 @@ _FORMATS = ('semseg', 'mmseg', 'stablehlo', 'onnx')
 
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
-  cli.define_network_flags()
+  cli.define_network_flags(on_hub=True)
   cli.define_path('output', None, 'The file to write.', required=True)
   flags.DEFINE_enum('format', 'semseg', _FORMATS, 'What to write; the first two need PyTorch.')
   flags.DEFINE_string(
@@ -61,7 +61,12 @@ _LEAST_AGREEMENT = 0.8  # mean IoU of int8's labels; below it there is a warning
 
 
 def export(
-  workdir: Path, output: Path, format_name: str, which: Which = 'best', *, ema: bool = True
+  workdir: folders.Location,
+  output: Path,
+  format_name: str,
+  which: Which = 'best',
+  *,
+  ema: bool = True,
 ) -> None:
   """Writes a checkpoint of `workdir`, `ema` its moving average, for semseg or mmsegmentation.
 
@@ -85,7 +90,7 @@ def export(
 
 
 def export_program(
-  workdir: Path,
+  workdir: folders.Location,
   output: Path,
   format_name: str,
   which: Which = 'best',
@@ -235,7 +240,7 @@ def _whose(images: Path | None, count: int) -> str:
 
 def main() -> None:
   which = cli.which_checkpoint(FLAGS.checkpoint)
-  place = Path(FLAGS.workdir), Path(FLAGS.output), FLAGS.format, which
+  place = FLAGS.workdir, Path(FLAGS.output), FLAGS.format, which
   if FLAGS.format in exporting.FORMATS:
     for name in ('size', 'probabilities', 'images', 'int8'):
       if FLAGS[name].value:

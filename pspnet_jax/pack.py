@@ -5,7 +5,8 @@
 DIR/model.safetensors holds the arrays, DIR/config.json all that is needed to use them, and
 DIR/README.md is a model card as Hugging Face's Hub shows it, with the figures that `evaluate` left
 in the workdir. --push=OWNER/NAME uploads the folder (pip install 'pspnet_jax[hub]'). Every
-command's --workdir takes such a folder, and that of evaluate, predict and submit hf://OWNER/NAME.
+command's --workdir takes such a folder, and that of evaluate, predict, submit and export
+hf://OWNER/NAME.
 """
 
 from __future__ import annotations

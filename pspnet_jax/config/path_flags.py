@@ -17,6 +17,13 @@ class _PathParser(flags.ArgumentParser[Path]):
     return paths.given(argument)
 
 
+class _FolderParser(flags.ArgumentParser[Path | str]):
+  """Reads the value of a flag that is a folder or hf://OWNER/NAME."""
+
+  def parse(self, argument: Path | str) -> Path | str:
+    return argument if paths.is_on_hub(argument) else paths.given(argument)
+
+
 class _PathsParser(flags.ArgumentParser[list[Path]]):
   """Reads paths with commas between them."""
 
@@ -43,6 +50,11 @@ def define_path(name: str, default: str | None, text: str, required: bool = Fals
   flags.DEFINE(_PathParser(), name, default, text, required=required)
 
 
+def define_folder(name: str, text: str) -> None:
+  """Defines a flag of one folder or hf://OWNER/NAME; it is required."""
+  flags.DEFINE(_FolderParser(), name, None, text, required=True)
+
+
 def define_folders(name: str, text: str) -> None:
   """Defines a flag of one folder or several, all of which are there; it is required."""
   flags.DEFINE(_FoldersParser(), name, None, text, required=True)
@@ -58,6 +70,6 @@ def first_path(name: str, text: str) -> Path | None:
 
   None for an address, which is no folder of this machine.
   """
-  parsed: Path | list[Path | str] | None = flags.FLAGS[name].parser.parse(text)
-  first = parsed[0] if isinstance(parsed, list) else Path(parsed or '')
+  parsed: Path | str | list[Path | str] | None = flags.FLAGS[name].parser.parse(text)
+  first = parsed[0] if isinstance(parsed, list) else parsed or Path()
   return None if isinstance(first, str) else first

@@ -50,3 +50,15 @@ def test_an_address_of_the_hub_stands_among_folders(values):
   assert path_flags.first_path('runs', 'hf://a/b') is None
   with pytest.raises(flags.IllegalFlagValueError, match='is an address'):
     values(['x', '--input=hf://a/b', '--runs=x'])
+
+
+def test_one_folder_may_be_an_address_of_the_hub(values):
+  path_flags.define_folder('network', '')
+  others = ['x', '--input=x', '--runs=x']
+  values([*others, '--network=hf://a/b@v1'])
+  assert values.network == 'hf://a/b@v1'
+  assert path_flags.first_path('network', 'hf://a/b') is None
+  values([*others, '--network=a,b'])
+  assert values.network == path_flags.first_path('network', 'a,b') == Path('a,b')
+  with pytest.raises(flags.IllegalFlagValueError, match='is an address'):
+    values([*others, '--network=gs://a/b'])
