@@ -35,6 +35,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 import dataclasses
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,11 +115,17 @@ def pack(
     about = packed_config.read(workdir).about
     figures = (*measured, *(figure for figure in about.figures if figure not in measured))
     about = dataclasses.replace(about, figures=figures)
-    pictures = {name: _content(workdir / name) for name in model_card.PICTURES}
-    pictures = {name: content for name, content in pictures.items() if content}
+    for name in ('example.png', _EXAMPLES):  # that of the classes is drawn anew
+      if (content := packed.content(workdir, name)) is not None:
+        pictures[name] = content
+      elif os.path.lexists(workdir / name):
+        notes.append(f'{workdir / name} is not what was packed, and is left out.')
   else:
     about = _about_run(workdir, found, training, measured)
-  if measured and (content := _content(workdir / 'evaluation' / _EXAMPLES)):
+  drawn = workdir / 'evaluation' / _EXAMPLES
+  if measured and drawn.is_symlink():
+    notes.append(f'{drawn} is a link, and is left out.')
+  elif measured and (content := _content(drawn)):
     pictures[_EXAMPLES] = content
   if not examples:
     pictures.pop(_EXAMPLES, None)

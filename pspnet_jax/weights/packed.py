@@ -103,6 +103,24 @@ def write(folder: Path, network: Loaded, about: About, files: Mapping[str, bytes
   write_together({folder / name: content for name, content in contents.items()})
 
 
+def content(folder: Path, name: str) -> bytes | None:
+  """What was packed under a name beside the weights, as it was; None where it is not that.
+
+  A link is not followed: a folder of somebody else's could lead to any file.
+
+  Raises:
+    UserError: if config.json cannot be read.
+  """
+  path, expected = folder / name, read(folder).files.get(name)
+  if expected is None or path.is_symlink() or not path.is_file():
+    return None
+  try:
+    found = path.read_bytes()
+  except OSError:
+    return None
+  return found if sha256(found) == expected else None
+
+
 def load(
   folder: Path,
   which: Which = 'best',
