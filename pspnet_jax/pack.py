@@ -4,8 +4,9 @@
 
 DIR/model.safetensors holds the arrays, DIR/config.json all that is needed to use them, and
 DIR/README.md is a model card as Hugging Face's Hub shows it, with the figures that `evaluate` left
-in the workdir. --push=OWNER/NAME uploads the folder (pip install 'pspnet_jax[hub]'). Every
-command's --workdir takes such a folder, and that of evaluate, predict and submit hf://OWNER/NAME.
+in the workdir. --push=OWNER/NAME uploads the folder (pip install 'pspnet_jax[hub]'). --workdir
+takes such a folder with every command but train, which starts from it by --config.init_from; that
+of evaluate, predict and submit takes hf://OWNER/NAME too.
 """
 
 from __future__ import annotations
@@ -66,15 +67,15 @@ _NO_SCORES = (AttributeError, TypeError, ValueError)  # of a file that holds som
 
 
 def pack(
-  workdir: Path,
-  output: Path,
+  workdir: Path | str,
+  output: Path | str,
   *,
   which: Which = 'best',
   ema: bool = True,
   model: type[nnx.Module] | None = None,
   license_id: str | None = None,
   title: str | None = None,
-  picture: Path | None = None,
+  picture: Path | str | None = None,
   examples: bool = True,
   push: str | None = None,
   private: bool = False,
@@ -103,7 +104,7 @@ def pack(
     hub.check_name(push)
   elif private:
     raise UserError('--private is of a repository on the Hub: give --push=OWNER/NAME too.')
-  output = paths.given(output)
+  workdir, output = paths.given(workdir), paths.given(output)
   packed.check_target(output)
   found = folders.load(workdir, which, lambda card: _built(card, model, picture), ema=ema)
 
@@ -159,7 +160,7 @@ def pack(
     streams.show(f'Uploaded: {hub.push(output, push, private=private)}')
 
 
-def _built(card: Card, model: type[nnx.Module] | None, picture: Path | None) -> Network | None:
+def _built(card: Card, model: type[nnx.Module] | None, picture: object) -> Network | None:
   """The network where it can be had; its code is needed for a picture alone."""
   needed = picture is not None or card.network.get('name', PSPNET) == PSPNET
   return card.build_network(model) if needed or model is not None else None

@@ -121,7 +121,7 @@ def test_a_link_is_not_the_picture_of_an_evaluation(run, tmp_path, capsys):
 
 
 def test_the_score_of_training_stands_where_nothing_else_was_measured(run, tmp_path, capsys):
-  pack(run, tmp_path / 'p')
+  pack(str(run), str(tmp_path / 'p'))  # paths may be texts
   [figure] = packed_config.read(tmp_path / 'p').about.figures
   assert figure.values == {'mIoU': 0.25} and figure.which == 'validation split'
   assert figure.how.startswith('measured while training: ')
