@@ -195,9 +195,9 @@ def _evaluated(path: Path, found: Loaded) -> tuple[list[Figure], list[str]]:
       raise KeyError('digests')
     protocol = Protocol(**with_tuples(values['protocol'])).describe(found.card.crop_size)
     numbers = {name: values[name] for name in ('mIoU', 'mAcc', 'aAcc')}
-    known = {name: float(x) for name, x in numbers.items() if x is not None and math.isfinite(x)}
+    known = {name: float(x) for name, x in numbers.items() if x is not None and 0 <= x <= 1}
     iou = {str(k): math.nan if x is None else float(x) for k, x in values['IoU'].items()}
-    classes = {name: x if math.isfinite(x) else None for name, x in iou.items()}
+    classes = {name: x if 0 <= x <= 1 else None for name, x in iou.items()}
     data, which = str(values['data']), f'{values["images"]:,} images'
   except FileNotFoundError:
     return [], []
@@ -223,7 +223,7 @@ def _published(card: Card) -> list[Figure]:
   known = card.published or {}
   figures = []
   for key, how in (('mIoU', 'published'), ('mIoU_ms', 'published, several scales and mirrored')):
-    if isinstance(known.get(key), int | float):
+    if isinstance(known.get(key), int | float) and 0 <= known[key] <= 100:
       how = f'{how} at {known.get("source")}'
       figures.append(Figure(how, str(known.get('data')), '', {'mIoU': known[key] / 100}))
   return figures
