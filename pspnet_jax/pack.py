@@ -45,7 +45,7 @@ from typing import Any
 from flax import nnx
 
 from pspnet_jax import predictor
-from pspnet_jax.config import files, shared
+from pspnet_jax.config import files, parts, shared
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card, with_tuples
 from pspnet_jax.inference.protocol import Protocol
@@ -170,20 +170,14 @@ def _about_run(
   workdir: Path, found: Loaded, training: Mapping[str, Any] | None, figures: list[Figure]
 ) -> About:
   """What a workdir knows of its weights, with what was measured of them."""
-  data = None if training is None else _data_name(training)
+  data = None if training is None else shared.data_name(training, 'train')
   published = _published(found.card)
-  if not figures and data is not None and (figure := _validated(workdir, found, data)):
+  if not figures and training is not None and (figure := _validated(workdir, found, training)):
     figures = [figure]
   title = found.card.title
   if name := data or next((figure.data for figure in published), None):
     title += f' on {name}'
   return About(title, None, (*figures, *published), training)
-
-
-def _data_name(config: Mapping[str, Any]) -> str:
-  """What the training data are called: a folder by its own name."""
-  data = config['data']
-  return str((data.get('root') if data.get('name') == 'folder' else None) or data.get('name'))
 
 
 def _evaluated(path: Path, found: Loaded) -> tuple[list[Figure], list[str]]:
@@ -198,15 +192,18 @@ def _evaluated(path: Path, found: Loaded) -> tuple[list[Figure], list[str]]:
     known = {name: float(x) for name, x in numbers.items() if x is not None and 0 <= x <= 1}
     iou = {str(k): math.nan if x is None else float(x) for k, x in values['IoU'].items()}
     classes = {name: x if 0 <= x <= 1 else None for name, x in iou.items()}
-    data, which = str(values['data']), f'{values["images"]:,} images'
+    data = str(values['data'])
+    which = shared.images(values['images'], values.get('left_out', 0))
+    caveat = ' '.join(map(str, values.get('notes', ()))) or None
   except FileNotFoundError:
     return [], []
   except (OSError, ArithmeticError, LookupError, RuntimeError, *_NO_SCORES):
     return [], [f'{path} is not of these weights: its figures are left out (evaluate them again).']
-  return [Figure(f'measured by pspnet evaluate: {protocol}', data, which, known, classes)], []
+  how = f'measured by pspnet evaluate: {protocol}'
+  return [Figure(how, data, which, known, classes, caveat)], []
 
 
-def _validated(workdir: Path, found: Loaded, data: str) -> Figure | None:
+def _validated(workdir: Path, found: Loaded, training: Mapping[str, Any]) -> Figure | None:
   """The score by which the checkpoint was chosen, which is that of an average where one is kept."""
   if found.average is False:
     return None
@@ -215,7 +212,10 @@ def _validated(workdir: Path, found: Loaded, data: str) -> Figure | None:
   if score is None:
     return None
   how = f'measured while training: {found.card.protocol.describe(found.card.crop_size)}'
-  return Figure(how, data, 'validation split', {'mIoU': score})
+  config = files.load_saved(workdir / files.SAVED_AS)
+  caveat = parts.seen_in_training(config, config)
+  data = shared.data_name(training, 'val')
+  return Figure(how, data, 'validation split', {'mIoU': score}, caveat=caveat)
 
 
 def _published(card: Card) -> list[Figure]:

@@ -75,6 +75,21 @@ def test_a_packed_run_does_what_the_run_does(run, tmp_path, capsys):
   np.testing.assert_array_equal(again.confusion, scores.confusion)
 
 
+def test_what_was_left_out_and_what_was_trained_on_stand_beside_the_figure(run, tmp_path):
+  scores = {'digests': [folders.load(run).digest], 'data': 'streets', 'images': 7, 'protocol': {}}
+  scores |= {'left_out': 1, 'notes': ['Images of f/val are both trained on and evaluated.']}
+  scores |= {'mIoU': 0.9, 'mAcc': 0.8, 'aAcc': None, 'IoU': {'sky': 0.5, 'car': None}}
+  (run / 'evaluation').mkdir()
+  (run / 'evaluation/scores.json').write_text(json.dumps(scores))
+  pack(run, tmp_path / 'p')
+  readme = (tmp_path / 'p/README.md').read_text()
+  assert '| streets, 7 images (1 left out as unusable) | 90.00 | 80.00 |' in readme
+  assert '**Images of f/val are both trained on and evaluated.** |' in readme
+  assert 'model-index' not in readme
+  [figure] = packed_config.read(tmp_path / 'p').about.figures
+  assert figure.caveat == scores['notes'][0]
+
+
 def test_packing_what_was_packed_says_the_same(run, tmp_path):
   scores = {'digests': [folders.load(run).digest], 'data': 'scenes', 'images': 5, 'protocol': {}}
   scores |= {'mIoU': 0.9, 'mAcc': 0.8, 'aAcc': None, 'IoU': {'sky': 0.5, 'car': None}}

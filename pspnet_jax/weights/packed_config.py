@@ -32,6 +32,7 @@ class Figure:
     values: fractions by name, such as mIoU.
     classes: the IoU of each class by its name, where it is known; None where there is nothing to
       measure.
+    caveat: why the scores tell less than they seem to, a sentence; None where nothing is known.
   """
 
   how: str
@@ -39,6 +40,7 @@ class Figure:
   which: str
   values: Mapping[str, float]
   classes: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+  caveat: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,4 +215,4 @@ def _figure(values: Any) -> Figure:
   if not all(type(x) in (int, float) and 0 <= x <= 1 for x in known):
     raise UserError('its figures are no fractions: it was not written by pspnet pack.')
   how, data, which = (_typed(values, key, str) for key in ('how', 'data', 'which'))
-  return Figure(how, data, which, numbers, classes)
+  return Figure(how, data, which, numbers, classes, _typed(values, 'caveat', str, optional=True))

@@ -52,6 +52,14 @@ def test_what_is_not_known_is_not_claimed():
   assert 'Nothing is known of the data' in found
 
 
+def test_a_figure_with_a_caveat_says_it_and_is_not_ranked():
+  [figure] = packs.ABOUT.figures
+  figure = dataclasses.replace(figure, caveat='Images of *x* are trained on.')
+  found = text(dataclasses.replace(packs.ABOUT, figures=(figure,)))
+  assert r'| 50.00 | measured. **Images of \*x\* are trained on.** |' in found
+  assert 'model-index' not in found and '75.00' not in found
+
+
 def test_where_converted_weights_come_from_is_said():
   source = {'name': 'mmseg', 'zoo': 'pspnet_r50', 'address': 'https://x/y.pth'}
   source |= {'files': {'y.pth': 'sha256:00'}, 'notes': ('No checksum *is* published.',)}
