@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 import ml_collections
 from flax import nnx
 
-from pspnet_jax.config import checks, files, named, parts
+from pspnet_jax.config import checks, files, named, parts, shared
 from pspnet_jax.data.identity import identity
 from pspnet_jax.data.same_classes import difference, in_other_words
 from pspnet_jax.data.spec import Source
@@ -107,7 +107,7 @@ def evaluate(
   )
   absent_classes = _one_convention(networks.cards)
 
-  title = f'{members.together(networks.origins)}, {len(source):,} images'
+  title = members.together(networks.origins)
   how = dict.fromkeys(card.protocol.describe(card.crop_size) for card in networks.cards)
   # Counts go on only if nothing has changed that they depend on.
   question = {
@@ -123,9 +123,9 @@ def evaluate(
     remove_leftovers(folder)
     refuse_links(folder, [path.name for path in folder.iterdir() if not path.is_dir()])
     partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
-    report.say(f'Evaluating {title}: {"; ".join(how)}.')
-    left_out = getattr(source, 'notes', ())
-    for note in (*left_out, *networks.notes, *_trained_on(workdirs, config)):
+    report.say(f'Evaluating {title}, {len(source):,} images: {"; ".join(how)}.')
+    caveats = _trained_on(workdirs, config)
+    for note in (*getattr(source, 'notes', ()), *networks.notes, *caveats):
       report.say(note)
     if partial.done:
       report.say(f'{partial.done:,} images were counted before: going on from there.')
@@ -164,12 +164,20 @@ def evaluate(
       pairs = scoring.label_examples(networks.ensemble, networks.weights, source, usable)
       return [Shown(*pair, partial.image_iou[i]) for i, pair in zip(usable, pairs, strict=True)]
 
+    missing = len(partial.left_out)
+    measured = {
+      'title': f'{title}, {shared.images(len(source) - missing, missing)}',
+      'data': shared.data_name(config.to_dict(), 'val'),
+      'images': len(source) - missing,
+      'left_out': missing,
+      'notes': caveats,
+    }
     with stop.while_doing('the results are written'):
       result_files.write(
         folder,
         scores,
         source.spec,
-        {'title': title, **_about(networks, config.data.name, len(source))},
+        {**measured, **_about(networks)},
         published=beside,
         typical=show(scoring.spread(len(source), config.pictures)),
         worst=show(partial.worst(config.pictures)),
@@ -238,8 +246,8 @@ def _one_convention(cards: Sequence[Card]) -> AbsentClasses:
   return conventions[0]
 
 
-def _about(networks: _Networks, data: str, images: int) -> dict[str, Any]:
-  measured = {'data': data, 'images': images, 'digests': networks.digests}  # `pspnet pack` asks
+def _about(networks: _Networks) -> dict[str, Any]:
+  measured = {'digests': networks.digests}  # `pspnet pack` asks
   protocols = [dataclasses.asdict(card.protocol) for card in networks.cards]
   if len(protocols) == 1:
     return {**measured, 'protocol': protocols[0]}

@@ -4,9 +4,9 @@
 
 DIR/model.safetensors holds the arrays, DIR/config.json all that is needed to use them, and
 DIR/README.md is a model card as Hugging Face's Hub shows it, with the figures that `evaluate` left
-in the workdir. --push=OWNER/NAME uploads the folder (pip install 'pspnet_jax[hub]'). Every
-command's --workdir takes such a folder, and that of evaluate, predict, submit and export
-hf://OWNER/NAME.
+in the workdir. --push=OWNER/NAME uploads the folder (pip install 'pspnet_jax[hub]'). --workdir
+takes such a folder with every command but train, which starts from it by --config.init_from; that
+of evaluate, predict, submit, export and demo takes hf://OWNER/NAME too.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 import dataclasses
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ from typing import Any
 from flax import nnx
 
 from pspnet_jax import predictor
-from pspnet_jax.config import files, shared
+from pspnet_jax.config import files, parts, shared
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card, with_tuples
 from pspnet_jax.inference.protocol import Protocol
@@ -66,15 +67,15 @@ _NO_SCORES = (AttributeError, TypeError, ValueError)  # of a file that holds som
 
 
 def pack(
-  workdir: Path,
-  output: Path,
+  workdir: Path | str,
+  output: Path | str,
   *,
   which: Which = 'best',
   ema: bool = True,
   model: type[nnx.Module] | None = None,
   license_id: str | None = None,
   title: str | None = None,
-  picture: Path | None = None,
+  picture: Path | str | None = None,
   examples: bool = True,
   push: str | None = None,
   private: bool = False,
@@ -103,7 +104,7 @@ def pack(
     hub.check_name(push)
   elif private:
     raise UserError('--private is of a repository on the Hub: give --push=OWNER/NAME too.')
-  output = paths.given(output)
+  workdir, output = paths.given(workdir), paths.given(output)
   packed.check_target(output)
   found = folders.load(workdir, which, lambda card: _built(card, model, picture), ema=ema)
 
@@ -115,11 +116,17 @@ def pack(
     about = packed_config.read(workdir).about
     figures = (*measured, *(figure for figure in about.figures if figure not in measured))
     about = dataclasses.replace(about, figures=figures)
-    pictures = {name: _content(workdir / name) for name in model_card.PICTURES}
-    pictures = {name: content for name, content in pictures.items() if content}
+    for name in ('example.png', _EXAMPLES):  # that of the classes is drawn anew
+      if (content := packed.content(workdir, name)) is not None:
+        pictures[name] = content
+      elif os.path.lexists(workdir / name):
+        notes.append(f'{workdir / name} is not what was packed, and is left out.')
   else:
     about = _about_run(workdir, found, training, measured)
-  if measured and (content := _content(workdir / 'evaluation' / _EXAMPLES)):
+  drawn = workdir / 'evaluation' / _EXAMPLES
+  if measured and drawn.is_symlink():
+    notes.append(f'{drawn} is a link, and is left out.')
+  elif measured and (content := _content(drawn)):
     pictures[_EXAMPLES] = content
   if not examples:
     pictures.pop(_EXAMPLES, None)
@@ -153,7 +160,7 @@ def pack(
     streams.show(f'Uploaded: {hub.push(output, push, private=private)}')
 
 
-def _built(card: Card, model: type[nnx.Module] | None, picture: Path | None) -> Network | None:
+def _built(card: Card, model: type[nnx.Module] | None, picture: object) -> Network | None:
   """The network where it can be had; its code is needed for a picture alone."""
   needed = picture is not None or card.network.get('name', PSPNET) == PSPNET
   return card.build_network(model) if needed or model is not None else None
@@ -163,20 +170,14 @@ def _about_run(
   workdir: Path, found: Loaded, training: Mapping[str, Any] | None, figures: list[Figure]
 ) -> About:
   """What a workdir knows of its weights, with what was measured of them."""
-  data = None if training is None else _data_name(training)
+  data = None if training is None else shared.data_name(training, 'train')
   published = _published(found.card)
-  if not figures and data is not None and (figure := _validated(workdir, found, data)):
+  if not figures and training is not None and (figure := _validated(workdir, found, training)):
     figures = [figure]
   title = found.card.title
   if name := data or next((figure.data for figure in published), None):
     title += f' on {name}'
   return About(title, None, (*figures, *published), training)
-
-
-def _data_name(config: Mapping[str, Any]) -> str:
-  """What the training data are called: a folder by its own name."""
-  data = config['data']
-  return str((data.get('root') if data.get('name') == 'folder' else None) or data.get('name'))
 
 
 def _evaluated(path: Path, found: Loaded) -> tuple[list[Figure], list[str]]:
@@ -188,18 +189,21 @@ def _evaluated(path: Path, found: Loaded) -> tuple[list[Figure], list[str]]:
       raise KeyError('digests')
     protocol = Protocol(**with_tuples(values['protocol'])).describe(found.card.crop_size)
     numbers = {name: values[name] for name in ('mIoU', 'mAcc', 'aAcc')}
-    known = {name: float(x) for name, x in numbers.items() if x is not None and math.isfinite(x)}
+    known = {name: float(x) for name, x in numbers.items() if x is not None and 0 <= x <= 1}
     iou = {str(k): math.nan if x is None else float(x) for k, x in values['IoU'].items()}
-    classes = {name: x if math.isfinite(x) else None for name, x in iou.items()}
-    data, which = str(values['data']), f'{values["images"]:,} images'
+    classes = {name: x if 0 <= x <= 1 else None for name, x in iou.items()}
+    data = str(values['data'])
+    which = shared.images(values['images'], values.get('left_out', 0))
+    caveat = ' '.join(map(str, values.get('notes', ()))) or None
   except FileNotFoundError:
     return [], []
   except (OSError, ArithmeticError, LookupError, RuntimeError, *_NO_SCORES):
     return [], [f'{path} is not of these weights: its figures are left out (evaluate them again).']
-  return [Figure(f'measured by pspnet evaluate: {protocol}', data, which, known, classes)], []
+  how = f'measured by pspnet evaluate: {protocol}'
+  return [Figure(how, data, which, known, classes, caveat)], []
 
 
-def _validated(workdir: Path, found: Loaded, data: str) -> Figure | None:
+def _validated(workdir: Path, found: Loaded, training: Mapping[str, Any]) -> Figure | None:
   """The score by which the checkpoint was chosen, which is that of an average where one is kept."""
   if found.average is False:
     return None
@@ -208,7 +212,10 @@ def _validated(workdir: Path, found: Loaded, data: str) -> Figure | None:
   if score is None:
     return None
   how = f'measured while training: {found.card.protocol.describe(found.card.crop_size)}'
-  return Figure(how, data, 'validation split', {'mIoU': score})
+  config = files.load_saved(workdir / files.SAVED_AS)
+  caveat = parts.seen_in_training(config, config)
+  data = shared.data_name(training, 'val')
+  return Figure(how, data, 'validation split', {'mIoU': score}, caveat=caveat)
 
 
 def _published(card: Card) -> list[Figure]:
@@ -216,7 +223,7 @@ def _published(card: Card) -> list[Figure]:
   known = card.published or {}
   figures = []
   for key, how in (('mIoU', 'published'), ('mIoU_ms', 'published, several scales and mirrored')):
-    if isinstance(known.get(key), int | float):
+    if isinstance(known.get(key), int | float) and 0 <= known[key] <= 100:
       how = f'{how} at {known.get("source")}'
       figures.append(Figure(how, str(known.get('data')), '', {'mIoU': known[key] / 100}))
   return figures

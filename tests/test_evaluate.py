@@ -151,6 +151,23 @@ def test_it_is_told_that_images_were_trained_on(setting, monkeypatch, capsys):
   assert told not in capsys.readouterr().out
 
 
+def test_scores_say_how_many_images_were_counted_and_of_what(setting, monkeypatch):
+  monkeypatch.setitem(SPLITS, 'folder', {'train': ['f/val', 'f/train'], 'val': ['f/val']})
+  files.save(setting.config, setting.workdir / files.SAVED_AS)
+  setting.config.pictures = 0
+
+  def count_all_but_one(*_, partial, **__):
+    partial.done, partial.left_out = 4, {2}
+    return np.eye(4, dtype=np.int64)
+
+  monkeypatch.setattr(scoring, 'confusion_matrix', count_all_but_one)
+  evaluate(setting.config, setting.workdir)
+  values = json.loads((setting.workdir / 'evaluation' / 'scores.json').read_text())
+  assert (values['images'], values['left_out'], values['data']) == (3, 1, 'data')
+  assert values['title'].endswith(', 3 images (1 left out as unusable)')
+  assert values['notes'][0].startswith('Images of f/val are both trained on and evaluated')
+
+
 def test_counts_of_several_networks_go_on_for_the_same_ones_only(setting, tmp_path):
   both, output = (setting.workdir, setting.other), tmp_path / 'out'
   setting.train(2.0, setting.other)

@@ -75,6 +75,21 @@ def test_a_packed_run_does_what_the_run_does(run, tmp_path, capsys):
   np.testing.assert_array_equal(again.confusion, scores.confusion)
 
 
+def test_what_was_left_out_and_what_was_trained_on_stand_beside_the_figure(run, tmp_path):
+  scores = {'digests': [folders.load(run).digest], 'data': 'streets', 'images': 7, 'protocol': {}}
+  scores |= {'left_out': 1, 'notes': ['Images of f/val are both trained on and evaluated.']}
+  scores |= {'mIoU': 0.9, 'mAcc': 0.8, 'aAcc': None, 'IoU': {'sky': 0.5, 'car': None}}
+  (run / 'evaluation').mkdir()
+  (run / 'evaluation/scores.json').write_text(json.dumps(scores))
+  pack(run, tmp_path / 'p')
+  readme = (tmp_path / 'p/README.md').read_text()
+  assert '| streets, 7 images (1 left out as unusable) | 90.00 | 80.00 |' in readme
+  assert '**Images of f/val are both trained on and evaluated.** |' in readme
+  assert 'model-index' not in readme
+  [figure] = packed_config.read(tmp_path / 'p').about.figures
+  assert figure.caveat == scores['notes'][0]
+
+
 def test_packing_what_was_packed_says_the_same(run, tmp_path):
   scores = {'digests': [folders.load(run).digest], 'data': 'scenes', 'images': 5, 'protocol': {}}
   scores |= {'mIoU': 0.9, 'mAcc': 0.8, 'aAcc': None, 'IoU': {'sky': 0.5, 'car': None}}
@@ -92,8 +107,36 @@ def test_packing_what_was_packed_says_the_same(run, tmp_path):
   export(tmp_path / 'b', tmp_path / 'x.pth', 'mmseg')
 
 
-def test_the_score_of_training_stands_where_nothing_else_was_measured(run, tmp_path, capsys):
+def test_of_a_packed_folder_only_pictures_that_were_packed_are_taken(run, tmp_path, capsys):
+  pack(run, tmp_path / 'a', license_id='mit')
+  (tmp_path / 'secret').write_bytes(b'secret')
+  (tmp_path / 'a/example.png').symlink_to(tmp_path / 'secret')
+  (tmp_path / 'a/predictions.png').write_bytes(b'other')  # which its config.json does not name
+  (tmp_path / 'a/classes.png').write_bytes(b'changed')
+  pack(tmp_path / 'a', tmp_path / 'b')
+  said = capsys.readouterr().out
+  for name in ('example.png', 'predictions.png'):
+    assert f'a/{name} is not what was packed, and is left out.' in said
+  assert {x.name for x in (tmp_path / 'b').iterdir()} == {
+    *('README.md', 'classes.png', 'config.json', packed.WEIGHTS)
+  }
+  assert (tmp_path / 'b/classes.png').read_bytes() != b'changed'  # it is drawn anew
+
+
+def test_a_link_is_not_the_picture_of_an_evaluation(run, tmp_path, capsys):
+  scores = {'digests': [folders.load(run).digest], 'data': 'scenes', 'images': 5, 'protocol': {}}
+  scores |= {'mIoU': 0.9, 'mAcc': 0.8, 'aAcc': None, 'IoU': {'sky': 0.5, 'car': None}}
+  (run / 'evaluation').mkdir()
+  (run / 'evaluation/scores.json').write_text(json.dumps(scores))
+  (tmp_path / 'secret').write_bytes(b'secret')
+  (run / 'evaluation/predictions.png').symlink_to(tmp_path / 'secret')
   pack(run, tmp_path / 'p')
+  assert not (tmp_path / 'p/predictions.png').exists()
+  assert 'predictions.png is a link, and is left out.' in capsys.readouterr().out
+
+
+def test_the_score_of_training_stands_where_nothing_else_was_measured(run, tmp_path, capsys):
+  pack(str(run), str(tmp_path / 'p'))  # paths may be texts
   [figure] = packed_config.read(tmp_path / 'p').about.figures
   assert figure.values == {'mIoU': 0.25} and figure.which == 'validation split'
   assert figure.how.startswith('measured while training: ')

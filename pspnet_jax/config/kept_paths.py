@@ -14,7 +14,8 @@ from pspnet_jax.config.defaults import chosen
 from pspnet_jax.config.signatures import paths_of
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import paths
-from pspnet_jax.weights import catalogue
+from pspnet_jax.runtime.plain_text import printable
+from pspnet_jax.weights import catalogue, packed
 
 
 def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -33,13 +34,22 @@ def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 def check(config: ml_collections.ConfigDict, saved: Path, given: Collection[str]) -> None:
   """Raises UserError for a path of the data that is not there, and that only a workdir names.
 
+  A packed folder tells no place: what it keeps of a path may be the name of any folder here.
+
   Args:
     config: as it is used.
     saved: the file that it was read from.
     given: settings that flags have changed since.
   """
   for name, group, key in _of_data(config):
-    if {name, f'data.{key}'} & {*given} or (path := paths.given(group[key])).exists():
+    if {name, f'data.{key}'} & {*given}:
+      continue
+    if packed.is_packed(saved.parent):
+      raise UserError(
+        f'{saved} does not say where on this machine the {name} is, only that it was called '
+        f'{printable(group[key])}: give --config.{name}=FOLDER.'
+      )
+    if (path := paths.given(group[key])).exists():
       continue
     here = '' if path.is_absolute() else f', seen from {Path.cwd()}'
     raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,24 @@ def shared(saved: Path) -> tuple[dict[str, Any], list[str]]:
   values: dict[str, Any] = _without_folders(config.to_dict())
   lines = as_flags(ml_collections.ConfigDict(values))
   return values, [line for line in lines if line not in usual and '=' in line]
+
+
+def data_name(config: Mapping[str, Any], split: str) -> str:
+  """What the data of 'train' or 'val' are called: a folder by its own name, without the way to it.
+
+  Args:
+    config: all settings, as plain values.
+    split: which data.
+  """
+  known = (*config['data'].items(), *(config['data'].get(split) or {}).items())
+  options = {key: value for key, value in known if value is not None}
+  root = options.get('root') if options.get('name') == 'folder' else None
+  return (root and os.path.basename(os.path.abspath(str(root)))) or str(options.get('name'))
+
+
+def images(counted: int, left_out: int) -> str:
+  """How many images were measured on, in words."""
+  return f'{counted:,} images' + (f' ({left_out:,} left out as unusable)' if left_out else '')
 
 
 def _without_folders(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from pspnet_jax.inference.protocol import PLAIN, Protocol
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.models.pspnet import PSPNet
 from pspnet_jax.runtime import annotated
+from pspnet_jax.runtime.limits import PIXELS
 from pspnet_jax.runtime.plain_text import printable
 
 PSPNET = 'pspnet'  # the name of the network that needs no import
@@ -97,10 +99,11 @@ class Card:
       for kind, name in ((DatasetSpec, 'spec'), (Protocol, 'protocol'))
     )
     card = _made(cls, {**v, 'spec': spec, 'protocol': protocol}, 'card')
-    if not (
-      min(card.crop_size) >= 1 and min(card.std) > 0 and all(abs(x) <= 1e6 for x in card.mean)
-    ):
+    colours = all(abs(x) <= 1e6 for x in card.mean) and all(0 < x <= 1e6 for x in card.std)
+    if min(card.crop_size) < 1 or not colours:
       raise _damaged('crop_size and std have to be positive, and mean a colour')
+    if excess := PIXELS.exceeded_by(math.prod(card.crop_size)):
+      raise _damaged(f'its crop_size has {excess}')
     _check_network(card)
     return card
 

@@ -7,12 +7,16 @@ A published mIoU belongs to a protocol as much as to a network. A protocol is on
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from pspnet_jax.data.sizes import fit_size
 from pspnet_jax.errors import UserError, nearest
+from pspnet_jax.runtime.limits import PIXELS
 
 Size = tuple[int, int]  # height, width
+_LARGEST_SCALE = 100
+_LONGEST_SIDE = 1 << 20  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +76,15 @@ class Protocol:
       raise UserError(f'window stride {self.stride} is not in (0, 1]: change eval.stride.')
     if self.window not in ('crop', 'image') and not _whole(self.window, 2):
       raise UserError(f'window {self.window} is not a height and a width: change eval.window.')
-    if not self.scales or any(scale <= 0 for scale in self.scales):
-      raise UserError(f'scales {self.scales} are not all positive: change eval.scales.')
+    if isinstance(self.window, tuple) and (excess := PIXELS.exceeded_by(math.prod(self.window))):
+      raise UserError(f'window {self.window} has {excess}.')
+    if not self.scales or not all(0 < scale <= _LARGEST_SCALE for scale in self.scales):
+      raise UserError(
+        f'scales {self.scales} are not all positive and {_LARGEST_SCALE} at most: change '
+        'eval.scales.'
+      )
+    if not 0 <= self.extra <= _LONGEST_SIDE:
+      raise UserError(f'extra {self.extra} is no number of pixels that a side gets more.')
     if self.resize == 'long_side' and not _whole(self.base_size, 1):
       raise UserError(
         f'base size {self.base_size!r} is not the length of the long side: change eval.base_size '
@@ -145,7 +156,7 @@ def _whole(values: object, count: int) -> bool:
   return (
     isinstance(values, tuple)
     and len(values) == count
-    and all(isinstance(x, int) and x >= 1 for x in values)
+    and all(isinstance(x, int) and 1 <= x <= _LONGEST_SIDE for x in values)
   )
 
 

@@ -15,7 +15,11 @@ import unicodedata
 # of characters, what has no meaning, and line ends.
 _UNSEEN = {'Cc', 'Cf', 'Cs', 'Cn', 'Co', 'Zl', 'Zp'}
 _JOINERS = '\u200c\u200d'  # parts of words and emoji, and harmless
-_MARKDOWN = re.compile(r'[\\`*~\[\]<>|&]|(?<!\w)_|_(?!\w)')  # within a word, _ is no markup
+_MARKDOWN = re.compile(r'[\\`*~\[\]<>|&$]|(?<!\w)_|_(?!\w)')  # within a word, _ is no markup
+# What becomes a link, a mention or an emoji. Many renderers look for these in the text that they
+# have made, where a backslash is gone: only another character parts them.
+_LINKED = re.compile(r'@|:(?=//|[\w+-]+:)|www(?=\.)', re.IGNORECASE)
+_JOINER = '&#8288;'  # is not seen, and no line ends there
 _FORMULA = ('=', '+', '-', '@')
 
 
@@ -47,8 +51,12 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-  """The text for a paragraph or a cell of a table in Markdown."""
-  return _MARKDOWN.sub(r'\\\g<0>', printable(text))
+  """The text for a paragraph or a cell of a table in Markdown.
+
+  It holds no markup, and no addresses, mentions, formulas or emoji codes that are found without
+  any: an entity that is not seen parts them.
+  """
+  return _LINKED.sub(rf'\g<0>{_JOINER}', _MARKDOWN.sub(r'\\\g<0>', printable(text)))
 
 
 def in_csv(text: str) -> str:

@@ -78,7 +78,8 @@ def _header(card: Card, about: About) -> str:
     'tags:',
     *(f'- {tag}' for tag in ('pspnet', 'semantic-segmentation', 'scene-parsing', 'jax', 'flax')),
   ]
-  known = [(f, {n: v for n, v in f.values.items() if n in _HUB_METRICS}) for f in about.figures]
+  sound = [figure for figure in about.figures if figure.caveat is None]  # the Hub ranks by them
+  known = [(f, {n: v for n, v in f.values.items() if n in _HUB_METRICS}) for f in sound]
   if known := [(figure, values) for figure, values in known if values]:
     lines += [
       'metrics:',
@@ -173,9 +174,10 @@ def _figures(figures: Sequence[Figure]) -> str:
   ]
   for figure in figures:
     values = [_percent(figure.values.get(name)) for name in names]
-    lines.append(
-      f'| {in_markdown(_measured_on(figure))} | {" | ".join(values)} | {in_markdown(figure.how)} |'
-    )
+    how = in_markdown(figure.how)
+    if figure.caveat is not None:
+      how += f'. **{in_markdown(figure.caveat)}**'
+    lines.append(f'| {in_markdown(_measured_on(figure))} | {" | ".join(values)} | {how} |')
   return '\n'.join([*lines, ''])
 
 
@@ -184,7 +186,9 @@ def _percent(value: float | None) -> str:
 
 
 def _classes(card: Card, figures: Sequence[Figure]) -> str:
-  known: Mapping[str, float | None] = next((f.classes for f in figures if f.classes), {})
+  known: Mapping[str, float | None] = next(
+    (f.classes for f in figures if f.classes and f.caveat is None), {}
+  )
   measured = ' IoU % |' if known else ''
   lines = [f'| id | class | colour |{measured}', f'| ---: | --- | --- |{" ---: |" * bool(known)}']
   for i, (name, colour) in enumerate(zip(card.spec.class_names, card.spec.palette, strict=True)):

@@ -53,7 +53,7 @@ def check_target(folder: Path) -> None:
       f'{folder} holds files, and not those of a packed network: name a new folder or an empty one.'
     )
   earlier = read(folder)
-  refuse_links(folder, [WEIGHTS, CONFIG, *earlier.files])
+  refuse_links(folder, [WEIGHTS, CONFIG, README, *earlier.files])
   readme = folder / README
   if readme.is_file() and sha256(readme.read_bytes()) != earlier.files.get(README):
     raise UserError(
@@ -77,6 +77,7 @@ def write(folder: Path, network: Loaded, about: About, files: Mapping[str, bytes
   """
   check_target(folder)
   earlier = read(folder).files if is_packed(folder) else {}
+  refuse_links(folder, files)  # whatever names its config.json states
   items = {
     name: {key: np.asarray(x) for key, x in arrays.items()}
     for name, arrays in (('params', network.params), ('batch_stats', network.batch_stats))
@@ -100,6 +101,24 @@ def write(folder: Path, network: Loaded, about: About, files: Mapping[str, bytes
     WEIGHTS: weights,
   }
   write_together({folder / name: content for name, content in contents.items()})
+
+
+def content(folder: Path, name: str) -> bytes | None:
+  """What was packed under a name beside the weights, as it was; None where it is not that.
+
+  A link is not followed: a folder of somebody else's could lead to any file.
+
+  Raises:
+    UserError: if config.json cannot be read.
+  """
+  path, expected = folder / name, read(folder).files.get(name)
+  if expected is None or path.is_symlink() or not path.is_file():
+    return None
+  try:
+    found = path.read_bytes()
+  except OSError:
+    return None
+  return found if sha256(found) == expected else None
 
 
 def load(

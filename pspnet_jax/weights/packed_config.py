@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +32,7 @@ class Figure:
     values: fractions by name, such as mIoU.
     classes: the IoU of each class by its name, where it is known; None where there is nothing to
       measure.
+    caveat: why the scores tell less than they seem to, a sentence; None where nothing is known.
   """
 
   how: str
@@ -40,6 +40,7 @@ class Figure:
   which: str
   values: Mapping[str, float]
   classes: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+  caveat: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ def read(folder: Path) -> Packed:
   try:
     return Packed(
       card=Card.from_json(_typed(values, 'card', dict)),
-      step=_typed(values, 'step', int),
+      step=_step(values),
       average=_typed(values, 'average', bool, optional=True),
       about=About(
         title=_typed(values, 'title', str),
@@ -173,6 +174,13 @@ def _typed(values: Mapping[str, Any], key: str, kind: type, *, optional: bool = 
   raise UserError(f'its {key} is no {kind.__name__}: it was not written by pspnet pack.')
 
 
+def _step(values: Mapping[str, Any]) -> int:
+  step: int = _typed(values, 'step', int)
+  if not 0 <= step < 2**31:
+    raise UserError(f'its step is {str(step)[:80]}: it was not written by pspnet pack.')
+  return step
+
+
 def _texts(values: Mapping[str, Any], key: str) -> dict[str, str]:
   found: dict[str, str] = _typed(values, key, dict)
   if not all(isinstance(x, str) for x in found.values()):
@@ -204,7 +212,7 @@ def _figure(values: Any) -> Figure:
     raise UserError('its figures are no dictionaries: it was not written by pspnet pack.')
   numbers, classes = _typed(values, 'values', dict), _typed(values, 'classes', dict)
   known = [*numbers.values(), *(x for x in classes.values() if x is not None)]
-  if not all(type(x) in (int, float) and math.isfinite(x) for x in known):
-    raise UserError('its figures are no numbers: it was not written by pspnet pack.')
+  if not all(type(x) in (int, float) and 0 <= x <= 1 for x in known):
+    raise UserError('its figures are no fractions: it was not written by pspnet pack.')
   how, data, which = (_typed(values, key, str) for key in ('how', 'data', 'which'))
-  return Figure(how, data, which, numbers, classes)
+  return Figure(how, data, which, numbers, classes, _typed(values, 'caveat', str, optional=True))

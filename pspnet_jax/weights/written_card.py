@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -107,7 +106,7 @@ def _whole_numbers(values: Any, count: int | None, least: int, most: int) -> boo
 def _numbers(values: Any, count: int | None, least: float, most: float) -> bool:
   if not isinstance(values, tuple) or (count is not None and len(values) != count):
     return False
-  return all(type(x) in (int, float) and math.isfinite(x) and least <= x <= most for x in values)
+  return all(type(x) in (int, float) and least <= x <= most for x in values)
 
 
 def _is_size(value: Any) -> bool:

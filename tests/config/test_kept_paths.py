@@ -9,6 +9,7 @@ from pspnet_jax.config import files, kept_paths, parts
 from pspnet_jax.config.defaults import defaults
 from pspnet_jax.errors import UserError
 from tests import own
+from tests.weights import packs
 
 
 def kept(config, workdir):
@@ -77,6 +78,21 @@ def test_a_folder_that_is_gone_is_told_with_the_file_that_names_it(tmp_path, mon
     kept_paths.check(c, saved, {})
   (tmp_path / 'gone').mkdir()
   kept_paths.check(c, saved, {})
+
+
+def test_the_data_of_a_packed_config_are_no_folder_that_happens_to_be_called_so(
+  tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  saved = packs.write(tmp_path / 'p') / 'config.json'
+  (tmp_path / 'streets').mkdir()
+  c = defaults()
+  for c.data.root in ('streets', str(tmp_path / 'streets')):
+    with pytest.raises(UserError) as caught:
+      kept_paths.check(c, saved, {})
+    assert f'{saved} does not say where on this machine the data.root is' in str(caught.value)
+    assert str(caught.value).endswith('streets: give --config.data.root=FOLDER.')
+  kept_paths.check(c, saved, {'data.root': 'streets'})
 
 
 def test_a_tilde_in_any_option_of_the_data_is_the_home_folder(tmp_path, monkeypatch):

@@ -32,3 +32,12 @@ def test_code_of_ones_own_is_named_and_not_imported(tmp_path):
   values, lines = shared.shared(tmp_path / 'config.json')
   assert values['model']['name'] == 'nowhere.net:Net'
   assert '--config.model.name=nowhere.net:Net' in lines
+
+
+def test_data_are_called_by_the_name_of_their_folder():
+  data = {'name': 'folder', 'root': '/home/me/streets/', 'train': {}, 'val': {'root': 'night'}}
+  assert shared.data_name({'data': data}, 'train') == 'streets'
+  assert shared.data_name({'data': data}, 'val') == 'night'
+  assert shared.data_name({'data': {'name': 'ade20k', 'root': 'x', 'val': None}}, 'val') == 'ade20k'
+  assert shared.images(1007, 1) == '1,007 images (1 left out as unusable)'
+  assert shared.images(8, 0) == '8 images'

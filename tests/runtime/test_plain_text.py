@@ -54,7 +54,12 @@ def test_line_ends_stay_where_they_are_meant():
   [
     ('a|b', r'a\|b'),
     ('<script>x</script>', r'\<script\>x\</script\>'),
-    ('[click](http://x) `code`', r'\[click\](http://x) \`code\`'),
+    ('[click](http://x) `code`', r'\[click\](http:&#8288;//x) \`code\`'),
+    ('https://evil.example', 'https:&#8288;//evil.example'),
+    ('www.evil.example WWW.x', 'www&#8288;.evil.example WWW&#8288;.x'),
+    ('me@evil.example @someone', 'me@&#8288;evil.example @&#8288;someone'),
+    ('$x^2$', r'\$x^2\$'),
+    (':+1::tada: mine:Net: 3', ':&#8288;+1::&#8288;tada: mine:&#8288;Net: 3'),
     ('trick\\|', r'trick\\\|'),
     ('one\ntwo', r'one\\ntwo'),
     ('&lt;', r'\&lt;'),

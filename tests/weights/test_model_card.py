@@ -23,7 +23,7 @@ def test_it_says_what_there_is_to_know():
   found = text(settings=['--config.total_steps=6'], pictures=('example.png', 'classes.png'))
   assert '# A network\n' in found and '3 classes and ' in found
   assert '| streets, 5 images | 50.00 | measured |' in found
-  assert '| 0 | sky | #000000 | 75.00 |' in found and '| 1 | road | #800000 | - |' in found
+  assert '| 0 | sky | #0072b2 | 75.00 |' in found and '| 1 | road | #e69f00 | - |' in found
   assert '](example.png)' in found and '](predictions.png)' not in found
   assert '    --config.total_steps=6\n' in found and 'crops of 33×33 pixels' in found
   assert '## License\n\nmit. ' in found and 'Step 6.' in found
@@ -52,11 +52,20 @@ def test_what_is_not_known_is_not_claimed():
   assert 'Nothing is known of the data' in found
 
 
+def test_a_figure_with_a_caveat_says_it_and_is_not_ranked():
+  [figure] = packs.ABOUT.figures
+  figure = dataclasses.replace(figure, caveat='Images of *x* are trained on.')
+  found = text(dataclasses.replace(packs.ABOUT, figures=(figure,)))
+  assert r'| 50.00 | measured. **Images of \*x\* are trained on.** |' in found
+  assert 'model-index' not in found and '75.00' not in found
+
+
 def test_where_converted_weights_come_from_is_said():
   source = {'name': 'mmseg', 'zoo': 'pspnet_r50', 'address': 'https://x/y.pth'}
   source |= {'files': {'y.pth': 'sha256:00'}, 'notes': ('No checksum *is* published.',)}
   found = text(made=packs.network(card=card(source=source)))
-  assert 'Converted from mmseg.' in found and 'Published as pspnet_r50 at https://x/y.pth' in found
+  assert 'Converted from mmseg.' in found
+  assert 'Published as pspnet_r50 at https:&#8288;//x/y.pth' in found
   assert '- y.pth: sha256:00' in found and r'- No checksum \*is\* published.' in found
 
 
@@ -69,7 +78,7 @@ def test_names_are_text_and_no_markup():
   about = About('<b>x</b>\n---\nlicense: mit', None, (figure,))
   found = text(about, made=packs.network(card=card(spec=spec)))
   _, header, body = found.split('---\n', 2)
-  assert r'| 0 | a \| b\\n# owned | #000000 |' in body
+  assert r'| 0 | a \| b\\n# owned | #0072b2 |' in body
   assert '<script>' not in body and '<b>' not in body and ' [x](' not in body
   assert r'| \| data | 10.00 | \`how\` |' in body
   assert header.startswith('license: "unknown"\n') and '\nlicense: mit' not in header

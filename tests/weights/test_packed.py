@@ -171,6 +171,20 @@ def test_packing_again_replaces_its_own_files_and_no_others(tmp_path):
   assert same(packed.load(folder).params, packs.network(1).params)
 
 
+@pytest.mark.parametrize(('name', 'target'), [('example.png', 'victim'), ('README.md', 'nothing')])
+def test_links_in_a_packed_folder_are_not_written_through(name, target, tmp_path):
+  folder, victim = packs.write(tmp_path / 'p'), tmp_path / 'victim'
+  victim.write_text('precious')
+  packs.edit_config(folder, lambda values: values.update(files={}))  # it states none of them
+  (folder / 'README.md').unlink()
+  (folder / name).symlink_to(tmp_path / target)
+  content = {'README.md': packs.README, 'example.png': b'x'}
+  with pytest.raises(UserError, match=rf'{name} is a link, and what it leads to would be written'):
+    packed.write(folder, packs.network(1), packs.ABOUT, content)
+  assert victim.read_text() == 'precious' and not (tmp_path / 'nothing').exists()
+  assert same(packed.load(folder).params, packs.network().params)
+
+
 def test_a_model_card_that_was_edited_is_not_written_over(tmp_path):
   folder = packs.write(tmp_path / 'p')
   (folder / 'README.md').write_text('My own words.')

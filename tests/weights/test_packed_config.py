@@ -60,6 +60,34 @@ def test_no_file_outside_of_the_folder_is_believed_to_be_of_it(folder, name):
     packed_config.read(folder)
 
 
+@pytest.mark.parametrize(
+  ('where', 'value', 'message'),
+  [
+    (('figures', 0, 'values', 'mIoU'), 10**400, 'its figures are no fractions'),
+    (('figures', 0, 'classes', 'sky'), -1.0, 'its figures are no fractions'),
+    (('step',), -5, 'its step is -5'),
+    (('step',), 10**400, 'its step is 1000'),
+    (('card', 'crop_size'), [10**9, 10**9], 'crop_size has .* is the limit'),
+    (('card', 'std', 1), float('nan'), 'std have to be positive'),
+    (('card', 'protocol', 'scales'), [float('inf')], 'not all positive and 100 at most'),
+    (('card', 'protocol', 'scales'), [1.0, float('nan')], 'not all positive and 100 at most'),
+    (('card', 'protocol', 'window'), [10**6, 10**6], 'window .* is the limit'),
+    (('card', 'protocol', 'window'), [10**9, 1], 'is not a height and a width'),
+    (('card', 'protocol', 'extra'), -(10**9), 'extra -1000000000 is no number of pixels'),
+  ],
+  ids=range(11),
+)
+def test_figures_and_sizes_that_no_network_has_are_refused(folder, where, value, message):
+  def edit(values):
+    for key in where[:-1]:
+      values = values[key]
+    values[where[-1]] = value
+
+  packs.edit_config(folder, edit)
+  with pytest.raises(UserError, match=message):
+    packed_config.read(folder)
+
+
 def test_the_config_of_a_training_is_found_in_either_file(folder):
   assert not packed_config.has_training(folder)
   packs.edit_config(folder, lambda values: values.update(training={'seed': 3}))
