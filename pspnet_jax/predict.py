@@ -61,8 +61,9 @@ from pspnet_jax.prediction import video
 from pspnet_jax.prediction.asking import Asked
 from pspnet_jax.prediction.results import KINDS, Results, set_apart
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime.paths import given
+from pspnet_jax.runtime.paths import HUB, given, is_on_hub
 from pspnet_jax.training.stop_signals import StopSignals
+from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
 
 _FAILURES_SHOWN = 20
@@ -79,7 +80,7 @@ class _Image(NamedTuple):
 
 
 def predict(
-  workdir: Path | Sequence[Path],
+  workdir: Location | Sequence[Location],
   images: Path,
   output: Path,
   *,
@@ -99,7 +100,7 @@ def predict(
   where an earlier run has written all of it with the same weights and settings.
 
   Args:
-    workdir: of a network, or of several that label together.
+    workdir: of a network, as `predictor.load` takes it, or of several that label together.
     images: a file or a folder.
     output: the folder of the results.
     which: the checkpoint.
@@ -247,9 +248,11 @@ def _say_what_is_unsure(report: Reporter, measured: Iterable[tables.Area], asked
     )
 
 
-def _titles(workdirs: Sequence[str | Path]) -> list[str]:
-  """What the networks are called in a picture."""
-  names = [given(workdir).name for workdir in workdirs]
+def _titles(workdirs: Sequence[Location]) -> list[str]:
+  """What the networks are called in a picture; those of the Hub without their owners."""
+  names = [
+    str(x).removeprefix(HUB).partition('/')[2] if is_on_hub(x) else given(x).name for x in workdirs
+  ]
   return names if len({*names}) == len(names) else [*map(str, workdirs)]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pspnet_jax import predict as command
 from pspnet_jax import predictor
 from pspnet_jax.data.palettes import default_palette
 from pspnet_jax.data.spec import DatasetSpec
@@ -262,6 +263,14 @@ def test_all_that_is_asked_is_written_and_read_again(photos, tmp_path, capsys):
   assert 'labels, overlays, confidence, probabilities and side_by_side are in' in said
   predict(['runs/a', 'runs/b'], photos, out, **asked)
   assert '3 image(s) kept' in capsys.readouterr().out
+
+
+def test_networks_of_the_hub_are_called_by_their_names(photos, tmp_path):
+  predict('hf://owner/net', photos, tmp_path / 'out')
+  assert labels(tmp_path / 'out') == PHOTOS
+  assert command._titles(['hf://owner/net', Path('runs/a')]) == ['net', 'a']
+  assert command._titles(['hf://a/net@v1/x', 'hf://b/net']) == ['net@v1/x', 'net']
+  assert command._titles(['hf://a/net', 'hf://b/net']) == ['hf://a/net', 'hf://b/net']
 
 
 @pytest.mark.parametrize('name', ['probabilities/s0.npz', 'confidence/s0.png', 'areas.csv'])
