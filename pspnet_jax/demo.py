@@ -40,14 +40,16 @@ from pspnet_jax.data.image_files import list_images
 from pspnet_jax.errors import UserError
 from pspnet_jax.predictor import Predictor
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.paths import given, is_on_hub
 from pspnet_jax.web import private
+from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
 
 _MOST_EXAMPLES = 12
 
 
 def demo(
-  workdirs: Sequence[Path],
+  workdirs: Sequence[Location],
   *,
   host: str = '127.0.0.1',
   port: int = 7860,
@@ -105,7 +107,7 @@ def _title(models: Sequence[Predictor]) -> str:
 
 
 def _about(
-  models: Sequence[Predictor], workdirs: Sequence[Path], names: Sequence[str]
+  models: Sequence[Predictor], workdirs: Sequence[Location], names: Sequence[str]
 ) -> tuple[str, ...]:
   """Which weights these are, in words that keep this computer's folders to themselves."""
   return tuple(
@@ -114,13 +116,13 @@ def _about(
   )
 
 
-def _short_names(workdirs: Sequence[Path]) -> list[str]:
-  """The ends of the paths that tell them apart.
+def _short_names(workdirs: Sequence[Location]) -> list[str]:
+  """The ends of the paths and of the Hub's addresses that tell them apart.
 
   Raises:
     UserError: if a workdir is named twice.
   """
-  paths = [workdir.resolve() for workdir in workdirs]
+  paths = [Path(x) if is_on_hub(x) else given(x).resolve() for x in workdirs]
   for i, path in enumerate(paths):
     if path in paths[:i]:
       raise UserError(f'{workdirs[i]} is named twice: name each workdir once.')

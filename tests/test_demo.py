@@ -343,6 +343,14 @@ def test_names_are_short_and_different(tmp_path):
     demo._short_names([tmp_path / 'a', tmp_path / 'b' / '..' / 'a'])
 
 
+def test_networks_of_the_hub_are_called_by_the_ends_of_their_addresses(tmp_path):
+  assert demo._short_names(['hf://owner/net']) == ['net']
+  assert demo._short_names(['hf://a/net', 'hf://b/net@v1']) == ['net', 'net@v1']
+  assert demo._short_names(['hf://a/net', tmp_path / 'b' / 'net']) == ['a/net', 'b/net']
+  with pytest.raises(UserError, match='hf://a/net is named twice'):
+    demo._short_names(['hf://a/net', 'hf://a/net'])
+
+
 def test_the_title_names_each_kind_of_network_once():
   cards = [SimpleNamespace(title=title) for title in ('PSPNet-50', 'PSPNet-50', 'PSPNet-101')]
   models = [SimpleNamespace(card=card, spec=SPEC) for card in cards]
