@@ -76,8 +76,8 @@ def demo(
       raise UserError(f"the page needs Gradio ({e}): pip install 'pspnet_jax[demo]'.") from e
     with serving.listen(host, port) as opened:  # before minutes of loading
       offered = tuple(list_images(examples).found[:_MOST_EXAMPLES]) if examples else ()
-      models = [predictor.load(workdir, which=which, **options) for workdir in workdirs]
-      whole = Predictor.ensemble(models)
+      whole = predictor.load(workdirs, which=which, **options)
+      models = whole.members
       alone = zip(names, models, strict=True)
       ways = {'Side by side': [results.Labeller(x, y.label_and_confidence) for x, y in alone]}
       if len(models) > 1:

@@ -328,6 +328,18 @@ def test_nothing_is_loaded_for_a_port_that_is_in_use(monkeypatch):
       demo.demo([tiny.ROOT], port=port)
 
 
+def test_networks_are_loaded_together_so_that_what_holds_for_several_holds(monkeypatch, tmp_path):
+  pytest.importorskip('gradio')
+
+  def load(workdirs, **options):
+    assert workdirs == [tmp_path / 'a', tmp_path / 'b'] and options['model'] is Network
+    raise UserError('they hold the same weights')
+
+  monkeypatch.setattr(predictor, 'load', load)
+  with pytest.raises(UserError, match='they hold the same weights'):
+    demo.demo([tmp_path / 'a', tmp_path / 'b'], port=0, model=Network)
+
+
 def test_limits_that_leave_nothing_are_refused():
   with pytest.raises(UserError, match=r'--max_megapixels=0 takes no image: give 1 or more\.'):
     demo.demo([tiny.ROOT], max_megapixels=0)
