@@ -226,7 +226,9 @@ def _predict_video(
   model = load()
   with Reporter(None, total_steps=frames) as report:
     _say_what_labels(report, model)
-    measured = video.label_video(model, path, output, asked, model.identity()[:16], report)
+    with StopSignals(after='this frame', owns_process=cli.is_command()) as stop:
+      mark = model.identity()[:16]
+      measured = video.label_video(model, path, output, asked, mark, report, stop.check)
     if results.kinds:
       report.say(f'{_listed(results.kinds)} are in {output}, as video without sound.')
     _say_what_is_unsure(report, measured, asked)

@@ -311,15 +311,23 @@ def test_what_a_video_has_not_is_refused_in_a_sentence(tmp_path):
     run(path, tmp_path / 'out')
 
 
-def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [None, signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch, number):
   def stream(self, images):
     for tag, image in images:
+      if number is not None:
+        signal.raise_signal(number)
       yield tag, np.zeros(image.shape[:2], np.uint8)
       raise KeyboardInterrupt
 
   monkeypatch.setattr(Model, 'stream', stream)
   path = tmp_path / 'drive.mp4'
   write_video(path, frames=3, size=(32, 32))
-  with pytest.raises(Stopped, match='after 1 frames'):
-    run(path, tmp_path / 'out')
+  before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # and not the end of the tests
+  try:
+    with pytest.raises(Stopped, match='after 1 frames') as raised:
+      run(path, tmp_path / 'out')
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert raised.value.status == 128 + (number or signal.SIGINT)
   assert [*(tmp_path / 'out' / 'overlays').iterdir()] == []
