@@ -144,6 +144,7 @@ def predict(
   failures: list[UserError] = []
   measured: dict[int, tables.Area] = {}
   done = kept = 0
+  stop = StopSignals(after='this image', owns_process=cli.is_command())
 
   def attempt(index: int) -> _Image | UserError:
     try:
@@ -160,6 +161,7 @@ def predict(
   def read() -> Iterator[tuple[_Image, np.ndarray]]:
     nonlocal kept
     for found in in_order(attempt, range(len(paths))):
+      stop.check()  # as no answer may follow: all others may be kept, or damaged
       if isinstance(found, UserError):
         failures.append(found)
       elif found.area is not None:
@@ -183,7 +185,6 @@ def predict(
       report.say(
         f'{len(earlier):,} image(s) left aside in labels and overlays of {output}, as results.'
       )
-    stop = StopSignals(after='this image', owns_process=cli.is_command())
     try:
       with stop:
         for image, answer in asked.answers(model, read()):

@@ -189,6 +189,23 @@ def test_an_interrupted_run_keeps_what_it_wrote(photos, tmp_path, monkeypatch):
   assert raised.value.status == 128 + signal.SIGINT and len(labels(tmp_path / 'out')) == 2
 
 
+def test_a_signal_ends_a_run_that_keeps_everything(photos, tmp_path, monkeypatch):
+  run(photos, tmp_path / 'out')
+  read, told = command.in_order, []
+
+  def in_order(function, items):
+    for found in read(function, items):
+      if not told:
+        told.append(found)
+        signal.raise_signal(signal.SIGINT)
+      yield found
+
+  monkeypatch.setattr(command, 'in_order', in_order)
+  with pytest.raises(Stopped, match='interrupted after 0 of 3 images') as raised:
+    run(photos, tmp_path / 'out')
+  assert raised.value.status == 128 + signal.SIGINT
+
+
 def test_names_that_are_no_text_are_labelled(tmp_path, capsys):
   name = b'caf\xe9.jpg'.decode(errors='surrogateescape')
   write_image(tmp_path / 'in' / name)
