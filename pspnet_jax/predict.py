@@ -97,7 +97,8 @@ def predict(
 
   What the folder holds besides is counted, and an image that cannot be labelled does not keep the
   others from it. Each image runs through the network once, whatever is asked of it, and not at all
-  where an earlier run has written all of it with the same weights and settings.
+  where an earlier run has written all of it with the same weights and settings. With a network of
+  the user's own (`model`), whose code may have changed since, all are labelled anew.
 
   Args:
     workdir: of a network, as `predictor.load` takes it, or of several that label together.
@@ -140,7 +141,9 @@ def predict(
   results = Results(output, asked.kinds)
   results.check(paths, targets)
   model = predictor.load(workdir, which=which, **options)
-  made_from = f'{_FORMAT} {model.identity()} {min_confidence}'
+  # The code of a network of the user's own is in no mark, and may be another now: nothing is kept.
+  own = options.get('model') is not None
+  made_from = f'{_FORMAT} {model.identity()} {min_confidence}{" own" if own else ""}'
   failures: list[UserError] = []
   measured: dict[int, tables.Area] = {}
   done = kept = 0
@@ -150,7 +153,7 @@ def predict(
     try:
       content = read_bytes(paths[index])
       mark = hashlib.sha256(made_from.encode() + content).hexdigest()[:16]
-      if results.has(targets[index], mark):
+      if not own and results.has(targets[index], mark):
         with contextlib.suppress(UserError):  # a damaged label is no reason to end: it is made anew
           label = read_ids(results.path('labels', targets[index]))
           return _Image(index, mark, area=tables.measure(label, model.spec))
@@ -197,7 +200,7 @@ def predict(
       write_areas()
       raise Stopped(
         f'interrupted after {done + kept:,} of {len(paths):,} images, whose labels are in '
-        f'{output}: the same command goes on.',
+        f'{output}: the same command {"labels all anew" if own else "goes on"}.',
         stop.received or signal.SIGINT,
       ) from e
     if failures and images.is_file():

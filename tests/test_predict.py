@@ -230,6 +230,14 @@ def test_a_folder_goes_on_where_nothing_has_changed(photos, tmp_path, monkeypatc
   assert 'kept' not in capsys.readouterr().out
 
 
+def test_nothing_is_kept_of_a_network_of_ones_own_whose_code_may_have_changed(photos, tmp_path):
+  for times, model in enumerate(['own:Net', 'own:Net', None], 1):
+    run(photos, tmp_path / 'out', model=model)
+    assert len(Model.labelled) == 3 * times
+  run(photos, tmp_path / 'out')
+  assert len(Model.labelled) == 9
+
+
 def test_a_label_that_was_damaged_is_made_anew(photos, tmp_path):
   out = tmp_path / 'out'
   run(photos, out)
