@@ -40,14 +40,16 @@ from pspnet_jax.data.image_files import list_images
 from pspnet_jax.errors import UserError
 from pspnet_jax.predictor import Predictor
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.paths import given, is_on_hub
 from pspnet_jax.web import private
+from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
 
 _MOST_EXAMPLES = 12
 
 
 def demo(
-  workdirs: Sequence[Path],
+  workdirs: Sequence[Location],
   *,
   host: str = '127.0.0.1',
   port: int = 7860,
@@ -65,7 +67,7 @@ def demo(
   if max_megapixels < 1:
     raise UserError(f'--max_megapixels={max_megapixels} takes no image: give 1 or more.')
   names = _short_names(workdirs)
-  with private.folder() as folder:
+  with private.settings() as folder:
     try:
       from pspnet_jax.web import page, results, serving, uploads
     except ImportError as e:
@@ -73,30 +75,38 @@ def demo(
         raise
       raise UserError(f"the page needs Gradio ({e}): pip install 'pspnet_jax[demo]'.") from e
     with serving.listen(host, port) as opened:  # before minutes of loading
-      offered = tuple(list_images(examples).found[:_MOST_EXAMPLES]) if examples else ()
-      models = [predictor.load(workdir, which=which, **options) for workdir in workdirs]
-      whole = Predictor.ensemble(models)
+      offered = _examples(examples) if examples else ()
+      whole = predictor.load(workdirs, which=which, **options)
+      models = whole.members
       alone = zip(names, models, strict=True)
       ways = {'Side by side': [results.Labeller(x, y.label_and_confidence) for x, y in alone]}
       if len(models) > 1:
         ways['Together'] = [results.Labeller(' and '.join(names), whole.label_and_confidence)]
-      blocks = page.build(
-        page.Page(
-          title=_title(models),
-          about=_about(models, workdirs, names),
-          spec=whole.spec,
-          exif=whole.card.exif,
-          ways=ways,
-          max_pixels=max_megapixels * 1_000_000,
-          examples=offered,
-        ),
-        folder,
+      about = page.Page(
+        title=_title(models),
+        about=_about(models, workdirs, names),
+        spec=whole.spec,
+        exif=whole.card.exif,
+        ways=ways,
+        max_pixels=max_megapixels * 1_000_000,
+        examples=offered,
       )
       for note in whole.notes:
         streams.show(note)
-      streams.show(f'{whole.origin} is on {serving.address_of(opened)} until Ctrl-C.')
       most_bytes = uploads.most_bytes(max_megapixels * 1_000_000)
-      serving.serve(blocks, opened, most_bytes=most_bytes, root_path=root_path)
+      # Only now: while networks are loaded, a signal ends the process where it is.
+      with private.folder(folder):
+        blocks = page.build(about, folder)
+        streams.show(f'{whole.origin} is on {serving.address_of(opened)} until Ctrl-C.')
+        serving.serve(blocks, opened, folder, most_bytes=most_bytes, root_path=root_path)
+
+
+def _examples(folder: Path) -> tuple[Path, ...]:
+  """The images that are offered."""
+  found = list_images(folder).found
+  if len(found) > _MOST_EXAMPLES:
+    streams.show(f'{folder} has {len(found):,} images: the first {_MOST_EXAMPLES} are offered.')
+  return tuple(found[:_MOST_EXAMPLES])
 
 
 def _title(models: Sequence[Predictor]) -> str:
@@ -105,7 +115,7 @@ def _title(models: Sequence[Predictor]) -> str:
 
 
 def _about(
-  models: Sequence[Predictor], workdirs: Sequence[Path], names: Sequence[str]
+  models: Sequence[Predictor], workdirs: Sequence[Location], names: Sequence[str]
 ) -> tuple[str, ...]:
   """Which weights these are, in words that keep this computer's folders to themselves."""
   return tuple(
@@ -114,13 +124,13 @@ def _about(
   )
 
 
-def _short_names(workdirs: Sequence[Path]) -> list[str]:
-  """The ends of the paths that tell them apart.
+def _short_names(workdirs: Sequence[Location]) -> list[str]:
+  """The ends of the paths and of the Hub's addresses that tell them apart.
 
   Raises:
     UserError: if a workdir is named twice.
   """
-  paths = [workdir.resolve() for workdir in workdirs]
+  paths = [Path(x) if is_on_hub(x) else given(x).resolve() for x in workdirs]
   for i, path in enumerate(paths):
     if path in paths[:i]:
       raise UserError(f'{workdirs[i]} is named twice: name each workdir once.')

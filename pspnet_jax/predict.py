@@ -61,8 +61,9 @@ from pspnet_jax.prediction import video
 from pspnet_jax.prediction.asking import Asked
 from pspnet_jax.prediction.results import KINDS, Results, set_apart
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime.paths import given
+from pspnet_jax.runtime.paths import HUB, given, is_on_hub
 from pspnet_jax.training.stop_signals import StopSignals
+from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
 
 _FAILURES_SHOWN = 20
@@ -79,7 +80,7 @@ class _Image(NamedTuple):
 
 
 def predict(
-  workdir: Path | Sequence[Path],
+  workdir: Location | Sequence[Location],
   images: Path,
   output: Path,
   *,
@@ -96,10 +97,11 @@ def predict(
 
   What the folder holds besides is counted, and an image that cannot be labelled does not keep the
   others from it. Each image runs through the network once, whatever is asked of it, and not at all
-  where an earlier run has written all of it with the same weights and settings.
+  where an earlier run has written all of it with the same weights and settings. With a network of
+  the user's own (`model`), whose code may have changed since, all are labelled anew.
 
   Args:
-    workdir: of a network, or of several that label together.
+    workdir: of a network, as `predictor.load` takes it, or of several that label together.
     images: a file or a folder.
     output: the folder of the results.
     which: the checkpoint.
@@ -139,16 +141,19 @@ def predict(
   results = Results(output, asked.kinds)
   results.check(paths, targets)
   model = predictor.load(workdir, which=which, **options)
-  made_from = f'{_FORMAT} {model.identity()} {min_confidence}'
+  # The code of a network of the user's own is in no mark, and may be another now: nothing is kept.
+  own = options.get('model') is not None
+  made_from = f'{_FORMAT} {model.identity()} {min_confidence}{" own" if own else ""}'
   failures: list[UserError] = []
   measured: dict[int, tables.Area] = {}
   done = kept = 0
+  stop = StopSignals(after='this image', owns_process=cli.is_command())
 
   def attempt(index: int) -> _Image | UserError:
     try:
       content = read_bytes(paths[index])
       mark = hashlib.sha256(made_from.encode() + content).hexdigest()[:16]
-      if results.has(targets[index], mark):
+      if not own and results.has(targets[index], mark):
         with contextlib.suppress(UserError):  # a damaged label is no reason to end: it is made anew
           label = read_ids(results.path('labels', targets[index]))
           return _Image(index, mark, area=tables.measure(label, model.spec))
@@ -159,6 +164,7 @@ def predict(
   def read() -> Iterator[tuple[_Image, np.ndarray]]:
     nonlocal kept
     for found in in_order(attempt, range(len(paths))):
+      stop.check()  # as no answer may follow: all others may be kept, or damaged
       if isinstance(found, UserError):
         failures.append(found)
       elif found.area is not None:
@@ -182,7 +188,6 @@ def predict(
       report.say(
         f'{len(earlier):,} image(s) left aside in labels and overlays of {output}, as results.'
       )
-    stop = StopSignals(after='this image', owns_process=cli.is_command())
     try:
       with stop:
         for image, answer in asked.answers(model, read()):
@@ -195,7 +200,7 @@ def predict(
       write_areas()
       raise Stopped(
         f'interrupted after {done + kept:,} of {len(paths):,} images, whose labels are in '
-        f'{output}: the same command goes on.',
+        f'{output}: the same command {"labels all anew" if own else "goes on"}.',
         stop.received or signal.SIGINT,
       ) from e
     if failures and images.is_file():
@@ -225,7 +230,9 @@ def _predict_video(
   model = load()
   with Reporter(None, total_steps=frames) as report:
     _say_what_labels(report, model)
-    measured = video.label_video(model, path, output, asked, model.identity()[:16], report)
+    with StopSignals(after='this frame', owns_process=cli.is_command()) as stop:
+      mark = model.identity()[:16]
+      measured = video.label_video(model, path, output, asked, mark, report, stop.check)
     if results.kinds:
       report.say(f'{_listed(results.kinds)} are in {output}, as video without sound.')
     _say_what_is_unsure(report, measured, asked)
@@ -247,9 +254,11 @@ def _say_what_is_unsure(report: Reporter, measured: Iterable[tables.Area], asked
     )
 
 
-def _titles(workdirs: Sequence[str | Path]) -> list[str]:
-  """What the networks are called in a picture."""
-  names = [given(workdir).name for workdir in workdirs]
+def _titles(workdirs: Sequence[Location]) -> list[str]:
+  """What the networks are called in a picture; those of the Hub without their owners."""
+  names = [
+    str(x).removeprefix(HUB).partition('/')[2] if is_on_hub(x) else given(x).name for x in workdirs
+  ]
   return names if len({*names}) == len(names) else [*map(str, workdirs)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class Predictor:
   ):
     self.card, self.origin = card, origin
     self.notes: tuple[str, ...] = ()
+    self._alone: tuple[Predictor, ...] = ()  # the networks of an ensemble
     network = card.build_network(model)
     inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
     self._ensemble = Ensemble([inference])
@@ -98,6 +100,7 @@ class Predictor:
     whole = copy.copy(predictors[0])
     whole.notes = tuple(notes)
     whole.origin = members.together([x.origin for x in predictors])
+    whole._alone = tuple(y for x in predictors for y in x.members)
     whole._ensemble = Ensemble([y for x in predictors for y in x._ensemble.members])
     whole._weights = [y for x in predictors for y in x._weights]
     whole._described = [y for x in predictors for y in x._described]
@@ -107,6 +110,11 @@ class Predictor:
     if len(self._described) == 1:
       return f'Predictor({self._described[0]})'
     return f'Predictor(the mean of {" and ".join(f"({x})" for x in self._described)})'
+
+  @property
+  def members(self) -> tuple[Predictor, ...]:
+    """Each network of an ensemble alone; of one network, itself."""
+    return self._alone or (self,)
 
   @property
   def spec(self) -> DatasetSpec:
@@ -257,19 +265,10 @@ def load(
   """
   network = named.find_network(model, 'model') if isinstance(model, str) else model
   workdirs = [workdir] if isinstance(workdir, str | Path) else workdir
+  make = functools.partial(Predictor, batch_size=batch_size, canvas_mb=canvas_mb)
+  found = members.load(workdirs, which, changes=changes, model=network, ema=ema)
   return Predictor.ensemble(
-    [
-      Predictor(
-        member.card,
-        member.params,
-        member.batch_stats,
-        model=member.network.model,
-        batch_size=batch_size,
-        canvas_mb=canvas_mb,
-        origin=member.origin,
-      )
-      for member in members.load(workdirs, which, changes=changes, model=network, ema=ema)
-    ]
+    [make(x.card, x.params, x.batch_stats, model=x.network.model, origin=x.origin) for x in found]
   )
 
 

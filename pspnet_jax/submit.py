@@ -50,12 +50,13 @@ from pspnet_jax.evaluation.official import submissions
 from pspnet_jax.evaluation.official.benchmarks import BENCHMARKS, Benchmark, read_names
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import given
+from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
 
 
 def submit(
   benchmark: Benchmark,
-  workdir: Path | Sequence[Path],
+  workdir: Location | Sequence[Location],
   images: Path,
   output: Path,
   *,

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from types import SimpleNamespace
 
@@ -109,6 +110,7 @@ def server(tmp_path_factory):
   assert server.stop() == 0, server.log.read_text()
   assert not [*server.uploads.iterdir()], 'what was uploaded is still there'
   assert 'CALLED' not in server.log.read_text()
+  assert 'Traceback' not in server.log.read_text()
 
 
 @pytest.fixture(scope='module')
@@ -328,6 +330,21 @@ def test_nothing_is_loaded_for_a_port_that_is_in_use(monkeypatch):
       demo.demo([tiny.ROOT], port=port)
 
 
+def test_networks_are_loaded_together_so_that_what_holds_for_several_holds(monkeypatch, tmp_path):
+  pytest.importorskip('gradio')
+
+  def load(workdirs, **options):
+    assert not [*(tmp_path / 'temporary').iterdir()]  # which a signal would leave
+    assert workdirs == [tmp_path / 'a', tmp_path / 'b'] and options['model'] is Network
+    raise UserError('they hold the same weights')
+
+  (tmp_path / 'temporary').mkdir()
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'temporary'))
+  monkeypatch.setattr(predictor, 'load', load)
+  with pytest.raises(UserError, match='they hold the same weights'):
+    demo.demo([tmp_path / 'a', tmp_path / 'b'], port=0, model=Network)
+
+
 def test_limits_that_leave_nothing_are_refused():
   with pytest.raises(UserError, match=r'--max_megapixels=0 takes no image: give 1 or more\.'):
     demo.demo([tiny.ROOT], max_megapixels=0)
@@ -341,6 +358,23 @@ def test_names_are_short_and_different(tmp_path):
   assert demo._short_names([tmp_path / 'a' / 'x', tmp_path / 'b' / 'x']) == ['a/x', 'b/x']
   with pytest.raises(UserError, match='is named twice'):
     demo._short_names([tmp_path / 'a', tmp_path / 'b' / '..' / 'a'])
+
+
+def test_networks_of_the_hub_are_called_by_the_ends_of_their_addresses(tmp_path):
+  assert demo._short_names(['hf://owner/net']) == ['net']
+  assert demo._short_names(['hf://a/net', 'hf://b/net@v1']) == ['net', 'net@v1']
+  assert demo._short_names(['hf://a/net', tmp_path / 'b' / 'net']) == ['a/net', 'b/net']
+  with pytest.raises(UserError, match='hf://a/net is named twice'):
+    demo._short_names(['hf://a/net', 'hf://a/net'])
+
+
+def test_examples_that_are_not_offered_are_counted(tmp_path, capsys):
+  for i in range(13):
+    Image.new('RGB', (8, 6)).save(tmp_path / f'{i:02d}.png')
+  assert len(demo._examples(tmp_path)) == 12
+  assert 'has 13 images: the first 12 are offered.' in capsys.readouterr().out
+  (tmp_path / '12.png').unlink()
+  assert len(demo._examples(tmp_path)) == 12 and not capsys.readouterr().out
 
 
 def test_the_title_names_each_kind_of_network_once():

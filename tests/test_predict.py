@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pspnet_jax import predict as command
 from pspnet_jax import predictor
 from pspnet_jax.data.palettes import default_palette
 from pspnet_jax.data.spec import DatasetSpec
@@ -188,6 +189,23 @@ def test_an_interrupted_run_keeps_what_it_wrote(photos, tmp_path, monkeypatch):
   assert raised.value.status == 128 + signal.SIGINT and len(labels(tmp_path / 'out')) == 2
 
 
+def test_a_signal_ends_a_run_that_keeps_everything(photos, tmp_path, monkeypatch):
+  run(photos, tmp_path / 'out')
+  read, told = command.in_order, []
+
+  def in_order(function, items):
+    for found in read(function, items):
+      if not told:
+        told.append(found)
+        signal.raise_signal(signal.SIGINT)
+      yield found
+
+  monkeypatch.setattr(command, 'in_order', in_order)
+  with pytest.raises(Stopped, match='interrupted after 0 of 3 images') as raised:
+    run(photos, tmp_path / 'out')
+  assert raised.value.status == 128 + signal.SIGINT
+
+
 def test_names_that_are_no_text_are_labelled(tmp_path, capsys):
   name = b'caf\xe9.jpg'.decode(errors='surrogateescape')
   write_image(tmp_path / 'in' / name)
@@ -210,6 +228,14 @@ def test_a_folder_goes_on_where_nothing_has_changed(photos, tmp_path, monkeypatc
   monkeypatch.setattr(Model, 'origin', 'step 7 of a run')
   run(photos, out, min_confidence=0.1)
   assert 'kept' not in capsys.readouterr().out
+
+
+def test_nothing_is_kept_of_a_network_of_ones_own_whose_code_may_have_changed(photos, tmp_path):
+  for times, model in enumerate(['own:Net', 'own:Net', None], 1):
+    run(photos, tmp_path / 'out', model=model)
+    assert len(Model.labelled) == 3 * times
+  run(photos, tmp_path / 'out')
+  assert len(Model.labelled) == 9
 
 
 def test_a_label_that_was_damaged_is_made_anew(photos, tmp_path):
@@ -264,6 +290,14 @@ def test_all_that_is_asked_is_written_and_read_again(photos, tmp_path, capsys):
   assert '3 image(s) kept' in capsys.readouterr().out
 
 
+def test_networks_of_the_hub_are_called_by_their_names(photos, tmp_path):
+  predict('hf://owner/net', photos, tmp_path / 'out')
+  assert labels(tmp_path / 'out') == PHOTOS
+  assert command._titles(['hf://owner/net', Path('runs/a')]) == ['net', 'a']
+  assert command._titles(['hf://a/net@v1/x', 'hf://b/net']) == ['net@v1/x', 'net']
+  assert command._titles(['hf://a/net', 'hf://b/net']) == ['hf://a/net', 'hf://b/net']
+
+
 @pytest.mark.parametrize('name', ['probabilities/s0.npz', 'confidence/s0.png', 'areas.csv'])
 def test_no_file_of_others_is_replaced(photos, tmp_path, name):
   path = tmp_path / 'out' / name
@@ -302,15 +336,23 @@ def test_what_a_video_has_not_is_refused_in_a_sentence(tmp_path):
     run(path, tmp_path / 'out')
 
 
-def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [None, signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_video_leaves_nothing(tmp_path, monkeypatch, number):
   def stream(self, images):
     for tag, image in images:
+      if number is not None:
+        signal.raise_signal(number)
       yield tag, np.zeros(image.shape[:2], np.uint8)
       raise KeyboardInterrupt
 
   monkeypatch.setattr(Model, 'stream', stream)
   path = tmp_path / 'drive.mp4'
   write_video(path, frames=3, size=(32, 32))
-  with pytest.raises(Stopped, match='after 1 frames'):
-    run(path, tmp_path / 'out')
+  before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # and not the end of the tests
+  try:
+    with pytest.raises(Stopped, match='after 1 frames') as raised:
+      run(path, tmp_path / 'out')
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert raised.value.status == 128 + (number or signal.SIGINT)
   assert [*(tmp_path / 'out' / 'overlays').iterdir()] == []

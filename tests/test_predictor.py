@@ -266,6 +266,7 @@ def test_an_ensemble_knows_what_its_members_call_otherwise(model):
   together = predictor.Predictor.ensemble([model, named, named])
   told = 'call 1 of 5 classes by other words, which are taken to mean the same: 0 (sky, air).'
   assert [note.partition(' call ')[2] for note in together.notes] == [told[5:]] * 2
+  assert together.members == (model, named, named) and model.members == (model,)
   again = predictor.Predictor.ensemble([model, together])
   assert again.notes == together.notes and model.notes == ()
   named.card = dataclasses.replace(named.card, source=None)

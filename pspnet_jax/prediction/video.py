@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,13 @@ def check(asked: Asked) -> None:
 
 
 def label_video(
-  model: Model, video: Path, output: Path, asked: Asked, mark: str, report: Reporter
+  model: Model,
+  video: Path,
+  output: Path,
+  asked: Asked,
+  mark: str,
+  report: Reporter,
+  check: Callable[[], None],
 ) -> list[areas.Area]:
   """Writes OUTPUT/overlays/NAME.mp4, or side_by_side/NAME.mp4 with the frame on the left, or both.
 
@@ -44,12 +51,14 @@ def label_video(
     asked: what to write.
     mark: what it is made from.
     report: is told the frames a second, and what could not be read.
+    check: is called after each frame, and raises Stopped where a signal has come.
 
   Returns:
     the areas of each frame; OUTPUT/areas.csv has them if it is asked for.
 
   Raises:
     UserError: if the file cannot be read or the video not be written, which then does not exist.
+    Stopped: by a signal; likewise.
   """
   measured: list[areas.Area] = []
   kinds = [kind for kind in ('overlays', 'side_by_side') if kind in asked.kinds]
@@ -69,9 +78,11 @@ def label_video(
         measured.append(areas.measure(answer.label, model.spec))
         first = time.monotonic() if len(measured) == 1 else first
         report.advance(len(measured))
-    except KeyboardInterrupt as e:
+        check()
+    except (KeyboardInterrupt, Stopped) as e:
       raise Stopped(
-        f'interrupted after {len(measured):,} frames of {video}, of which nothing is kept.', 2
+        f'interrupted after {len(measured):,} frames of {video}, of which nothing is kept.',
+        e.status - 128 if isinstance(e, Stopped) else signal.SIGINT,
       ) from e
   ended = time.monotonic()
   count = len(measured)

@@ -20,6 +20,7 @@ _CLASSES, _CONFIDENCE = 'Classes', 'Confidence'
 _WAITING = 16  # events that wait for their turn; whoever comes after them is asked to come back
 _KEPT_SECONDS = 3600  # what a visitor left behind
 _THUMBNAIL = 160  # pixels
+_NOT_OFFERED = 'That is nothing this page offers: load it again.'  # to who is no visitor of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +79,9 @@ def build(page: Page, folder: Path) -> gr.Blocks:
         way = gr.Radio(ways, value=ways[0], label='Networks', visible=len(ways) > 1)
         legend = _html('', 'legend', markup.LEGEND_SCRIPT)
 
+    for control in (show, opacity, way):  # Gradio would print a traceback: `Events` checks them
+      control.preprocess = lambda payload: payload
+
     events = Events(page, folder)
     shown = [way, show, opacity]
     answered = [visit, highlight, message, pictures, legend]
@@ -125,8 +129,8 @@ class Events:
       return None, *_refused(error)
 
   def example(self, event: gr.EventData, way: str, show: str, opacity: float) -> tuple[Any, ...]:
-    path = self._page.examples[event.index]
     try:
+      path = self._page.examples[_index(event, 0, len(self._page.examples))]
       image = _read_example(path, self._page)
       return self._first_answer(path.name, image, way, show, opacity)
     except UserError as error:
@@ -143,17 +147,28 @@ class Events:
   def highlight(
     self, event: gr.EventData, visit: Visit | None, way: str, show: str, opacity: float
   ) -> tuple[Any, ...]:
-    chosen = event.index if event.index >= 0 else None
+    try:
+      index = _index(event, -1, 256)
+    except UserError as error:
+      return gr.skip(), markup.said(str(error), is_error=True), gr.skip()
+    chosen = index if index >= 0 else None
     return chosen, *self.redraw(visit, chosen, way, show, opacity)
 
   def redraw(
     self, visit: Visit | None, highlight: int | None, way: str, show: str, opacity: float
   ) -> tuple[Any, ...]:
     """Returns the message and the pictures; no network runs."""
-    if visit is None or way not in visit.labelled:
-      gone = UserError('There is no image, or no longer: drop it in again.')
-      return markup.said(str(gone), is_error=True), gr.skip()
-    return gr.skip(), self._draw(visit.labelled[way], highlight, show, opacity)
+    try:
+      if visit is None or self._known(way) not in visit.labelled:
+        raise UserError('There is no image, or no longer: drop it in again.')
+      return gr.skip(), self._draw(visit.labelled[way], highlight, show, opacity)
+    except UserError as error:
+      return markup.said(str(error), is_error=True), gr.skip()
+
+  def _known(self, way: str) -> str:
+    if not isinstance(way, str) or way not in self._page.ways:
+      raise UserError(_NOT_OFFERED)
+    return way
 
   def _first_answer(
     self, name: str, image: np.ndarray, way: str, show: str, opacity: float
@@ -162,7 +177,8 @@ class Events:
 
   def _answer(self, visit: Visit, way: str, show: str, opacity: float) -> tuple[Any, ...]:
     """What is shown of an image, which a network sees only if it has not answered yet."""
-    if way not in visit.labelled and visit.image is not None:
+    _check_opacity(opacity)
+    if self._known(way) not in visit.labelled and visit.image is not None:
       labellers, spec = self._page.ways[way], self._page.spec
       try:
         visit.labelled[way] = results.label(visit.name, visit.image, labellers, spec)
@@ -186,6 +202,7 @@ class Events:
     )
 
   def _draw(self, labelled: Labelled, highlight: int | None, show: str, opacity: float) -> str:
+    _check_opacity(opacity)
     spec, drawn = self._page.spec, []
     for answer in labelled.answers:
       if show == _CONFIDENCE:
@@ -196,6 +213,26 @@ class Events:
         )
       drawn.append(results.as_jpeg(picture))
     return markup.pictures(labelled, drawn, spec, is_confidence=show == _CONFIDENCE)
+
+
+def _index(event: gr.EventData, first: int, end: int) -> int:
+  """The number that a script of the page sent, or somebody else.
+
+  Raises:
+    UserError: unless it is one of first, ..., end - 1.
+  """
+  try:
+    index = event.index
+  except (AttributeError, TypeError):  # its data may be anything
+    index = None
+  if type(index) is not int or not first <= index < end:
+    raise UserError(_NOT_OFFERED)
+  return index
+
+
+def _check_opacity(opacity: float) -> None:
+  if not isinstance(opacity, int | float) or not 0 <= opacity <= 100:
+    raise UserError(_NOT_OFFERED)
 
 
 def _refused(error: UserError) -> tuple[Any, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,20 +19,31 @@ _SETTINGS = {
 
 
 @contextlib.contextmanager
-def folder() -> Iterator[Path]:
-  """Makes the folder for what is being uploaded, and removes it with all that is left in it.
+def settings() -> Iterator[Path]:
+  """While entered, which has to be before Gradio is imported, Gradio reports nothing to anybody.
 
-  While entered, which has to be before Gradio is imported, Gradio reports nothing to anybody.
+  Yields:
+    where uploads will be, which Gradio keeps in mind when it is imported; `folder` makes it.
   """
-  with tempfile.TemporaryDirectory(prefix='pspnet-demo-', ignore_cleanup_errors=True) as made:
-    settings = {**_SETTINGS, 'GRADIO_TEMP_DIR': made}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-      yield Path(made)
-    finally:
-      for name, value in before.items():
-        if value is None:
-          os.environ.pop(name, None)
-        else:
-          os.environ[name] = value
+  path = Path(tempfile.gettempdir(), f'pspnet-demo-{secrets.token_hex(8)}')
+  values = {**_SETTINGS, 'GRADIO_TEMP_DIR': str(path)}
+  before = {name: os.environ.get(name) for name in values}
+  os.environ.update(values)
+  try:
+    yield path
+  finally:
+    for name, value in before.items():
+      if value is None:
+        os.environ.pop(name, None)
+      else:
+        os.environ[name] = value
+
+
+@contextlib.contextmanager
+def folder(path: Path) -> Iterator[None]:
+  """Makes the folder for what is being uploaded, and removes it with all that is left in it."""
+  path.mkdir(mode=0o700)
+  try:
+    yield
+  finally:
+    shutil.rmtree(path, ignore_errors=True)

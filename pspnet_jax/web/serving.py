@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import fastapi
@@ -14,8 +15,10 @@ import gradio as gr
 import uvicorn
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.web import uploads
 
 _VISITORS = 16  # whose last image is kept; the one that was longest silent makes room
+_UPLOADS = 16  # of the largest files, that may wait to be read
 _STOP_SECONDS = 1  # that a visitor's connection may take to end
 _LAST_PORT = 65_535
 _FORM_BYTES = 64 * 1024  # around an uploaded file
@@ -41,6 +44,7 @@ _API = '/gradio_api/'
 _OF_THE_PAGE = tuple(
   _API + name for name in ('cancel', 'heartbeat/', 'queue/', 'reset', 'startup-events', 'upload')
 )
+_FOR_PROGRAMS = ('/config', '/monitoring')
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -83,13 +87,19 @@ def address_of(opened: socket.socket) -> str:
 
 
 def serve(
-  blocks: gr.Blocks, opened: socket.socket, *, most_bytes: int, root_path: str | None = None
+  blocks: gr.Blocks,
+  opened: socket.socket,
+  folder: Path,
+  *,
+  most_bytes: int,
+  root_path: str | None = None,
 ) -> None:
   """Serves a page until the process is asked to stop.
 
   Args:
-    blocks: the page, built within `private.folder`.
+    blocks: the page, built within `private.settings` and `private.folder`.
     opened: where, from `listen`.
+    folder: where uploads are until they are read.
     most_bytes: of one uploaded file.
     root_path: where a proxy shows the page, as '/pspnet'.
   """
@@ -110,7 +120,7 @@ def serve(
     css=resources.files('pspnet_jax.web').joinpath('style.css').read_text('utf-8'),
   )
   config = uvicorn.Config(
-    _Guarded(app, most_bytes + _FORM_BYTES),
+    _Guarded(app, most_bytes + _FORM_BYTES, folder),
     log_level='critical',
     timeout_graceful_shutdown=_STOP_SECONDS,
     lifespan='on',
@@ -135,8 +145,9 @@ class _Guarded:
   What Gradio serves beyond the page, for programs, is not there.
   """
 
-  def __init__(self, app: Any, most_bytes: int):
-    self._app, self._most_bytes = app, most_bytes
+  def __init__(self, app: Any, most_bytes: int, folder: Path):
+    self._app, self._most_bytes, self._folder = app, most_bytes, folder
+    self._coming = 0  # bytes of uploads that are being received
 
   async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
     async def guarded(message: _Message) -> None:
@@ -150,16 +161,35 @@ class _Guarded:
     elif status := self._refusal(scope):
       await fastapi.Response(status_code=status)(scope, receive, guarded)
     else:
-      await self._app(scope, receive, guarded)
+      coming = _uploaded_bytes(scope)
+      self._coming += coming
+      try:
+        await self._app(scope, receive, guarded)
+      finally:
+        self._coming -= coming
 
   def _refusal(self, scope: _Message) -> int | None:
     """The status of HTTP with which a request is answered at once, if it is."""
     path, headers = scope['path'], dict(scope['headers'])
-    if scope['type'] != 'http' or (path.startswith(_API) and not path.startswith(_OF_THE_PAGE)):
+    if scope['type'] != 'http' or path.startswith(_FOR_PROGRAMS):
+      return 404
+    if path.startswith(_API) and not path.startswith(_OF_THE_PAGE):
       return 404
     if scope['method'] in ('GET', 'HEAD'):
       return None
     length = headers.get(b'content-length', b'')
     if not length.isdigit():
       return 411
-    return 413 if int(length) > self._most_bytes else None
+    if int(length) > self._most_bytes:
+      return 413
+    if coming := _uploaded_bytes(scope):
+      there = uploads.held(self._folder) + self._coming
+      return 507 if there + coming > _UPLOADS * self._most_bytes else None
+    return None
+
+
+def _uploaded_bytes(scope: _Message) -> int:
+  """The announced size of an upload; 0 of another request."""
+  if scope['method'] != 'POST' or not scope['path'].startswith(_API + 'upload'):
+    return 0
+  return int(dict(scope['headers'])[b'content-length'])

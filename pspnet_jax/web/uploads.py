@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -80,14 +81,28 @@ def read(path: Path, *, max_pixels: int, exif: Exif) -> np.ndarray:
   return read_image(path.name, exif=exif, data=data)
 
 
+def held(folder: Path) -> int:
+  """The bytes of all uploads that wait to be read; what broken connections left is removed."""
+  total, now = 0, time.time()
+  for parent, _, names in os.walk(folder):
+    for name in names:
+      path = Path(parent, name)
+      with contextlib.suppress(OSError):  # somebody else was faster
+        about = path.stat()
+        if now - about.st_mtime > _LEFT_SECONDS:
+          path.unlink()
+        else:
+          total += about.st_size
+  return total
+
+
 def _sweep(folder: Path) -> None:
   """Removes what broken connections left behind, and folders that are empty."""
+  held(folder)
   for path in folder.iterdir():
     with contextlib.suppress(OSError):  # not empty, or somebody else was faster
       if path.is_dir():
         path.rmdir()
-      elif time.time() - path.stat().st_mtime > _LEFT_SECONDS:
-        path.unlink()
 
 
 def _millions(count: int) -> str:

@@ -95,3 +95,38 @@ def test_a_visit_that_is_over_is_said(events):
   said, _ = events.redraw(None, None, 'Side by side', *SHOWN)
   assert 'There is no image, or no longer' in said
   assert len(events.way(None, 'Together', *SHOWN)) == 5
+
+
+@pytest.mark.parametrize('index', [None, 'a', True, 1.5, 999, -2, 10**30])
+def test_what_the_page_never_sends_is_answered_with_a_sentence(events, run, index):
+  visit = upload(events)[1]
+  event = SimpleNamespace(index=index) if index is not None else SimpleNamespace()
+  assert page._NOT_OFFERED in events.highlight(event, visit, 'Side by side', *SHOWN)[1]
+  assert page._NOT_OFFERED in events.example(event, 'Side by side', *SHOWN)[2]
+  assert run.count == 2
+
+
+@pytest.mark.parametrize('opacity', [None, 'a', -1, 101, float('nan')])
+def test_an_opacity_that_is_none_is_answered_before_a_network_runs(events, run, opacity):
+  visit = upload(events)[1]
+  assert page._NOT_OFFERED in events.redraw(visit, None, 'Side by side', 'Classes', opacity)[0]
+  assert page._NOT_OFFERED in events.way(visit, 'Together', 'Classes', opacity)[2]
+  assert run.count == 2
+
+
+@pytest.mark.parametrize('way', [None, [], 'none'])
+def test_a_way_that_is_none_is_answered(events, way):
+  visit = upload(events)[1]
+  assert page._NOT_OFFERED in events.redraw(visit, None, way, *SHOWN)[0]
+  assert page._NOT_OFFERED in events.way(visit, way, *SHOWN)[2]
+
+
+@pytest.mark.parametrize('data', [None, 'index', ['index'], {}, 7])
+def test_an_event_of_other_data_is_answered(events, data):
+  event = page.gr.EventData(None, data)
+  assert page._NOT_OFFERED in events.example(event, 'Side by side', *SHOWN)[2]
+
+
+def test_a_class_that_is_none_cannot_be_shown_alone(events):
+  visit, event = upload(events)[1], SimpleNamespace(index=255)
+  assert 'is no class' in events.highlight(event, visit, 'Side by side', *SHOWN)[1]

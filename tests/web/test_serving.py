@@ -1,7 +1,9 @@
 """Where the page is, what it may load, and what is refused before anybody reads it."""
 
 import asyncio
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +33,7 @@ def test_an_address_of_others_is_a_sentence(host, monkeypatch):
     serving.listen(host, 0)
 
 
-def answer(path, method='GET', kind='http', **headers):
+def answer(path, method='GET', kind='http', folder=Path('none'), **headers):
   """The status and headers with which a request is answered; 200 if the application has it."""
   sent = []
 
@@ -43,7 +45,7 @@ def answer(path, method='GET', kind='http', **headers):
 
   given = [(name.replace('_', '-').encode(), value.encode()) for name, value in headers.items()]
   scope = {'type': kind, 'path': path, 'method': method, 'headers': given, 'extensions': {}}
-  asyncio.run(serving._Guarded(app, 1000)(scope, None, send))
+  asyncio.run(serving._Guarded(app, 1000, folder)(scope, None, send))
   return sent[0].get('status'), dict(sent[0].get('headers', []))
 
 
@@ -53,6 +55,8 @@ def answer(path, method='GET', kind='http', **headers):
     ('/', 200),
     ('/assets/index.js', 200),
     ('/gradio_api/heartbeat/abc', 200),
+    ('/config', 404),
+    ('/monitoring/summary', 404),
     ('/gradio_api/info', 404),
     ('/gradio_api/openapi.json', 404),
     ('/gradio_api/call/upload', 404),
@@ -72,3 +76,15 @@ def test_what_is_for_programs_is_not_there(path, status):
 )
 def test_what_comes_in_says_its_size_first(headers, status):
   assert answer('/gradio_api/upload', 'POST', **headers)[0] == status
+
+
+def test_uploads_that_nobody_has_read_are_no_more_than_sixteen_large_ones(tmp_path):
+  (tmp_path / 'abc').mkdir()
+  (tmp_path / 'abc' / 'a.png').write_bytes(bytes(15_500))
+  for length, status in (('500', 200), ('501', 507)):
+    asked = {'method': 'POST', 'folder': tmp_path, 'content_length': length}
+    assert answer('/gradio_api/upload', **asked)[0] == status
+    assert answer('/gradio_api/queue/join', **asked)[0] == 200
+  os.utime(tmp_path / 'abc' / 'a.png', (0, 0))  # nobody comes back for it
+  assert answer('/gradio_api/upload', **asked)[0] == 200
+  assert not (tmp_path / 'abc' / 'a.png').exists()
