@@ -81,7 +81,8 @@ def test_a_main_thread_that_computes_does_not_keep_the_answer_back(number):
     assert process.poll() is None
     process.send_signal(number)
     assert process.stderr.readline() == SECOND.replace('SIGINT', number.name)
-    assert process.wait(timeout=60) == 128 + number
+    # By the thread; or by the main thread, where the first came before it began to compute.
+    assert process.wait(timeout=60) in (128 + number, -number)
   finally:
     process.kill()
     process.communicate()
