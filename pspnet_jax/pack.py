@@ -57,7 +57,7 @@ from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.loaded import Loaded, Which
 from pspnet_jax.weights.packed_config import About, Figure
 
-# Under which license the weights are that `pspnet zoo` downloads, where their authors say.
+# Licenses of the weights that `pspnet zoo` downloads, where their authors say.
 _LICENSES = dict.fromkeys(('gluoncv', 'mmseg', 'paddleseg'), 'apache-2.0')
 _LICENSE = re.compile(r'[a-z0-9][a-z0-9.+-]{0,59}')
 _EXAMPLES = 'predictions.png'  # that `evaluate` has drawn

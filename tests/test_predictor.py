@@ -149,7 +149,7 @@ def test_confidence_is_the_probability_of_the_label(weights, images, one_device,
   (label, confidence), _ = model.label_and_confidence(images[:2])
   assert label.dtype == np.uint8 and confidence.dtype == np.float32
   np.testing.assert_array_equal(label, model(images[0]))
-  # As the probabilities: other windows in its batch.
+  # Its batch holds other windows, so it differs as the probabilities do.
   np.testing.assert_allclose(confidence, model.probabilities(images[0]).max(-1), atol=1e-6)
 
 

@@ -48,7 +48,7 @@ class SampleImages:
     return cls(paths, size, drawn_size, exif)
 
   def some(self, most: int, *, apart: SampleImages | None = None) -> SampleImages:
-    """At most so many of them, evenly spread; none that is in `apart`."""
+    """Chooses at most so many of them, evenly spread; none that is in `apart`."""
     paths = [path for path in self.paths if apart is None or path not in apart.paths]
     count = min(most, len(paths))
     chosen = (paths[i * len(paths) // count] for i in range(count))

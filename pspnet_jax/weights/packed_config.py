@@ -157,7 +157,7 @@ def _damaged(path: Path, how: str) -> UserError:
 
 
 def _own_sha256(values: Mapping[str, Any]) -> str:
-  """Of all that config.json says, but for this."""
+  """The SHA-256 of all that config.json says, but for itself."""
   rest = {key: value for key, value in values.items() if key != 'sha256'}
   return sha256(json.dumps(rest, sort_keys=True).encode())
 

@@ -1,4 +1,4 @@
-"""On street scenes the network, its StableHLO and its ONNX file answer alike."""
+"""The network, its StableHLO and its ONNX file answer alike on street scenes."""
 
 from pathlib import Path
 

@@ -81,7 +81,7 @@ def test_a_main_thread_that_computes_does_not_keep_the_answer_back(number):
     assert process.poll() is None
     process.send_signal(number)
     assert process.stderr.readline() == SECOND.replace('SIGINT', number.name)
-    # By the thread; or by the main thread, where the first came before it began to compute.
+    # The thread ends it; or the main thread does, where the first came before it computed.
     assert process.wait(timeout=60) in (128 + number, -number)
   finally:
     process.kill()
