@@ -117,7 +117,7 @@ def _title(models: Sequence[Predictor]) -> str:
 def _about(
   models: Sequence[Predictor], workdirs: Sequence[Location], names: Sequence[str]
 ) -> tuple[str, ...]:
-  """Says which weights these are, in words that keep this computer's folders to themselves."""
+  """Says which weights these are, without the folders of this computer."""
   return tuple(
     model.origin.replace(str(workdir), name)
     for model, workdir, name in zip(models, workdirs, names, strict=True)

@@ -35,7 +35,7 @@ class Loaded:
 
   @property
   def kind(self) -> str:
-    """Says which of the two the parameters are, ' (...)', where their moving average was kept."""
+    """Says which of the two the parameters are, ' (...)', where a moving average was kept."""
     words = {
       None: '',
       True: ' (the moving average of the parameters)',

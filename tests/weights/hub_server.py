@@ -217,7 +217,7 @@ def serve() -> Iterator[Hub]:
 
 
 def environment(hub: Hub, cache: object) -> dict[str, str]:
-  """The environment of a process that is to ask this Hub, and to keep nothing in the user's home."""
+  """The environment of a process that asks this Hub and keeps nothing in the user's home."""
   return {
     'HF_ENDPOINT': hub.address,
     'HF_HOME': str(cache),
