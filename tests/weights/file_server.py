@@ -72,12 +72,19 @@ def serve(content: bytes, name: str = 'net.pth') -> Iterator[FileServer]:
     def log_message(self, *_):
       pass
 
-  server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+  with listening(Handler) as address:
+    files.address = f'{address}/{name}'
+    yield files
+
+
+@contextlib.contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+  """Serves on this machine's own address, which it yields, until the block ends."""
+  server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
   thread = threading.Thread(target=server.serve_forever, args=(0.01,))
   thread.start()
-  files.address = f'http://127.0.0.1:{server.server_port}/{name}'
   try:
-    yield files
+    yield f'http://127.0.0.1:{server.server_port}'
   finally:
     server.shutdown()
     thread.join()

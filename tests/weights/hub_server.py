@@ -8,12 +8,13 @@ import dataclasses
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from huggingface_hub import constants
+
+from tests.weights import file_server
 
 TOKEN = 'hf_secret'
 
@@ -203,17 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serve() -> Iterator[Hub]:
   hub = Hub()
-  handler = type('Handler', (_Handler,), {'hub': hub})
-  server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
-  thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-  thread.start()
-  hub.address = f'http://127.0.0.1:{server.server_port}'
-  try:
+  with file_server.listening(type('Handler', (_Handler,), {'hub': hub})) as hub.address:
     yield hub
-  finally:
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def environment(hub: Hub, cache: object) -> dict[str, str]:
