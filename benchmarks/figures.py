@@ -2,12 +2,13 @@
 
     python -m benchmarks.figures                                  # figures, and whether they hold
     python -m benchmarks.figures --measure=NAME --output=DIR [--seeds=0,1,2] [--camvid=DIR]
-    python -m benchmarks.figures --confirm=NAME --output=DIR
+    python -m benchmarks.figures --confirm=NAME --output=DIR [--against=CHECKOUT]
 
 NAME is a row of `RUNS`, or the beginning of several. A run that is finished in DIR is not trained
 again. `--confirm` trains twenty steps only and evaluates what came of them: if loss and score are
 those that were kept, bit for bit, the figures stand for the code as it is now. That holds on the
-processor and the versions they were measured with; elsewhere they can only be measured.
+processor and the versions they were measured with. Elsewhere `--against` names a checkout of the
+code that they were measured with, whose twenty steps are then taken here, too.
 """
 
 from __future__ import annotations
@@ -74,9 +75,9 @@ def _shape(node: Any) -> Any:
   return tuple(map(_shape, node)) if isinstance(node, list) else node
 
 
-def bearing_code(name: str) -> dict[str, str]:
-  """The digest of each file that bears on a run, by its path."""
-  package, configs = ROOT / 'pspnet_jax', ROOT / 'configs'
+def bearing_code(name: str, root: Path = ROOT) -> dict[str, str]:
+  """The digest of each file of a checkout that bears on a run, by its path."""
+  package, configs = root / 'pspnet_jax', root / 'configs'
   paths = {path for pattern in BEARING for path in package.glob(pattern)}
   stem = name.partition(' ')[0].partition(':')[0]
   waiting = [stem]
@@ -85,7 +86,7 @@ def bearing_code(name: str) -> dict[str, str]:
     if path.is_file() and path not in paths:
       paths.add(path)
       waiting += _imports(path)
-  return {path.relative_to(ROOT).as_posix(): digest(path) for path in sorted(paths)}
+  return {path.relative_to(root).as_posix(): digest(path) for path in sorted(paths)}
 
 
 def _imports(path: Path) -> Iterable[str]:
@@ -96,28 +97,31 @@ def _imports(path: Path) -> Iterable[str]:
       yield node.module
 
 
-def changed_since(name: str, record: Mapping[str, Any]) -> list[str]:
+def changed_since(name: str, record: Mapping[str, Any], root: Path = ROOT) -> list[str]:
   """The files that bear on a figure and are not what they were when it was measured."""
-  now, then = bearing_code(name), record['code']
+  now, then = bearing_code(name, root), record['code']
   return sorted(path for path in now.keys() | then.keys() if now.get(path) != then.get(path))
 
 
-def run(name: str, workdir: Path, extra: Sequence[str], classes: bool) -> dict[str, Any]:
-  """Trains in `workdir`, unless that was done by the same code, and returns loss and scores.
+def run(
+  name: str, workdir: Path, extra: Sequence[str], classes: bool, root: Path = ROOT
+) -> dict[str, Any]:
+  """Trains in `workdir` by a checkout, unless the same code has done so; loss and scores.
 
   Scores are in percent.
   """
-  result, question = workdir / 'figure.json', {'options': [*extra], 'code': bearing_code(name)}
+  code = bearing_code(name, root)
+  result, question = workdir / 'figure.json', {'options': [*extra], 'code': code}
   kept = json.loads(result.read_text()) if result.is_file() else {}
   if kept.get('question') != question:
     shutil.rmtree(workdir, ignore_errors=True)
     config, *options = shlex.split(name)
-    _pspnet('train', f'--config={config}', *options, *extra, f'--workdir={workdir}')
+    _pspnet(root, 'train', f'--config={config}', *options, *extra, f'--workdir={workdir}')
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     found: dict[str, Any] = {key: 100 * lines[-1][f'val/{key}'] for key in ('mIoU', 'mAcc', 'aAcc')}
     found['first loss'] = lines[0]['train/loss']
     if classes:
-      _pspnet('evaluate', f'--workdir={workdir}')
+      _pspnet(root, 'evaluate', f'--workdir={workdir}')
       scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())
       found['IoU'] = {key: 100 * value for key, value in scores['IoU'].items()}
     kept = {'question': question, 'found': found}
@@ -126,19 +130,21 @@ def run(name: str, workdir: Path, extra: Sequence[str], classes: bool) -> dict[s
   return kept['found']
 
 
-def _pspnet(*arguments: str) -> None:
-  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+def _pspnet(root: Path, *arguments: str) -> None:
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(root)}
   command = [sys.executable, '-m', 'pspnet_jax', *arguments]
   result = subprocess.run(
-    command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    command, env=environment, cwd=root, capture_output=True, text=True, check=False
   )
   if result.returncode:
     raise RuntimeError(f'{shlex.join(command)} failed: {result.stderr[-800:]}')
 
 
-def fingerprint(name: str, workdir: Path, extra: Sequence[str]) -> dict[str, float]:
+def fingerprint(
+  name: str, workdir: Path, extra: Sequence[str], root: Path = ROOT
+) -> dict[str, float]:
   """Loss and score after a few steps, which any change of the arithmetic changes."""
-  found = run(name, workdir, [*extra, f'--config.total_steps={STEPS}'], classes=False)
+  found = run(name, workdir, [*extra, f'--config.total_steps={STEPS}'], classes=False, root=root)
   return {key: found[key] for key in ('first loss', 'mIoU', 'aAcc')}
 
 
@@ -180,22 +186,40 @@ def measure(name: str, seeds: Sequence[int], output: Path, extra: Sequence[str])
   keep(name, record)
 
 
-def confirm(name: str, output: Path, extra: Sequence[str]) -> bool:
+def confirm(name: str, output: Path, extra: Sequence[str], against: Path | None = None) -> bool:
   """Takes over the code as it is now into a record, if it computes what it did.
 
+  Args:
+    name: of the record.
+    output: where runs lie.
+    extra: further options of the command.
+    against: a checkout of the code that the record was measured with, whose short run is compared
+      with; None: compares with that of the record.
+
   Raises:
-    RuntimeError: on another machine, where nothing can be told.
+    RuntimeError: on another machine than the record's, where its own run tells nothing; for a
+      checkout of other code.
   """
   record = load().get(name)
   if record is None:
     raise RuntimeError(f'{name} was never measured: --measure it.')
-  if record['machine'] != machine():
+  folder = output / _folder(name)
+  for short in ('against', 'confirmed'):
+    shutil.rmtree(folder / short, ignore_errors=True)
+  if against is not None:
+    if other := changed_since(name, record, against):
+      raise RuntimeError(
+        f'{against} is not the code that {name} was measured with: {", ".join(other)} changed.'
+      )
+    expected = fingerprint(name, folder / 'against', extra, against)
+  elif record['machine'] != machine():
     raise RuntimeError(
-      f'{name} was measured on another machine, {record["machine"]}: --measure it.'
+      f'{name} was measured on another machine, {record["machine"]}: --measure it, or give a '
+      'checkout of that code with --against.'
     )
-  folder = output / _folder(name) / 'confirmed'
-  shutil.rmtree(folder, ignore_errors=True)
-  same = fingerprint(name, folder, extra) == record['fingerprint']
+  else:
+    expected = record['fingerprint']
+  same = fingerprint(name, folder / 'confirmed', extra) == expected
   if same:
     keep(name, record | {'code': bearing_code(name)})
   return same
@@ -226,6 +250,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--measure', help='runs to train, by the beginnings of their names')
   parser.add_argument('--confirm', help='runs to compare with what was kept')
+  parser.add_argument('--against', type=Path, help='a checkout of the code they were measured with')
   parser.add_argument('--output', type=Path, help='where runs lie')
   parser.add_argument('--seeds', default='0,1,2')
   parser.add_argument('--camvid', type=Path, help='the folder of images and labels')
@@ -250,7 +275,7 @@ def main() -> None:
       if flags.measure:
         measure(name, [int(seed) for seed in flags.seeds.split(',')], output, extra)
       else:
-        same = confirm(name, output, extra)
+        same = confirm(name, output, extra, flags.against and flags.against.resolve())
         print(f'{name}: {"stands" if same else "computes something else: measure it anew"}')
     except RuntimeError as e:
       sys.exit(str(e))

@@ -66,7 +66,8 @@ def test_a_figure_is_measured_once_and_kept_with_its_code(kept, monkeypatch):
 def test_a_run_of_other_code_is_trained_anew(kept, monkeypatch):
   trained(monkeypatch, 0.5)
   figures.measure(NAME, [0], kept / 'runs', [])
-  monkeypatch.setattr(figures, 'bearing_code', lambda name: {'pspnet_jax/models/pspnet.py': 'new'})
+  new = {'pspnet_jax/models/pspnet.py': 'new'}
+  monkeypatch.setattr(figures, 'bearing_code', lambda *_: new)
   trained(monkeypatch, 0.7)
   figures.measure(NAME, [0], kept / 'runs', [])
   assert figures.load()[NAME]['seeds']['0']['mIoU'] == 70
@@ -106,6 +107,21 @@ def test_nothing_is_confirmed_on_another_machine(kept, monkeypatch):
   monkeypatch.setattr(figures, 'machine', lambda: {'processor': 'another'})
   with pytest.raises(RuntimeError, match='another machine'):
     figures.confirm(NAME, kept / 'runs', [])
+
+
+def test_elsewhere_the_code_of_then_is_run_beside_that_of_now(kept, monkeypatch):
+  trained(monkeypatch, 0.5)
+  figures.measure(NAME, [0], kept / 'runs', [])
+  monkeypatch.setattr(figures, 'machine', lambda: {'processor': 'another'})
+  then = kept / 'then'  # an empty checkout
+  with pytest.raises(RuntimeError, match=r'is not the code .*models/pspnet.py'):
+    figures.confirm(NAME, kept / 'runs', [], then)
+  record = figures.load()[NAME]
+  figures.keep(NAME, record | {'code': {}})
+  commands = trained(monkeypatch, 0.7)
+  assert figures.confirm(NAME, kept / 'runs', [], then)
+  assert len(commands) == 2  # twenty steps each
+  assert figures.load()[NAME] == record  # the figures are those of then, and the code that of now
 
 
 def test_pairs_of_rows_are_counted_by_their_order():
