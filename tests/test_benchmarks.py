@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+  cores,
   device,
   dilation,
   evaluation,
@@ -186,6 +187,20 @@ def test_a_pool_of_threads_feeds_the_same_batches_whatever_their_number(tmp_path
   assert one['label'].max() > 0
   for stream in streams:
     stream.close()
+
+
+def test_what_an_image_takes_of_a_core_is_told_for_each_kind_of_files(monkeypatch, capsys):
+  small = cores.Case('ade20k_pspnet50', (60, 80), '.jpg', still=True)
+  cases = {'one': small, 'other': small._replace(suffix='.png', compression=0, still=False)}
+  monkeypatch.setattr(cores, 'CASES', cases)
+  monkeypatch.setattr(cores, 'IMAGES', 2)
+  cores.main(['--rounds=1', '--rate=1000,1000'])
+  rows = [line.split('|')[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+  assert [row[0].strip() for row in rows] == ['one', 'other']
+  for row in rows:
+    milliseconds, rate, busy = (float(x) for x in row[2:])
+    assert milliseconds > 0 and rate > 0
+    assert busy == pytest.approx(milliseconds, abs=0.2)  # of 1000 images/s
 
 
 def test_labels_made_up_are_classes():
