@@ -52,7 +52,7 @@ CASES = {
   'the same, without rotation and blur': Case(
     'cityscapes_pspnet50', CITYSCAPES, '.png', still=True
   ),
-  'the same, PNGs not compressed': Case('cityscapes_pspnet50', CITYSCAPES, '.png', compression=0),
+  'the same, bare PNGs': Case('cityscapes_pspnet50', CITYSCAPES, '.png', compression=0),
   'the same, from JPEGs': Case('cityscapes_pspnet50', CITYSCAPES, '.jpg'),
 }
 
