@@ -104,7 +104,7 @@ def test_several_devices_are_told_of_on_more_of_them(
   ]
   assert ('model.ghost_batch_size=2', '512', '1024') in rows
   said = ' '.join(printed.split())
-  assert 'Expected, not measured' in said and 'model.ghost_batch_size=2 leaves' in said
+  assert 'Expected, not measured' in said and 'model.ghost_batch_size=2 leaves out' in said
   assert 'ms of a core of this machine' in said and 'such cores busy' in said
 
 

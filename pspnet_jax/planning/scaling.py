@@ -209,9 +209,9 @@ def remarks(links: Links, load: Load, *, ghost: int) -> Iterator[str]:
   if slow is None:
     return
   if slow.waiting < slow.sending:
-    what = "sending the messages' bytes costs most: larger batches send as many"
+    what = 'sending bytes: more images a device send no more of them'
   else:
-    what = 'waiting for messages, one after the other, costs most: larger batches wait as often'
+    what = 'waiting for messages, one after the other: more images a device need no more of them'
     if ghost:
-      what += f', and model.ghost_batch_size={ghost} leaves those of the statistics out'
-  yield f'On {slow.devices} devices {what}.'
+      what += f', and model.ghost_batch_size={ghost} leaves out those of the statistics'
+  yield f'On {slow.devices} devices most is lost in {what}.'
