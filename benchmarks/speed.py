@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks import flops, ours, peers, work
+from benchmarks import ours, peers, work
 from benchmarks.timing import alternate, summary
 from pspnet_jax.models.network import Network
-from pspnet_jax.planning.useful import of_products
+from pspnet_jax.planning import useful
 
 
 def operations(case: work.Case) -> dict[str, int]:
@@ -23,15 +23,14 @@ def operations(case: work.Case) -> dict[str, int]:
   image = jax.ShapeDtypeStruct((case.batch, case.size, case.size, 3), jnp.float32)
   shapes = network.param_shapes, network.batch_stat_shapes
   key = jax.random.key(0)
-  done = of_products(
+  done = useful.of_products(
     lambda p, s, x: network.apply(p, s, x, train=case.train, key=key),
     *shapes,
     image,
     platform=jax.devices()[0].platform,
   )
-  options = {'num_classes': case.num_classes, 'depth': case.depth, 'train': case.train}
   return {
-    'useful': flops.useful(case.size, case.batch, **options),
+    'useful': useful.flops(network, case.batch, (case.size, case.size), train=case.train),
     'executed': 3 * done if case.train else done,
   }
 

@@ -4,7 +4,8 @@
 
 Compiles the training step for that device and reads the program: the memory it needs, the largest
 batch that fits, what saves memory, and the most images a second that the device's matrix unit and
-memory allow. That is a bound, which no run exceeds, and not a promise of how near it comes.
+memory allow. That is a bound, which no run exceeds, and not a promise of how near it comes. Of
+several devices, as h100:8, it goes on to 64 and 512 with as many images on each.
 """
 
 from __future__ import annotations
@@ -22,32 +23,33 @@ def define_flags() -> None:
   flags.DEFINE_string('topology', None, 'h100, h100:8, a100, v5e:2x2, v5p:2x2x1 ...', required=True)
   flags.DEFINE_integer('num_classes', None, 'Where the data are not here to tell.')
   flags.DEFINE_bool('largest', True, 'Looks for the largest batch: compiles a few times more.')
-  flags.DEFINE_bool('ways', True, 'Compiles what saves memory, too.')
+  flags.DEFINE_bool('ways', True, 'Compiles what saves memory or messages, too.')
+  flags.DEFINE_float('step_ms', None, 'What a step took on one device alone, if you have run it.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('plan', __doc__, define_flags)
 
-import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_collections
 
 from pspnet_jax.config import checks, parts
+from pspnet_jax.config.savings import changed, ways_to_save
 from pspnet_jax.data.palettes import default_palette
 from pspnet_jax.data.prepared import SPECS
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
-from pspnet_jax.planning import devices, programs
+from pspnet_jax.planning import devices, programs, scaling
+from pspnet_jax.planning.feeding import core_seconds
 from pspnet_jax.planning.fitting import largest_batch
 from pspnet_jax.reporting.console import Cell, format_duration
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
 
-CHUNK_ROWS = 32
 COLUMNS = ('', 'GB a device', 'fits', 'GB moved', 'TFLOP', 'least ms', 'images/s at most')
 
 
@@ -58,6 +60,7 @@ def plan(
   num_classes: int | None = None,
   largest: bool = True,
   ways: bool = True,
+  step_ms: float | None = None,
 ) -> None:
   """Prints what training by `config` takes on a topology.
 
@@ -66,11 +69,14 @@ def plan(
     topology_name: see `devices.open_topology`.
     num_classes: where they are not to be told from the data.
     largest: looks for the largest batch that fits.
-    ways: compiles the ways to save memory, too.
+    ways: compiles the ways to save memory or messages, too.
+    step_ms: what a step takes on one device with its share of the batch; the least without.
 
   Raises:
     UserError: for whatever the user can mend.
   """
+  if step_ms is not None and not 0 < step_ms < math.inf:
+    raise UserError(f'--step_ms is {step_ms}: give the milliseconds of a step.')
   checks.check_training(config)
   devices.keep_to_the_cpu()
   topology = devices.open_topology(topology_name)
@@ -111,6 +117,11 @@ def plan(
     report.say('')
     for line in _verdict(topology, first, usable):
       report.say(line)
+    if isinstance(first, programs.Compiled):
+      _on_more_devices(report, config, topology, first, compiled if ways else None, step_ms)
+      report.say(
+        _feeding(config, first.images / (step_ms / 1e3 if step_ms else first.least_seconds))
+      )
     if largest:
 
       def needs(batch_size: int) -> float:
@@ -175,33 +186,6 @@ def classes(config: ml_collections.ConfigDict, num_classes: int | None = None) -
     raise UserError(f'{str(e).rstrip(".")}; without the data, give --num_classes=N.') from e
 
 
-def ways_to_save(config: ml_collections.ConfigDict, count: int) -> Iterator[dict[str, Any]]:
-  """Yields changes of settings that save memory on `count` devices and are not made yet."""
-  remat = config.model.get('remat') is False
-  # The other terms hold no logits of the image's size on accelerators anyway (`ops.cells`).
-  loss = config.loss
-  chunks = loss.get('chunk_rows') == 0 and loss.get('dice', 0) > 0 and not loss.get('lovasz')
-  if remat:
-    yield {'model.remat': True}
-  if chunks:
-    yield {'loss.chunk_rows': CHUNK_ROWS}
-  if remat and chunks:
-    yield {'model.remat': True, 'loss.chunk_rows': CHUNK_ROWS}
-  for times in (2, 4):
-    steps = times * config.accumulation_steps
-    if config.batch_size % (count * steps) == 0:
-      yield {'accumulation_steps': steps}
-
-
-def changed(
-  config: ml_collections.ConfigDict, changes: dict[str, Any]
-) -> ml_collections.ConfigDict:
-  """A copy with other settings, by their names."""
-  config = copy.deepcopy(config)
-  config.update_from_flattened_dict(changes)
-  return config
-
-
 def _needed(step: programs.Compiled | programs.TooLarge) -> float:
   return step.peak if isinstance(step, programs.Compiled) else step.needed
 
@@ -253,6 +237,47 @@ def _verdict(
       yield 'Some loops have no known length and are counted once: the figures are too small.'
 
 
+def _on_more_devices(
+  report: Reporter,
+  config: ml_collections.ConfigDict,
+  topology: devices.Topology,
+  first: programs.Compiled,
+  compiled: Callable[..., programs.Compiled | programs.TooLarge] | None,
+  step_ms: float | None,
+) -> None:
+  count = len(topology.devices)
+  links = scaling.LINKS.get(topology.name.partition(':')[0])
+  if links is None or count == 1:
+    return
+  images = first.images // count
+  steps: dict[str, programs.Compiled | programs.TooLarge] = {'as configured': first}
+  own = images // config.accumulation_steps  # of a device, whose statistics need no message
+  if config.model.get('ghost_batch_size') != 0 or own == 1:
+    own = 0
+  if compiled is not None and own:
+    steps[f'model.ghost_batch_size={own}'] = compiled(**{'model.ghost_batch_size': own})
+  loads = {
+    name: scaling.Load(images, step_ms / 1e3 if step_ms else x.least_seconds, x.counted.messages())
+    for name, x in steps.items()
+    if isinstance(x, programs.Compiled)
+  }
+  report.table(scaling.COLUMNS, scaling.rows(links, loads))
+  for line in scaling.remarks(links, loads['as configured'], ghost=own):
+    report.say(line)
+
+
+def _feeding(config: ml_collections.ConfigDict, rate: float) -> str:
+  try:
+    source = parts.open_split(config, 'train', lenient=True)
+    seconds = core_seconds(source, parts.make_transform(config, source.spec.num_classes))
+  except UserError:
+    return 'Where the data are, this says how many cores feed it.'
+  return (
+    f'An image takes {1e3 * seconds:.3g} ms of a core of this machine to read and augment: '
+    f'{rate:.0f} images/s keep {rate * seconds:.2g} such cores busy.'
+  )
+
+
 def _largest(batch: int, is_largest: bool) -> str:
   if not batch:
     return 'No batch fits: take a smaller crop_size, or one of the ways above.'
@@ -266,4 +291,5 @@ def main(config: ml_collections.ConfigDict) -> None:
     num_classes=FLAGS.num_classes,
     largest=FLAGS.largest,
     ways=FLAGS.ways,
+    step_ms=FLAGS.step_ms,
   )

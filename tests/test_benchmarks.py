@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+  cores,
   device,
   dilation,
   evaluation,
   fed,
   first_hour,
-  flops,
   losses,
   photographs,
   profiled,
@@ -27,7 +27,7 @@ from benchmarks import (
 )
 from pspnet_jax.data.augment import Augment
 from pspnet_jax.models.network import Network
-from pspnet_jax.planning.useful import of_products
+from pspnet_jax.planning import useful
 from tests import tiny
 
 SMALL = ['--depths=10', '--sizes=33', '--num_classes=5', '--rounds=1', '--ceiling_side=64']
@@ -111,8 +111,8 @@ def test_dilated_convolutions_report(capsys):
 def test_roofline_counts_every_operation_and_array(capsys):
   parts = roofline.count(50, 233, 2, 4)
   published = sum(found['flops'] for name, found in parts.items() if name != roofline.SPLIT)
-  useful = flops.useful(233, 2, train=True, num_classes=150, depth=50)
-  assert 3 * published == pytest.approx(useful, rel=0.01)  # the image needs no gradient
+  counted = useful.flops(Network(150, depth=50), 2, (233, 233), train=True)
+  assert 3 * published == pytest.approx(counted, rel=0.005)
   # By hand: the auxiliary head's 3x3 and classifier, on 30x30 pixels of two images.
   pixels, kernels = 2 * 30 * 30, 9 * 1024 * 256 + 256 * 150
   assert parts['auxiliary head']['bytes'] == 4 * (pixels * (1024 + 2 * 256 + 150) + kernels)
@@ -130,12 +130,11 @@ def test_a_part_that_does_not_exist_is_refused(capsys):
 def test_flops_of_what_is_executed_and_of_what_is_useful(platform, by_hand):
   network = Network(150, depth=50).folded()
   image = jax.ShapeDtypeStruct((1, 473, 473, 3), jnp.float32)
-  executed = of_products(network.apply, network.param_shapes, {}, image, platform=platform)
-  useful = flops.useful(473, 1, train=False, num_classes=150, depth=50)
+  executed = useful.of_products(network.apply, network.param_shapes, {}, image, platform=platform)
+  published = useful.flops(Network(150, depth=50), 1, (473, 473), train=False)
   # By hand: the backbone, the pyramid, the head's 3x3 and classifier, in multiplications; on CPU
-  # the 72.2e9 of wide 3x3 convolutions become 33.7e9. Ours adds the interpolations, which torch
-  # does not count.
-  assert useful / 2 == pytest.approx(161.6e9, rel=0.005)
+  # the 72.2e9 of wide 3x3 convolutions become 33.7e9. What is executed has the interpolations, too.
+  assert published / 2 == pytest.approx(161.6e9, rel=0.005)
   assert by_hand < executed / 2 < by_hand + 3.1e9
 
 
@@ -186,6 +185,20 @@ def test_a_pool_of_threads_feeds_the_same_batches_whatever_their_number(tmp_path
   assert one['label'].max() > 0
   for stream in streams:
     stream.close()
+
+
+def test_what_an_image_takes_of_a_core_is_told_for_each_kind_of_files(monkeypatch, capsys):
+  small = cores.Case('ade20k_pspnet50', (60, 80), '.jpg', still=True)
+  cases = {'one': small, 'other': small._replace(suffix='.png', compression=0, still=False)}
+  monkeypatch.setattr(cores, 'CASES', cases)
+  monkeypatch.setattr(cores, 'IMAGES', 2)
+  cores.main(['--rounds=1', '--rate=1000,1000'])
+  rows = [line.split('|')[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+  assert [row[0].strip() for row in rows] == ['one', 'other']
+  for row in rows:
+    milliseconds, rate, busy = (float(x) for x in row[2:])
+    assert milliseconds > 0 and rate > 0
+    assert busy == pytest.approx(milliseconds, abs=0.2)  # of 1000 images/s
 
 
 def test_labels_made_up_are_classes():

@@ -2,12 +2,13 @@
 
 import math
 
+import jax
 import pytest
 
 from pspnet_jax import plan
 from pspnet_jax.config import files
 from pspnet_jax.errors import UserError
-from pspnet_jax.planning import devices, programs
+from pspnet_jax.planning import devices, programs, scaling
 from tests import tiny
 from tests.conftest import COMPILE_FAST
 
@@ -48,6 +49,11 @@ class Compiler:
     return programs.Compiled(topology, batch_size, memory, counted, {}, 1.0, 1.0, '')
 
 
+def rows_of(printed):
+  lines = [line.strip('│ ').split('│') for line in printed.splitlines() if '│' in line]
+  return [[cell.strip() for cell in line] for line in lines]
+
+
 def test_the_largest_batch_and_the_ways_to_save(tmp_path, in_this_process, monkeypatch, capsys):
   compiler = Compiler()
   monkeypatch.setattr(programs, 'training_step', compiler)
@@ -55,8 +61,7 @@ def test_the_largest_batch_and_the_ways_to_save(tmp_path, in_this_process, monke
   plan.plan(tiny.config(tmp_path, batch_size=20, loss__dice=1.0), 'cpu')
   printed = capsys.readouterr().out
   assert 'It does not fit: 21.5 GB a device, of 17.2 GB.' in printed
-  lines = [line.strip('│ ').split('│') for line in printed.splitlines() if '│' in line]
-  rows = {name.strip(): [cell.strip() for cell in cells] for name, *cells in lines}
+  rows = {name: cells for name, *cells in rows_of(printed)}
   assert rows['as configured'] == ['21.5', 'no', '-', '-', '-', '-']
   assert rows['model.remat=True'] == ['2.15', 'yes', '100', '0.02', '2000', '10']
   assert rows['loss.chunk_rows=32'][:2] == ['21.5', 'no']
@@ -66,15 +71,41 @@ def test_the_largest_batch_and_the_ways_to_save(tmp_path, in_this_process, monke
   assert len(compiler.asked) <= 10
 
 
-def test_what_is_saved_already_is_not_proposed(tmp_path):
-  config = tiny.config(tmp_path, batch_size=6, model__remat=True, loss__dice=1.0)
-  assert [*plan.ways_to_save(config, 1)] == [{'loss.chunk_rows': 32}, {'accumulation_steps': 2}]
-  changed = plan.changed(config, {'accumulation_steps': 2, 'loss.chunk_rows': 32})
-  assert [*plan.ways_to_save(changed, 1)] == []
-  assert config.accumulation_steps == 1 and config.loss.chunk_rows == 0
-  assert [*plan.ways_to_save(config, 4)] == [{'loss.chunk_rows': 32}]
-  config.loss.dice = 0.0  # then there are no logits of the image's size to take in chunks
-  assert [*plan.ways_to_save(config, 4)] == []
+def test_several_devices_are_told_of_on_more_of_them(
+  tmp_path, in_this_process, monkeypatch, capsys
+):
+  def compiled(config, topology, spec):
+    groups.append(config.model.ghost_batch_size)
+    work = programs.counting.Work(None, None, 1, 5e9, 0.0, 0.0, {'bf16': 1e9})
+    counted = programs.counting.Counted([work], [])
+    return programs.Compiled(topology, config.batch_size, {}, counted, {}, 1.0, 1.0, '')
+
+  groups = []
+
+  def messages(counted):
+    return {'all-reduce': (100, 2e6)}
+
+  h100 = devices.DEVICES['h100'][0]
+  topology = devices.Topology('h100:8', h100, tuple(jax.devices()[:8]))
+  monkeypatch.setattr(devices, 'open_topology', lambda name: topology)
+  monkeypatch.setattr(plan, 'training_step', compiled)
+  monkeypatch.setattr(programs.counting.Counted, 'messages', messages)
+  config = tiny.config(tmp_path, batch_size=16)
+  plan.plan(config, 'h100:8', largest=False, step_ms=2.0)
+  printed = capsys.readouterr().out
+  assert groups[0] == 0 and groups[-1] == 2
+  rows = {tuple(row[:3]): row[3:] for row in rows_of(printed) if len(row) == 8}
+  exact = scaling.expected(
+    scaling.LINKS['h100'], 64, scaling.Load(2, 2e-3, {'all-reduce': (100, 2e6)})
+  )
+  assert rows['as configured', '64', '128'][-2:] == [
+    f'{exact.images_per_second:.0f}',
+    f'{100 * exact.efficiency:.0f} %',
+  ]
+  assert ('model.ghost_batch_size=2', '512', '1024') in rows
+  said = ' '.join(printed.split())
+  assert 'Expected, not measured' in said and 'model.ghost_batch_size=2 leaves out' in said
+  assert 'ms of a core of this machine' in said and 'such cores busy' in said
 
 
 @pytest.mark.parametrize(
@@ -101,6 +132,7 @@ def test_data_of_ones_own_have_to_be_there_or_their_classes_given():
     ('--topology=h10', "there is no topology 'h10': did you mean h100?"),
     ('--topology=cpu --config.batch_size=0', 'config.batch_size is 0'),
     ('--topology=cpu --config.accumulation_steps=3', 'make batch_size a multiple of 3'),
+    ('--topology=cpu --step_ms=0', '--step_ms is 0.0: give the milliseconds'),
     ('', '--topology'),
   ],
 )

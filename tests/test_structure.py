@@ -53,6 +53,7 @@ OF_NO_MODULE = (
     'configs',
     'docs',
     'figures',
+    'launch_files',
     'onnx_export_benchmark',
     'structure',
     'wheel',

@@ -1,0 +1,79 @@
+"""The launch files of docs/scaling.md are read by shells and YAML, and their commands parse."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests import tiny
+from tests.command_lines import Job, results
+from tests.documents import Written
+
+TEXT = (tiny.ROOT / 'docs/scaling.md').read_text()
+VALUES = {  # of variables
+  'SLURM_CPUS_PER_TASK': '12',
+  'OMPI_COMM_WORLD_SIZE': '16',
+  'OMPI_COMM_WORLD_RANK': '3',
+  'JOB_COMPLETION_INDEX': '1',
+}
+
+
+def blocks(kind: str) -> list[str]:
+  return re.findall(rf'^```{kind}\n(.*?)^```', TEXT, re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+  """The commands of ours in a file, with values for what a cluster sets."""
+  text = re.sub(r'\\\n', ' ', text).replace('gs://BUCKET', '/tmp/BUCKET')  # a path, to the parser
+  found = re.findall(r"pspnet train [^'&\n]*", text)
+  return [re.sub(r'"?\$(\w+)"?', lambda name: VALUES[name[1]], line) for line in found]
+
+
+def job_set() -> tuple[str, str, dict]:
+  """The name of the set and of its jobs, and what a job is."""
+  [text] = blocks('yaml')
+  whole = pytest.importorskip('yaml').safe_load(text)
+  [jobs] = whole['spec']['replicatedJobs']
+  return whole['metadata']['name'], jobs['name'], jobs['template']['spec']
+
+
+def test_scripts_are_read_by_the_shell():
+  scripts = blocks('bash')
+  assert len(scripts) == 4
+  for script in scripts:
+    subprocess.run(['bash', '-n'], input=script, text=True, check=True)
+
+
+def test_the_commands_have_the_flags_of_pspnet():
+  _, _, job = job_set()
+  texts = [*blocks('bash'), *job['template']['spec']['containers'][0]['args']]
+  lines = [line for text in texts for line in commands(text)]
+  assert len(lines) == 5
+  jobs = [Job(Written('', line).words[1:], str(tiny.ROOT)) for line in lines]
+  answers = zip(lines, results(jobs), strict=True)
+  wrong = [f'{line}\n  {said}' for line, (status, said) in answers if status]
+  assert not wrong, '\n'.join(wrong)
+
+
+def test_the_job_set_starts_as_many_processes_as_it_says():
+  name, jobs, job = job_set()
+  [container] = job['template']['spec']['containers']
+  [line] = commands(container['args'][0])
+  assert f'--coordinator={name}-{jobs}-0-0.{name}:' in line
+  assert job['parallelism'] == job['completions']
+  assert f'--num_processes={job["completions"]} ' in line
+  [rule] = job['podFailurePolicy']['rules']
+  assert rule['onExitCodes']['containerName'] == container['name']
+  assert job['template']['spec']['restartPolicy'] == 'Never'  # or there is no podFailurePolicy
+  volumes = {volume['name'] for volume in job['template']['spec']['volumes']}
+  assert volumes == {mount['name'] for mount in container['volumeMounts']}
+
+
+def test_what_is_started_again_is_what_the_table_says():
+  rows = re.findall(r'^\| ([\d, ]+) \|.*\| (\w[^|]*)? ?\|$', TEXT, re.MULTILINE)
+  again = {int(n) for numbers, what in rows if what.startswith('yes') for n in numbers.split(',')}
+  [script] = [x for x in blocks('bash') if '#SBATCH' in x]
+  [cases] = re.findall(r'^  ([\d |]+)\)$', script, re.MULTILINE)
+  assert {int(n) for n in cases.split('|')} == again - {130}  # Ctrl-C is somebody's wish
+  [rule] = job_set()[-1]['podFailurePolicy']['rules']
+  assert not again & set(rule['onExitCodes']['values'])
