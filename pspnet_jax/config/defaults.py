@@ -108,6 +108,8 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   evaluation.padding = config_dict.placeholder(str)  # 'centre', 'end' or 'none'
   evaluation.absent_classes = config_dict.placeholder(str)  # 'exclude' or 'zero'; see metrics.py
   evaluation.batch_size = 0  # windows at a time; 0: what suits the device
+  # Devices share the rows of whole images, which are too large for one; else each takes images.
+  evaluation.split_height = False
   evaluation.canvas_mb = 1024  # of an image's scores on the device; larger images: in tiles
   return c
 
