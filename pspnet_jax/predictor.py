@@ -194,9 +194,8 @@ class Predictor:
   def stream(self, images: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]:
     """Labels (tag, image) pairs in order, keeping the accelerator busy across images.
 
-    Yields:
-      (tag, label), where `tag` is whatever came with the image. Nothing is kept, so that there may
-      be more images than fit in memory.
+    Yields (tag, label), where `tag` is whatever came with the image. Nothing is kept, so that there
+    may be more images than fit in memory.
     """
     return self._labels((tag, to_rgb(image, self.card.exif)) for tag, image in images)
 

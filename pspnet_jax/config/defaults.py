@@ -62,7 +62,9 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   c.total_steps = 150_000
   c.crop_size = (473, 473)  # height, width
   c.mean, c.std = IMAGENET_MEAN, IMAGENET_STD  # RGB, 0-255
-  c.accumulation_steps = 1  # parts a batch is taken in, to save memory
+  # Parts a batch is taken in, to save memory: batch statistics are those of batch_size /
+  # accumulation_steps images, or of model.ghost_batch_size.
+  c.accumulation_steps = 1
   # The decay of the parameters' moving average, warmed up; 0 keeps none. Evaluation and prediction
   # use the average (but for --noema), with the batch statistics of the parameters themselves,
   # which are an average already.

@@ -49,7 +49,7 @@ def add_pieces(
 
   own, every = PartitionSpec(*mesh.axis_names), PartitionSpec()
   taps = PartitionSpec(None, *mesh.axis_names)
-  by_name = {'row_index': taps, 'row_weight': taps}
+  by_name: dict[str, Any] = {'row_index': taps, 'row_weight': taps}
   of_pieces: Any = Pieces(*(by_name.get(name, every) for name in Pieces._fields))
   return jax.shard_map(
     add, mesh=mesh, in_specs=(own, every, of_pieces), out_specs=own, check_vma=False
