@@ -55,6 +55,7 @@ OF_NO_MODULE = (
     'docs',
     'figures',
     'onnx_export_benchmark',
+    'soak_benchmark',
     'structure',
     'wheel',
   ),
