@@ -283,7 +283,7 @@ def overrides() -> dict[str, Any]:
   return dict(_given)
 
 
-_SIZES = ('batch_size', 'canvas_mb')
+_SIZES = ('batch_size', 'canvas_mb', 'split_height')
 _PREDICTION_KEYS = (*checks.PROTOCOL_KEYS, *_SIZES)  # of config.eval
 
 

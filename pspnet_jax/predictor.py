@@ -49,8 +49,7 @@ class Predictor:
     card: what the weights need to be used.
     params, batch_stats: the weights; they are put on the device here, once.
     model: the network's class where it is no PSPNet.
-    batch_size: windows run together.
-    canvas_mb: megabytes of scores an image may take on the device.
+    batch_size, canvas_mb, split_height: see `Inference`.
     origin: which weights these are, in words, as 'step 6 of runs/a'.
 
   Attributes:
@@ -70,13 +69,16 @@ class Predictor:
     model: type[nnx.Module] | None = None,
     batch_size: int | None = None,
     canvas_mb: int = 1024,
+    split_height: bool = False,
     origin: str = 'weights',
   ):
     self.card, self.origin = card, origin
     self.notes: tuple[str, ...] = ()
     self._alone: tuple[Predictor, ...] = ()  # the networks of an ensemble
     network = card.build_network(model)
-    inference = Inference(network, card, batch_size=batch_size, canvas_mb=canvas_mb)
+    inference = Inference(
+      network, card, batch_size=batch_size, canvas_mb=canvas_mb, split_height=split_height
+    )
     self._ensemble = Ensemble([inference])
     self._weights = [inference.prepare(params, batch_stats)]
     self._described = [described(card, network, params)]
@@ -145,10 +147,7 @@ class Predictor:
     They are uint8 [H, W], and float32 [H, W]: the probability of the class at each pixel. Those of
     the other classes stay on the device.
     """
-
-    def run(pairs: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, Prediction]]:
-      return self._ensemble.predictions(self._weights, pairs)
-
+    run = functools.partial(self._ensemble.predictions, self._weights)
     return self._answer(images, run, lambda image, found: (found.label, found.confidence))
 
   def overlay(
@@ -195,9 +194,8 @@ class Predictor:
   def stream(self, images: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]:
     """Labels (tag, image) pairs in order, keeping the accelerator busy across images.
 
-    Yields:
-      (tag, label), where `tag` is whatever came with the image. Nothing is kept, so that there may
-      be more images than fit in memory.
+    Yields (tag, label), where `tag` is whatever came with the image. Nothing is kept, so that there
+    may be more images than fit in memory.
     """
     return self._labels((tag, to_rgb(image, self.card.exif)) for tag, image in images)
 
@@ -244,6 +242,7 @@ def load(
   model: type[nnx.Module] | str | None = None,
   batch_size: int | None = None,
   canvas_mb: int = 1024,
+  split_height: bool = False,
   **changes: Any,
 ) -> Predictor:
   """The network trained in `workdir`; of several workdirs, an ensemble of all.
@@ -255,7 +254,7 @@ def load(
     ema: whether to take the moving average of the parameters, where the run kept one.
     model: the network's class, or its name as package.module:Class, where it is no PSPNet: code is
       never imported because a workdir names it. Among several, PSPNets do without.
-    batch_size, canvas_mb: see `Inference`.
+    batch_size, canvas_mb, split_height: see `Inference`.
     **changes: to each card's protocol, such as `flip=True` or `protocol='semseg'`; see
       `protocol.Protocol.changed`.
 
@@ -265,7 +264,9 @@ def load(
   """
   network = named.find_network(model, 'model') if isinstance(model, str) else model
   workdirs = [workdir] if isinstance(workdir, str | Path) else workdir
-  make = functools.partial(Predictor, batch_size=batch_size, canvas_mb=canvas_mb)
+  make = functools.partial(
+    Predictor, batch_size=batch_size, canvas_mb=canvas_mb, split_height=split_height
+  )
   found = members.load(workdirs, which, changes=changes, model=network, ema=ema)
   return Predictor.ensemble(
     [make(x.card, x.params, x.batch_stats, model=x.network.model, origin=x.origin) for x in found]

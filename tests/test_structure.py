@@ -28,6 +28,7 @@ TESTED_IN = {
   '__main__': 'test_cli',  # it only finds the command
   'config.defaults': 'config/test_signatures',  # they stand in signatures
   'data.checked': 'data/test_sources',  # sources of one's own are checked
+  'inference.by_rows': 'inference/test_division',  # what divides does its work by it
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
   'prediction.results': 'test_predict',  # what the command writes, and what it finds again
   'prediction.video': 'test_predict',
@@ -55,6 +56,7 @@ OF_NO_MODULE = (
     'figures',
     'launch_files',
     'onnx_export_benchmark',
+    'soak_benchmark',
     'structure',
     'wheel',
   ),

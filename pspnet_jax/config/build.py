@@ -139,6 +139,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
     notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
     notes += filter(None, [parts.seen_in_training(c, c)])
     notes += idle.notes(c)
+    notes += _on_parts(c) if network.batch_stat_shapes else ()
     notes += _on_compiling(platform, options['compiler_options'], c.deterministic)
     if start_step := int(state.step):
       notes += [f'Going on from step {start_step}.', *(f'  {change}' for change in changes)]
@@ -226,6 +227,22 @@ def _first_state(
     params, batch_stats, notes = start_from(config.init_from, card, state.params, state.batch_stats)
     state = state.with_weights(params, batch_stats)
   return jax.device_put(state, sharding), notes
+
+
+def _on_parts(config: ml_collections.ConfigDict) -> Iterator[str]:
+  """Yields what batch statistics see where a batch is taken in parts."""
+  c = config
+  if c.accumulation_steps == 1:
+    return
+  ghost, fixed = c.model.get('ghost_batch_size', 0), c.model.get('fixed_batch_stats', ())
+  images = ghost or c.batch_size // c.accumulation_steps
+  yield (
+    f'Each batch of {c.batch_size} is taken in {c.accumulation_steps} parts: batch statistics are '
+    f'of {images} images each'
+    + (' (model.ghost_batch_size)' if ghost else '')
+    + (f', but for {", ".join(fixed)}, whose own stay as they are' if fixed else '')
+    + '.'
+  )
 
 
 def _on_compiling(platform: str, options: Mapping[str, str], deterministic: bool) -> Iterator[str]:

@@ -62,7 +62,9 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   c.total_steps = 150_000
   c.crop_size = (473, 473)  # height, width
   c.mean, c.std = IMAGENET_MEAN, IMAGENET_STD  # RGB, 0-255
-  c.accumulation_steps = 1  # parts a batch is taken in, to save memory
+  # Parts a batch is taken in, to save memory: batch statistics are those of batch_size /
+  # accumulation_steps images, or of model.ghost_batch_size.
+  c.accumulation_steps = 1
   # The decay of the parameters' moving average, warmed up; 0 keeps none. Evaluation and prediction
   # use the average (but for --noema), with the batch statistics of the parameters themselves,
   # which are an average already.
@@ -108,6 +110,8 @@ def defaults(names: Mapping[str, str] | None = None) -> ml_collections.ConfigDic
   evaluation.padding = config_dict.placeholder(str)  # 'centre', 'end' or 'none'
   evaluation.absent_classes = config_dict.placeholder(str)  # 'exclude' or 'zero'; see metrics.py
   evaluation.batch_size = 0  # windows at a time; 0: what suits the device
+  # Devices share the rows of whole images, which are too large for one; else each takes images.
+  evaluation.split_height = False
   evaluation.canvas_mb = 1024  # of an image's scores on the device; larger images: in tiles
   return c
 

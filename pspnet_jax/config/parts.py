@@ -190,6 +190,7 @@ def make_inference(config: ml_collections.ConfigDict, network: Network, card: Ca
     card,
     batch_size=config.eval.batch_size,
     canvas_mb=config.eval.canvas_mb,
+    split_height=config.eval.split_height,
     deterministic=config.deterministic,
   )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 
 from pspnet_jax.inference import on_device
 from pspnet_jax.inference.card import Card
+from pspnet_jax.inference.division import divide
 from pspnet_jax.inference.geometry import Piece
 from pspnet_jax.inference.on_device import Pieces, Sums, Windows, add_softmax, argmax, top
 from pspnet_jax.inference.programs import RecentPrograms
@@ -50,29 +52,26 @@ class _Window(NamedTuple):
   pieces: tuple[Piece, Piece]  # where its scores go
 
 
-class _Programs(NamedTuple):
-  """Functions of `jax.jit`."""
-
-  run: Any
-  add: Any
-
-
 class Inference:
   """Runs a network over images of any size, as the card's protocol says.
 
   The network is compiled once for each window shape, not for each image size. Windows of one shape
   are run together, whichever views and images they come from, and all devices of this process share
-  them. Each window's scores are brought to the image's size by themselves and added to the image's
-  canvas: averaging where windows overlap and resizing are linear (`geometry.Axis`), so no canvas is
-  needed for a view. An image whose canvas would be larger than `canvas_mb` is done in tiles;
-  windows across their borders are run for each.
+  them, or the rows of each (`division`). Each window's scores are brought to the image's size by
+  themselves and added to the image's canvas: averaging where windows overlap and resizing are
+  linear (`geometry.Axis`), so no canvas is needed for a view. An image whose canvas would be larger
+  than `canvas_mb` is done in tiles; windows across their borders are run for each.
 
   Args:
     network: the network.
     card: pixels' mean and std, crop size and the protocol.
     batch_size: windows run together; None: what suits the device.
     canvas_mb: megabytes of scores an image may take on the device.
+    split_height: whether the devices share the rows of whole images, too large for one of them.
     deterministic: see `compiler_options.for_network`.
+
+  Raises:
+    UserError: for `split_height` where windows are slid over the images.
   """
 
   def __init__(
@@ -82,20 +81,20 @@ class Inference:
     *,
     batch_size: int | None = None,
     canvas_mb: int = 1024,
+    split_height: bool = False,
     deterministic: bool = False,
   ):
     self.card = card
     self._network = network
-    self._mesh = parallel.make_mesh(local=True)
-    self._first = self._mesh.devices.flat[0]
-    platform = self._first.platform
+    self._division = division = divide(card, split_height=split_height)
+    platform = division.mesh.devices.flat[0].platform
     if not batch_size:  # on a CPU, more windows at once take more memory and no less time
-      batch_size = 1 if platform == 'cpu' else 8
-    self.batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
+      batch_size = 1 if platform == 'cpu' or split_height else 8
+    self.batch_size = -(-batch_size // division.together) * division.together
     self._batch_sizes: dict[tuple[int, ...], int] = {}  # of each window shape
     self._fractions: set[tuple[int, ...]] = set()  # window shapes that are sent as float32
     self._ahead = 0 if platform == 'cpu' else _AHEAD
-    protocol, folded = card.protocol, network.folded()
+    protocol = card.protocol
     mirror = protocol.flip and protocol.flip_rule != 'image'
     self._views = len(protocol.scales) * (1 + (protocol.flip and not mirror))
     self._softmax_last = protocol.average == 'logits'
@@ -104,23 +103,15 @@ class Inference:
     pixel = 4 * card.spec.num_classes * (2 if self._of_view else 1)
     self.canvas_pixels = canvas_mb * 2**20 // pixel
     options = compiler_options.for_network(platform, train=False, deterministic=deterministic)
-
-    def make_programs(shape: tuple[int, ...]) -> _Programs:
-      # Functions of their own: JAX keeps one cache for all that jit makes of one.
-      in_turn = platform == 'cpu'
-      run = on_device.logits_of(folded, card, mirror=mirror, in_turn=in_turn)
-      add = on_device.add_pieces(card, (shape[0], shape[1]), align_corners=network.align_corners)
-      return _Programs(
-        jax.jit(run, compiler_options=options),
-        jax.jit(add, donate_argnums=0, compiler_options=options),
-      )
-
+    make_programs = functools.partial(
+      division.programs, network.folded(), card, mirror=mirror, compiler_options=options
+    )
     self._programs = RecentPrograms(make_programs)
 
   def prepare(self, params: Arrays, batch_stats: Arrays) -> Weights:
     """Folds the weights of the network and brings them to this process's devices, once."""
     folded = self._network.fold(params, batch_stats)
-    return jax.device_put(folded, parallel.replicated(self._mesh))
+    return jax.device_put(folded, parallel.replicated(self._division.mesh))
 
   def labels(
     self,
@@ -224,8 +215,8 @@ class Inference:
     """Windows of all views that a tile needs; the canvas that waits for them joins `order`."""
     image = tile.image
     views = list(make_views((image.shape[0], image.shape[1]), self.card))
-    sides = tile.canvas(largest_piece(views))
-    placed = [view.place(tile.region, sides) for view in views]
+    sides = self._division.canvas_size(tile.canvas(largest_piece(views)))
+    placed = [self._division.place(view, tile.region, sides) for view in views]
     counts = collections.deque(len(rows) * len(columns) for rows, columns in placed)
     canvas = _Canvas(tile, counts, self._zeros((*sides, self.card.spec.num_classes)))
     order.append(canvas)
@@ -237,14 +228,14 @@ class Inference:
         yield _Window(canvas, i, window, view.inside(y, x), padding, (row, column))
 
   def _zeros(self, shape: tuple[int, ...]) -> jax.Array:
-    return jnp.zeros(shape, jnp.float32, device=self._first)
+    return jnp.zeros(shape, jnp.float32, device=self._division.canvas)
 
   def _process(self, weights: Weights, waiting: list[_Window]) -> None:
     """Runs windows of one shape and adds their scores to the canvases."""
     # One batch size a window shape, so that it compiles once; a few windows, all of a small image,
     # need not wait for as many as a batch may hold.
     shape = waiting[0].pixels.shape
-    full = self._batch_sizes.get(shape, self._mesh.size)
+    full = self._batch_sizes.get(shape, self._division.together)
     if shape not in self._batch_sizes or len(waiting) == self.batch_size:
       while full < len(waiting):
         full *= 2
@@ -253,8 +244,7 @@ class Inference:
     for begin in range(0, len(waiting), full):
       windows = waiting[begin : begin + full]
       logits = run(weights, self._to_device(windows, full))  # [N, M, h', w', C]
-      if self._mesh.size > 1:
-        logits = jax.device_put(logits, self._first)
+      logits = jax.device_put(logits, self._division.logits)
       numbered = enumerate(windows)
       for _, group in itertools.groupby(numbered, lambda x: (id(x[1].canvas), x[1].view)):
         self._add(add, logits, list(group), full)
@@ -271,7 +261,7 @@ class Inference:
       np.array([x.inside for x in windows], np.int32),
       np.stack([x.padding for x in windows]),
     )
-    return jax.device_put(batch, parallel.split_batch(self._mesh))
+    return jax.device_put(batch, self._division.pixels)
 
   def _add(self, add: Any, logits: jax.Array, group: list[tuple[int, _Window]], full: int) -> None:
     """Adds windows of one view to their canvas: a whole batch of them at once.

@@ -48,19 +48,25 @@ class Pieces(NamedTuple):
 
 
 def logits_of(
-  folded: Network, card: Card, *, mirror: bool, in_turn: bool
+  folded: Network,
+  card: Card,
+  *,
+  mirror: bool,
+  in_turn: bool,
+  divided: Callable[[jax.Array], jax.Array] = lambda image: image,
 ) -> Callable[[Weights, Windows], jax.Array]:
   """Makes the function that runs the network on windows, and on their mirror images.
 
   It returns logits as the network has them before they are upsampled, float32 [N, M, h', w', C]: a
   sixtieth of those of all pixels, which nothing but `add_pieces` needs, a window at a time. M is 2
   if they are mirrored, the second one's columns still from right to left. If `in_turn`, the mirror
-  images come after the windows: less is held at once, where two are no faster together.
+  images come after the windows: less is held at once, where two are no faster together. `divided`
+  says which devices compute what of the images, [N, h, w, 3]; see `division`.
   """
 
   def run(weights: Weights, windows: Windows) -> jax.Array:
     def apply(image: jax.Array) -> jax.Array:
-      return folded.apply(*weights, image, upsample=False)[0]['logits']
+      return folded.apply(*weights, divided(image), upsample=False)[0]['logits']
 
     image = normalize(_padded(windows), card.mean, card.std)
     if not mirror:
@@ -93,27 +99,41 @@ def add_pieces(
   It takes the canvas [H, W, C], the logits of a batch as `logits_of` gives them, and the pieces;
   windows of other canvases may be in the batch. Nothing is held but one window's scores.
   """
+  scores_by = scores_of(card)
+
+  def upsampled(logits: jax.Array) -> jax.Array:
+    return _upsampled(logits, size, align_corners)
+
+  def add(canvas: jax.Array, logits: jax.Array, pieces: Pieces) -> jax.Array:
+    def step(canvas: jax.Array, piece: Pieces) -> tuple[jax.Array, None]:
+      of_window = lax.dynamic_index_in_dim(logits, piece.window, keepdims=False)
+      scores = scores_by(of_window, upsampled)
+      return paste(canvas, _resampled(computed_once(scores), piece), piece), None
+
+    return lax.scan(step, canvas, jax.tree.map(jnp.asarray, pieces))[0]
+
+  return add
+
+
+def scores_of(card: Card) -> Callable[[jax.Array, Callable[[jax.Array], jax.Array]], jax.Array]:
+  """Makes the function from a window's logits to its scores, what canvases add up.
+
+  It takes [M, h', w', C], M being 2 with those of the mirror image, and what upsamples each of
+  them, and gives [h, w, C]: rows of the window, or some of them, as that makes them.
+  """
   protocol = card.protocol
   as_logits = protocol.average == 'logits'  # the softmax comes when all of a view are together
   sum_logits = protocol.flip_rule == 'logits'
 
-  def scores_of(logits: jax.Array) -> jax.Array:
-    # [M, h', w', C] -> [h, w, C]
-    each = [_upsampled(x, size, align_corners) for x in logits]
+  def scores(logits: jax.Array, upsampled: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    each = [upsampled(x) for x in logits]
     if len(each) == 1:
       return each[0] if as_logits else _softmax(each[0])
     first, second = each if as_logits or sum_logits else map(_softmax, each)
     both = first + second[:, ::-1]
     return _softmax(both) if sum_logits else both / 2
 
-  def add(canvas: jax.Array, logits: jax.Array, pieces: Pieces) -> jax.Array:
-    def step(canvas: jax.Array, piece: Pieces) -> tuple[jax.Array, None]:
-      scores = scores_of(lax.dynamic_index_in_dim(logits, piece.window, keepdims=False))
-      return _paste(canvas, _resampled(computed_once(scores), piece), piece), None
-
-    return lax.scan(step, canvas, jax.tree.map(jnp.asarray, pieces))[0]
-
-  return add
+  return scores
 
 
 # Each platform interpolates as it does best. A CPU reads rows that are not where they were. A GPU
@@ -158,6 +178,21 @@ def _resampled(x: jax.Array, piece: Pieces) -> jax.Array:
   return lax.platform_dependent(x, *piece[2:], tpu=_by_products, default=_by_taps)
 
 
+def resampled_columns(x: jax.Array, piece: Pieces) -> jax.Array:
+  """Brings [F, w, C] to [F, G, C] by the taps of one piece along the second axis."""
+
+  def by_taps(x: jax.Array, index: jax.Array, weight: jax.Array) -> jax.Array:
+    taps = range(index.shape[1])
+    return functools.reduce(jnp.add, [weight[:, k, None] * x[:, index[:, k]] for k in taps])
+
+  def by_products(x: jax.Array, index: jax.Array, weight: jax.Array) -> jax.Array:
+    columns = (weight[..., None] * (index[..., None] == jnp.arange(x.shape[1]))).sum(1)
+    return jnp.einsum('Gw,Fwc->FGc', columns, x, precision=EXACT)
+
+  taps = jnp.asarray(piece.column_index), jnp.asarray(piece.column_weight)
+  return lax.platform_dependent(x, *taps, tpu=by_products, default=by_taps)
+
+
 def _by_taps(
   x: jax.Array,
   row_index: jax.Array | np.ndarray,
@@ -193,7 +228,7 @@ def _by_products(
   return jnp.einsum('Gw,Fwc->FGc', columns, x, precision=EXACT)
 
 
-def _paste(canvas: jax.Array, scores: jax.Array, piece: Pieces) -> jax.Array:
+def paste(canvas: jax.Array, scores: jax.Array, piece: Pieces) -> jax.Array:
   """Adds the scores of a piece [F, G, C] to a canvas [H, W, C]."""
   position = jnp.asarray(piece.position)
   start = (*position, jnp.zeros((), position.dtype))  # of one type, under 64-bit JAX too

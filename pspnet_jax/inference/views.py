@@ -33,14 +33,23 @@ class View:
     """Height and width of what a window adds to the canvas, in few different values."""
     return rounded(self.axes[0].longest), rounded(self.axes[1].longest)
 
-  def place(self, region: Region, canvas: Sequence[int]) -> list[Placed]:
-    """The windows that a region of the image needs, along both axes."""
+  def place(
+    self, region: Region, canvas: Sequence[int], piece: Sequence[int] | None = None
+  ) -> list[Placed]:
+    """The windows that a region of the image needs, along both axes.
+
+    Args:
+      region: rows and columns of the image.
+      canvas: height and width of the canvas.
+      piece: of what a window adds to it, at least those of `piece`; None: those.
+    """
+    piece = self.piece if piece is None else piece
     return [
       [
         (start, axis.piece(start, part.start, part.stop, length, side))
         for start in axis.starts_within(part.start, part.stop)
       ]
-      for axis, part, length, side in zip(self.axes, region, self.piece, canvas, strict=True)
+      for axis, part, length, side in zip(self.axes, region, piece, canvas, strict=True)
     ]
 
   def prepare(self, image: np.ndarray, card: Card) -> np.ndarray:

@@ -77,6 +77,21 @@ def test_what_the_compiler_is_told_beyond_the_usual_is_said():
   assert note == 'config.deterministic does nothing: XLA has no options for it on TPUs.'
 
 
+def test_what_batch_statistics_see_of_a_batch_in_parts_is_said(tmp_path):
+  def said(**changes):
+    return [*build._on_parts(tiny.config(tmp_path, **changes))]
+
+  assert said() == said(model__ghost_batch_size=2) == []
+  in_parts = 'Each batch of 8 is taken in 2 parts: batch statistics are of '
+  assert said(accumulation_steps=2) == [f'{in_parts}4 images each.']
+  ghost = {'accumulation_steps': 2, 'model__ghost_batch_size': 2}
+  assert said(**ghost) == [f'{in_parts}2 images each (model.ghost_batch_size).']
+  [note] = said(accumulation_steps=2, model__fixed_batch_stats=('backbone', 'pyramid'))
+  assert note == f'{in_parts}4 images each, but for backbone, pyramid, whose own stay as they are.'
+  with build.run(tiny.config(tmp_path, accumulation_steps=2), tmp_path / 'run') as run:
+    assert run.notes == said(accumulation_steps=2)
+
+
 def test_a_run_of_ones_own_is_made_of_it(tmp_path):
   c = tiny.config(tmp_path, data_errors='skip')
   text = tiny.CONFIG.replace("'bins': (1, 2),", "'name': 'tests.own:AsppNet',").replace(

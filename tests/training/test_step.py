@@ -22,6 +22,7 @@ from pspnet_jax.training.window import merge, start
 from tests.conftest import COMPILE_FAST, TINY
 
 CLASSES, SEED = 4, 3
+PARTS = ('backbone', 'pyramid', 'bottleneck', 'aux_head')  # all that have batch statistics
 PIXELS = {'mean': IMAGENET_MEAN, 'std': IMAGENET_STD}
 MINED = {'class_weights': (0.2, 3.0, 1.0, 0.5), 'ohem_threshold': 0.25, 'ohem_min_kept': 50}
 
@@ -72,10 +73,10 @@ def error(ours, theirs) -> float:
   )
 
 
-def sharded_and_single(dtype, ghost_batch_size=0, **loss):
+def sharded_and_single(dtype, ghost_batch_size=0, n=8, **loss):
   options = {'dropout_rate': 0.3, 'ghost_batch_size': ghost_batch_size}
   _, step, state = setup(options, dtype=dtype, **loss)
-  batches = [make_batch(i) for i in range(3)]
+  batches = [make_batch(i, n) for i in range(3)]
   single = run(step, state, batches)
   mesh = Mesh(np.array(jax.devices()), ('data',))
   state = jax.device_put(state, NamedSharding(mesh, P()))
@@ -111,6 +112,8 @@ def test_images_normalised_on_their_device_need_no_messages_between_layers():
     ('float64', 1e-11, {}),
     ('float64', 1e-11, MINED),
     ('float64', 1e-11, {'ghost_batch_size': 4}),  # of four devices
+    # Two parts of 16 images, each in groups of a device's own two.
+    ('float64', 1e-11, {'ghost_batch_size': 2, 'accumulation_steps': 2, 'n': 32}),
     ('float32', 3e-5, {}),
   ],
 )
@@ -169,10 +172,12 @@ def test_logits_in_chunks_of_rows_change_nothing(x64, loss):
 
 
 @pytest.mark.slow
-def test_accumulation_matches_a_loop_by_hand(x64):
+@pytest.mark.parametrize('options', [{}, {'ghost_batch_size': 2}, {'fixed_batch_stats': PARTS}])
+def test_accumulation_matches_a_loop_by_hand(options, x64):
   """Parts take every other row, a dropout key each, and statistics one after the other."""
+  options = {'dropout_rate': 0.5, **options}
   network, step, state = setup(
-    {'dropout_rate': 0.5}, dtype='float64', accumulation_steps=2, sgd={'weight_decay': 0.0}
+    options, dtype='float64', accumulation_steps=2, sgd={'weight_decay': 0.0}
   )
   batch = make_batch()
   ours, _ = step(state, batch)
@@ -196,6 +201,8 @@ def test_accumulation_matches_a_loop_by_hand(x64):
     total = gradients if total is None else jax.tree.map(jnp.add, total, gradients)
   assert error(ours.opt_state[1].trace, total) < 1e-11
   assert error(ours.batch_stats, stats) < 1e-12
+  moved = {name for name, x in state.batch_stats.items() if (x != ours.batch_stats[name]).any()}
+  assert moved == (set() if 'fixed_batch_stats' in options else {*state.batch_stats})
 
 
 def test_all_ignored_batch_gives_zero_loss_and_no_update():
