@@ -157,7 +157,7 @@ def batch_predict(
           f'their labels are in {output}: the same command goes on.',
           stop.received or signal.SIGINT,
         ) from e
-      _, dropped = job.finish(tasks)
+      dropped = job.finish(tasks)
       if dropped:
         report.say(f'{dropped:,} row(s) left out, of images that are no longer in {images}.')
       run.say()

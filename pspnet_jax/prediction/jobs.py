@@ -128,11 +128,10 @@ class Job:
     self._tables.append(table)
     self._pending = []
 
-  def finish(self, tasks: Sequence[Task]) -> tuple[pa.Table, int]:
+  def finish(self, tasks: Sequence[Task]) -> int:
     """Writes the manifest, a row for each image in their order, and removes the parts.
 
-    Returns:
-      the manifest, and how many rows of images that are no longer asked for were left out.
+    Returns how many rows were left out, of images that are no longer asked for.
 
     Raises:
       UserError: if it cannot be written.
@@ -149,4 +148,4 @@ class Job:
     if self._parts.is_dir():
       self._parts.rmdir()
     self._tables = [table]
-    return table, len(index) - len(tasks)
+    return len(index) - len(tasks)

@@ -7,9 +7,11 @@ import logging
 import os
 import pickle
 import queue
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pspnet_jax.errors import UserError
 from pspnet_jax.prediction.asking import Model
 from pspnet_jax.prediction.manifest import Row, table_of
-from pspnet_jax.prediction.work import About, Task, Work, failed
+from pspnet_jax.prediction.work import About, Task, Work, failed, remove_parts_of
 from pspnet_jax.runtime import shortages
 from pspnet_jax.runtime.plain_text import printable
 
@@ -30,8 +32,7 @@ _ANSWERS = 60.0  # seconds a cluster may take to answer
 _STORE = 256 << 20  # bytes of shared memory: what is sent are paths and rows
 _QUIET = {
   'RAY_USAGE_STATS_ENABLED': '0',
-  'RAY_DEDUP_LOGS': '0',
-  'RAY_DATA_DISABLE_PROGRESS_BARS': '1',
+  'RAY_BACKEND_LOG_LEVEL': 'fatal',
   'RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO': '0',  # workers without a GPU see what they saw before
 }
 
@@ -99,21 +100,24 @@ class Cluster:
     """
     import ray
 
+    for folder in work.output.glob('.begun-*'):  # of a process that was killed
+      shutil.rmtree(folder, ignore_errors=True)
     left = {task.id: task for task in tasks}
     size = max(1, min(_BLOCK, len(tasks) // (4 * self.workers)))
-    for attempt in range(1, ATTEMPTS + 1):
-      waiting = [task._replace(attempt=attempt) for task in left.values()]
-      blocks = [waiting[i : i + size] for i in range(0, len(waiting), size)]
-      try:
+    try:
+      for attempt in range(1, ATTEMPTS + 1):
+        waiting = [task._replace(attempt=attempt) for task in left.values()]
+        blocks = [waiting[i : i + size] for i in range(0, len(waiting), size)]
         for table in self._rows(work, about, blocks, check):
           for name in table['path'].to_pylist():
             del left[name]
           tell(table)
-      except ray.exceptions.RayError as e:
-        raise UserError(f'Ray ended the work: {_cause(e)}: the same command goes on.') from e
-      if not left:
-        return
-      size = 1
+        if not left:
+          return
+        remove_parts_of([*left.values()], work.results)
+        size = 1
+    except ray.exceptions.RayError as e:
+      raise UserError(f'Ray ended the work ({_cause(e)}): the same command goes on.') from e
     why = f'each of {ATTEMPTS} workers ended that was given the image: label it by itself.'
     lost = [
       failed(task._replace(attempt=ATTEMPTS), f'{task.path} was not labelled: {why}')
@@ -124,31 +128,39 @@ class Cluster:
   def _rows(
     self, work: Work, about: About, blocks: Sequence[Sequence[Task]], check: Callable[[], None]
   ) -> Iterator[pa.Table]:
-    """Yields the rows of blocks as they are done; those of a worker that is killed are missing."""
+    """Yields the rows of blocks as they are done; those of a worker that is killed are missing.
+
+    Ray gives a block that a worker had to another one, for ever. So a worker makes a file when it
+    begins, and whoever is given the same leaves it for the next attempt.
+    """
     import ray.data
 
-    # A row is a block of ours, and a block of Ray's holds one: what is lost with a worker is as
-    # little as that.
-    packed = [_packed(block) for block in blocks]
-    rows = ray.data.from_arrow(packed).map_batches(
+    with tempfile.TemporaryDirectory(
+      prefix='.begun-', dir=work.output, ignore_cleanup_errors=True
+    ) as begun:
+      # A row is a block of ours, and a block of Ray's holds one: what is lost with a worker is as
+      # little as that.
+      packed = [_packed(os.path.join(begun, str(i)), block) for i, block in enumerate(blocks)]
+      rows = self._mapped(ray.data.from_arrow(packed), work, about)
+      for batch in _checked(rows.iter_batches(batch_size=None, batch_format='pyarrow'), check):
+        for mark, fault, table in _unpacked(batch):
+          yield table
+          if fault:
+            raise UserError(fault)
+          os.unlink(mark)
+
+  def _mapped(self, blocks: Any, work: Work, about: About) -> Any:
+    import ray.data
+
+    return blocks.map_batches(
       _Worker,
       batch_size=1,
       batch_format='pyarrow',
       zero_copy_batch=True,
-      compute=ray.data.ActorPoolStrategy(
-        size=min(self.workers, len(blocks)), max_tasks_in_flight_per_actor=2
-      ),
+      compute=ray.data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=2),
       fn_constructor_args=(work, about),
-      scheduling_strategy='SPREAD',
-      max_restarts=-1,
-      max_task_retries=0,  # `label` counts them, and gives such images alone
       **self._takes,
     )
-    for batch in _checked(rows.iter_batches(batch_size=None, batch_format='pyarrow'), check):
-      for fault, table in _unpacked(batch):
-        yield table
-        if fault:
-          raise UserError(fault)
 
 
 class _Worker:
@@ -160,21 +172,23 @@ class _Worker:
     self._changed = work.about(self._model).made_from != about.made_from
 
   def __call__(self, batch: pa.Table) -> pa.Table:
-    [tasks] = next(_unpacked(batch))
+    [(mark, tasks)] = _unpacked(batch)
     rows: list[Row] = []
     fault = ''
     try:
+      os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
       if self._changed:
         raise UserError('a worker found another network than the job began with.')
       self._work.label(self._model, tasks, self._about.made_from, rows.append)
+    except FileExistsError:  # whoever had begun was killed
+      pass
     except UserError as e:  # no fault of one image: as that nothing can be written
       fault = str(e)
     except Exception as e:
-      if len(tasks) > 1:  # each will be given alone
-        raise
-      why = shortages.sentence(e) or f'{type(e).__name__}: {e}'
-      rows = [failed(tasks[0], f'{tasks[0].path} was not labelled: {why}')]
-    return _packed(fault, table_of(rows, self._about.class_names))
+      if len(tasks) == 1:  # else each will be given alone
+        why = shortages.sentence(e) or f'{type(e).__name__}: {e}'
+        rows = [failed(tasks[0], f'{tasks[0].path} was not labelled: {why}')]
+    return _packed(mark, fault, table_of(rows, self._about.class_names))
 
 
 def _packed(*what: Any) -> pa.Table:
@@ -216,7 +230,8 @@ def started(address: str | None, workers: int | None) -> Iterator[Cluster]:
   Raises:
     UserError: if Ray is not installed, or the cluster does not answer within a minute.
   """
-  for name, value in _QUIET.items():
+  alone = {} if address else {'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0'}  # is 127.0.0.1 then
+  for name, value in (_QUIET | alone).items():
     os.environ.setdefault(name, value)
   try:
     import ray
@@ -238,17 +253,32 @@ def started(address: str | None, workers: int | None) -> Iterator[Cluster]:
     _check_answers(address)
     options['address'] = address
   try:
-    ray.init(**options)
+    with _unheard():
+      ray.init(**options)
   except (ConnectionError, RuntimeError, ValueError, OSError) as e:
     raise UserError(f'Ray cannot be started: {printable(str(e).strip())}') from e
   try:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.max_errored_blocks = -1  # `Cluster.label` sees what is missing
     yield Cluster(workers)
   finally:
     ray.shutdown()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+  """Keeps from the terminal what Ray's library writes to standard error by itself."""
+  sys.stderr.flush()
+  before = os.dup(2)
+  try:
+    with open(os.devnull, 'wb') as nothing:
+      os.dup2(nothing.fileno(), 2)
+    yield
+  finally:
+    sys.stderr.flush()
+    os.dup2(before, 2)
+    os.close(before)
 
 
 def _check_answers(address: str) -> None:
