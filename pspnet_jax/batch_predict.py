@@ -52,7 +52,7 @@ from pspnet_jax import predictor
 from pspnet_jax.data.image_files import counted
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.pictures.file_names import png_names
-from pspnet_jax.prediction import listing, on_ray
+from pspnet_jax.prediction import listing, on_ray, ray_session
 from pspnet_jax.prediction.asking import Asked
 from pspnet_jax.prediction.jobs import Job
 from pspnet_jax.prediction.manifest import table_of
@@ -98,7 +98,7 @@ def batch_predict(
     overlays, confidence, probabilities: whether to write those folders.
     min_confidence: pixels of lower probability are labelled 255.
     engine: 'local' labels in this process, 'ray' in workers of Ray.
-    address, workers: of Ray; see `on_ray.started`.
+    address, workers: of Ray; see `ray_session.started` and `on_ray.Cluster`.
     **options: of `predictor.load`.
 
   Raises:
@@ -150,7 +150,8 @@ def batch_predict(
       run = _Run(job, report)
       try:
         with stop:
-          label(left, run.tell, stop.check)
+          if left:
+            label(left, run.tell, stop.check)
       except (KeyboardInterrupt, Stopped) as e:
         raise Stopped(
           f'interrupted after {len(tasks) - len(left) + run.done:,} of {len(tasks):,} images, and '
@@ -177,7 +178,8 @@ def _started(
 ) -> tuple[About, _Label]:
   """Loads the network, here or in workers, and returns what it is and what labels with it."""
   if engine == 'ray':
-    cluster = stack.enter_context(on_ray.started(address, workers))
+    stack.enter_context(ray_session.started(address, workers))
+    cluster = on_ray.Cluster(workers)
     about = cluster.about(work)
     return about, lambda tasks, tell, check: cluster.label(work, about, tasks, tell, check)
   model = work.load()
@@ -214,7 +216,7 @@ class _Run:
       self.failures += error is not None
       if error is not None and len(self._sentences) < _FAILURES_SHOWN:
         self._sentences.append(error)
-      self._kept += error is None and seconds is None
+      self._kept += error is None and seconds is None and attempts == 1
       self._again += attempts > 1
     self.done += len(table)
     self._report.advance(self.done)

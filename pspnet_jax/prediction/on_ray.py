@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import pickle
 import queue
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pspnet_jax.errors import UserError
@@ -28,13 +25,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3  # workers that an image may end
 _BLOCK = 64  # images a worker gets at once, at most: what it does twice if it is killed
-_ANSWERS = 60.0  # seconds a cluster may take to answer
-_STORE = 256 << 20  # bytes of shared memory: what is sent are paths and rows
-_QUIET = {
-  'RAY_USAGE_STATS_ENABLED': '0',
-  'RAY_BACKEND_LOG_LEVEL': 'fatal',
-  'RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO': '0',  # workers without a GPU see what they saw before
-}
 
 
 class Cluster:
@@ -141,15 +131,16 @@ class Cluster:
       # A row is a block of ours, and a block of Ray's holds one: what is lost with a worker is as
       # little as that.
       packed = [_packed(os.path.join(begun, str(i)), block) for i, block in enumerate(blocks)]
-      rows = self._mapped(ray.data.from_arrow(packed), work, about)
+      workers = min(self.workers, len(blocks))
+      rows = self._mapped(ray.data.from_arrow(packed), workers, work, about)
       for batch in _checked(rows.iter_batches(batch_size=None, batch_format='pyarrow'), check):
         for mark, fault, table in _unpacked(batch):
           yield table
           if fault:
             raise UserError(fault)
-          os.unlink(mark)
+          Path(mark).unlink(missing_ok=True)
 
-  def _mapped(self, blocks: Any, work: Work, about: About) -> Any:
+  def _mapped(self, blocks: Any, workers: int, work: Work, about: About) -> Any:
     import ray.data
 
     return blocks.map_batches(
@@ -157,7 +148,7 @@ class Cluster:
       batch_size=1,
       batch_format='pyarrow',
       zero_copy_batch=True,
-      compute=ray.data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=2),
+      compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
       fn_constructor_args=(work, about),
       **self._takes,
     )
@@ -176,9 +167,11 @@ class _Worker:
     rows: list[Row] = []
     fault = ''
     try:
-      os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+      _begin(mark)
       if self._changed:
-        raise UserError('a worker found another network than the job began with.')
+        raise UserError(
+          'a worker has another network than the job began with, or another kind of device.'
+        )
       self._work.label(self._model, tasks, self._about.made_from, rows.append)
     except FileExistsError:  # whoever had begun was killed
       pass
@@ -202,6 +195,25 @@ def _unpacked(table: pa.Table) -> Iterator[Any]:
   return (pickle.loads(x) for x in table['packed'].to_pylist())
 
 
+def _begin(mark: str) -> None:
+  """Makes a file that says that somebody began.
+
+  Raises:
+    FileExistsError: if somebody has.
+    UserError: if it cannot be made.
+  """
+  try:
+    os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+  except FileExistsError:
+    raise
+  except OSError as e:
+    folder = Path(mark).parent.parent
+    raise UserError(
+      f'{folder} cannot be written to on {socket.gethostname()} ({e.strerror}): give an --output '
+      'that all machines share.'
+    ) from e
+
+
 def _load(work: Work) -> Model:
   from pspnet_jax.runtime import compile_cache
 
@@ -214,99 +226,6 @@ def _about(work: Work) -> About | str:
     return work.about(_load(work))
   except UserError as e:
     return str(e)
-
-
-@contextlib.contextmanager
-def started(address: str | None, workers: int | None) -> Iterator[Cluster]:
-  """Starts Ray on this machine, for this process alone, or joins a cluster; and leaves it again.
-
-  Without an address nothing listens but on 127.0.0.1. There is no dashboard, and no statistics of
-  use are sent.
-
-  Args:
-    address: HOST:PORT of a cluster that this machine belongs to.
-    workers: see `Cluster`.
-
-  Raises:
-    UserError: if Ray is not installed, or the cluster does not answer within a minute.
-  """
-  alone = {} if address else {'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0'}  # is 127.0.0.1 then
-  for name, value in (_QUIET | alone).items():
-    os.environ.setdefault(name, value)
-  try:
-    import ray
-    import ray.data
-  except ImportError as e:
-    raise UserError("--engine=ray needs Ray: pip install 'pspnet_jax[scale]'.") from e
-  for name in ('ray', 'ray.data'):
-    logging.getLogger(name).setLevel(logging.CRITICAL)
-  options: dict[str, Any] = {'log_to_driver': False, 'configure_logging': False}
-  if address is None:
-    options |= {
-      'address': 'local',
-      'include_dashboard': False,
-      'num_cpus': max(workers or 1, os.cpu_count() or 1),
-      'object_store_memory': _STORE,
-      '_node_ip_address': '127.0.0.1',
-    }
-  else:
-    _check_answers(address)
-    options['address'] = address
-  try:
-    with _unheard():
-      ray.init(**options)
-  except (ConnectionError, RuntimeError, ValueError, OSError) as e:
-    raise UserError(f'Ray cannot be started: {printable(str(e).strip())}') from e
-  try:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    yield Cluster(workers)
-  finally:
-    ray.shutdown()
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-  """Keeps from the terminal what Ray's library writes to standard error by itself."""
-  sys.stderr.flush()
-  before = os.dup(2)
-  try:
-    with open(os.devnull, 'wb') as nothing:
-      os.dup2(nothing.fileno(), 2)
-    yield
-  finally:
-    sys.stderr.flush()
-    os.dup2(before, 2)
-    os.close(before)
-
-
-def _check_answers(address: str) -> None:
-  """Raises UserError unless a cluster answers within a minute: `ray.init` may wait much longer."""
-  host, _, port = address.rpartition(':')
-  if not host or not port.isdecimal() or '/' in address:
-    raise UserError(
-      f'--address={address}: give HOST:PORT of a Ray cluster that this machine belongs to.'
-    )
-  try:
-    socket.create_connection((host.strip('[]'), int(port)), timeout=10).close()
-  except (OSError, OverflowError) as e:
-    raise UserError(
-      f'--address={address}: nothing answers there ({e}): start Ray on it, as by ray start --head.'
-    ) from e
-  code = f'import ray; ray.init(address={address!r}, log_to_driver=False); ray.shutdown()'
-  try:
-    tried = subprocess.run(
-      [sys.executable, '-c', code], capture_output=True, text=True, timeout=_ANSWERS, check=False
-    )
-    said = tried.stderr.strip().rpartition('\n')[2]
-  except subprocess.TimeoutExpired:
-    tried, said = None, f'no answer within {_ANSWERS:g} s'
-  if tried is None or tried.returncode:
-    raise UserError(
-      f'--address={address} cannot be joined ({printable(said)}): give the address of a cluster '
-      'that this machine belongs to, with the same versions of Python and Ray.'
-    )
 
 
 def _checked(batches: Any, check: Callable[[], None]) -> Iterator[pa.Table]:
