@@ -16,7 +16,7 @@ from pspnet_jax.predict import predict
 from pspnet_jax.prediction import manifest
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.weights.checkpoints import Checkpoints
-from tests import tiny
+from tests import documents, tiny
 from tests.exports.programs import program
 from tests.prediction import bright
 
@@ -76,6 +76,17 @@ def test_labels_are_those_of_predict_and_have_a_row_each(model, photos, tmp_path
   assert (row['height'], row['width'], row['attempts']) == (6, 8, 1)
   assert sum(row['pixels']) + row['ignored'] == 48 and row['seconds'] >= 0
   assert row['bytes'] == (photos / 's0.jpg').stat().st_size
+
+
+def test_the_manifest_is_read_as_the_page_says(model, photos, monkeypatch):
+  (photos / 'bad.jpg').write_bytes(b'no image')
+  with pytest.raises(UserError):
+    run(photos, output=photos.parent / 'OUT')
+  monkeypatch.chdir(photos.parent)
+  [block] = [x.text for x in documents.code() if x.page == 'docs/batch_predicting.md']
+  page: dict = {}
+  exec(block, page)
+  assert page['names'] == ['dark', 'bright'] and page['failed']['path'].to_pylist() == ['bad.jpg']
 
 
 def test_what_is_done_is_not_done_again(model, photos, tmp_path, monkeypatch, capsys):

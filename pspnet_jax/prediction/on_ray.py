@@ -147,7 +147,6 @@ class Cluster:
       _Worker,
       batch_size=1,
       batch_format='pyarrow',
-      zero_copy_batch=True,
       compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
       fn_constructor_args=(work, about),
       **self._takes,
