@@ -13,7 +13,7 @@ from pspnet_jax.runtime import streams
 from pspnet_jax.runtime.plain_text import printable
 
 COMMANDS = (
-  *('train', 'evaluate', 'predict'),
+  *('train', 'evaluate', 'predict', 'batch-predict'),
   *('prepare', 'doctor', 'plan'),
   *('zoo', 'convert'),
   *('export', 'pack', 'demo'),
@@ -34,9 +34,14 @@ To begin with, on generated scenes, in two minutes:
 `pspnet COMMAND --help` explains a command; --version says which version this is."""
 
 
+def module_of(command: str) -> str:
+  """The module that a command is."""
+  return command.replace('-', '_')
+
+
 def summary(command: str) -> str:
   """The first line of a command's docstring, read without importing it: that would load JAX."""
-  source = importlib.resources.files(pspnet_jax) / f'{command}.py'
+  source = importlib.resources.files(pspnet_jax) / f'{module_of(command)}.py'
   return (ast.get_docstring(ast.parse(source.read_text(encoding='utf-8'))) or '').splitlines()[0]
 
 
@@ -45,13 +50,13 @@ def main() -> None:
   streams.make_safe()
   program, *arguments = sys.argv
   if not arguments or arguments[0] in ('help', '-h', '-help', '--help'):
-    lines = [f'  {x:10}{summary(x)}' for x in COMMANDS]
+    lines = [f'  {x:15}{summary(x)}' for x in COMMANDS]
     streams.show(OVERVIEW.format(commands='\n'.join(lines)))
   elif arguments[0] == '--version':
     streams.show(f'pspnet_jax {pspnet_jax.__version__}')
   elif arguments[0] in COMMANDS:
     sys.argv = [program, *arguments[1:]]
-    runpy.run_module(f'pspnet_jax.{arguments[0]}', run_name='__main__')
+    runpy.run_module(f'pspnet_jax.{module_of(arguments[0])}', run_name='__main__')
   else:
     near = nearest(arguments[0], COMMANDS)
     hint = f'did you mean {near}?' if near else f'there are {", ".join(COMMANDS)}.'

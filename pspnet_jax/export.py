@@ -1,4 +1,4 @@
-"""Writes a network for other programs: StableHLO, ONNX, or weights for semseg or mmseg.
+"""Writes a network for other programs: StableHLO, ONNX, weights for semseg or mmseg.
 
   pspnet export --workdir=/tmp/ade20k --format=onnx --output=pspnet50.onnx --images=FOLDER
 

@@ -40,25 +40,20 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('predict', __doc__, define_flags)
 
 
-import contextlib
-import hashlib
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from pspnet_jax import predictor
-from pspnet_jax.data.decode import read_bytes, read_ids, read_image
 from pspnet_jax.data.image_files import counted, list_images
-from pspnet_jax.data.in_order import in_order
 from pspnet_jax.data.video import is_video
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.pictures.file_names import png_names
 from pspnet_jax.prediction import areas as tables
 from pspnet_jax.prediction import video
 from pspnet_jax.prediction.asking import Asked
+from pspnet_jax.prediction.labelling import File, Outcome, label_files, made_from
 from pspnet_jax.prediction.results import KINDS, Results, set_apart
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime.paths import HUB, given, is_on_hub
@@ -67,16 +62,6 @@ from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
 
 _FAILURES_SHOWN = 20
-_FORMAT = 1  # of what is written: raised where the same weights would give other files
-
-
-class _Image(NamedTuple):
-  """An image on its way; without pixels, its files of an earlier run are kept."""
-
-  number: int
-  mark: str
-  pixels: np.ndarray | None = None  # uint8 [H, W, 3]
-  area: tables.Area | None = None  # of the label that is kept
 
 
 def predict(
@@ -143,36 +128,19 @@ def predict(
   model = predictor.load(workdir, which=which, **options)
   # The code of a network of the user's own is in no mark, and may be another now: nothing is kept.
   own = options.get('model') is not None
-  made_from = f'{_FORMAT} {model.identity()} {min_confidence}{" own" if own else ""}'
   failures: list[UserError] = []
   measured: dict[int, tables.Area] = {}
-  done = kept = 0
+  kept = 0
   stop = StopSignals(after='this image', owns_process=cli.is_command())
 
-  def attempt(index: int) -> _Image | UserError:
-    try:
-      content = read_bytes(paths[index])
-      mark = hashlib.sha256(made_from.encode() + content).hexdigest()[:16]
-      if not own and results.has(targets[index], mark):
-        with contextlib.suppress(UserError):  # a damaged label is no reason to end: it is made anew
-          label = read_ids(results.path('labels', targets[index]))
-          return _Image(index, mark, area=tables.measure(label, model.spec))
-      return _Image(index, mark, read_image(paths[index], exif=model.card.exif, data=content))
-    except UserError as e:
-      return e
-
-  def read() -> Iterator[tuple[_Image, np.ndarray]]:
+  def tell(outcome: Outcome) -> None:
     nonlocal kept
-    for found in in_order(attempt, range(len(paths))):
-      stop.check()  # as no answer may follow: all others may be kept, or damaged
-      if isinstance(found, UserError):
-        failures.append(found)
-      elif found.area is not None:
-        kept += 1
-        measured[found.number] = found.area
-      elif found.pixels is not None:
-        yield found, found.pixels
-      report.advance(done + kept + len(failures))
+    if outcome.error is not None:
+      failures.append(outcome.error)
+    elif outcome.area is not None:
+      measured[outcome.number] = outcome.area
+      kept += outcome.kept
+    report.advance(len(measured) + len(failures))
 
   def write_areas() -> None:
     if areas:
@@ -190,16 +158,20 @@ def predict(
       )
     try:
       with stop:
-        for image, answer in asked.answers(model, read()):
-          results.write(targets[image.number], image.mark, model.spec, image.pixels, answer)
-          measured[image.number] = tables.measure(answer.label, model.spec)
-          done += 1
-          report.advance(done + kept + len(failures))
-          stop.check()
+        label_files(
+          model,
+          [File(*pair) for pair in zip(paths, targets, strict=True)],
+          results,
+          asked,
+          made_from=made_from(model, asked, own=own),
+          keep=not own,
+          tell=tell,
+          check=stop.check,
+        )
     except (KeyboardInterrupt, Stopped) as e:
       write_areas()
       raise Stopped(
-        f'interrupted after {done + kept:,} of {len(paths):,} images, whose labels are in '
+        f'interrupted after {len(measured):,} of {len(paths):,} images, whose labels are in '
         f'{output}: the same command {"labels all anew" if own else "goes on"}.',
         stop.received or signal.SIGINT,
       ) from e
@@ -208,7 +180,9 @@ def predict(
     write_areas()
     if kept:
       report.say(f'{kept:,} image(s) kept, which the same weights and settings have labelled.')
-    report.say(f'{done:,} image(s) labelled: {_listed(asked.kinds)} are in {output}.')
+    report.say(
+      f'{len(measured) - kept:,} image(s) labelled: {_listed(asked.kinds)} are in {output}.'
+    )
     _say_what_is_unsure(report, measured.values(), asked)
     for failure in failures[:_FAILURES_SHOWN]:
       report.say(str(failure))

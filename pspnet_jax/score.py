@@ -1,4 +1,4 @@
-"""Official figures of a benchmark from predictions and labels on disk, whoever wrote them.
+"""Official figures of a benchmark, from predictions and labels on disk.
 
   pspnet score --benchmark=cityscapes --predictions=DIR --labels=DIR --output=DIR
 

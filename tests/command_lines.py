@@ -47,10 +47,11 @@ def results(jobs: Sequence[Job]) -> list[tuple[int, str]]:
 
 def _start(job: Job) -> None:
   from pspnet_jax import cli
+  from pspnet_jax.__main__ import module_of
 
   name, *arguments = job.argv
   sys.argv = ['pspnet', *arguments]
-  door = importlib.import_module(f'pspnet_jax.{name}')
+  door = importlib.import_module(f'pspnet_jax.{module_of(name)}')
   if job.run:
     cli.run(door.main)
   cli._run(lambda: lambda *given: None, door.__doc__, door.define_flags)
@@ -79,10 +80,10 @@ def _answer(job: Job) -> tuple[int, str]:
 
 
 def main() -> None:
-  from pspnet_jax.__main__ import COMMANDS
+  from pspnet_jax.__main__ import COMMANDS, module_of
 
   for command in COMMANDS:
-    importlib.import_module(f'pspnet_jax.{command}')
+    importlib.import_module(f'pspnet_jax.{module_of(command)}')
   for line in sys.stdin:
     print(json.dumps(_answer(Job(**json.loads(line)))), flush=True)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import pspnet_jax
 from pspnet_jax import cli
-from pspnet_jax.__main__ import COMMANDS
+from pspnet_jax.__main__ import COMMANDS, module_of
 from pspnet_jax.weights import exporting
 from pspnet_jax.weights.foreign import recognise
 from tests import tiny
@@ -116,7 +116,9 @@ def test_alone_it_lists_the_commands(arguments):
 
 def test_every_door_is_a_command():
   doors = {path.stem for path in (tiny.ROOT / 'pspnet_jax').glob('*.py')}
-  assert doors - {'__init__', '__main__', 'cli', 'errors', 'predictor'} == {*COMMANDS}
+  assert doors - {'__init__', '__main__', 'cli', 'errors', 'predictor'} == {
+    *map(module_of, COMMANDS)
+  }
 
 
 FROM_ELSEWHERE = """

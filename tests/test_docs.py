@@ -285,6 +285,7 @@ def test_the_config_that_is_semsegs_is_a_config(tmp_path):
 
 def test_every_block_of_code_is_run():
   run_by_name = {'docs/few_shot.md', 'docs/coming_from.md', *RUN_ELSEWHERE}
+  run_by_name.add('docs/batch_predicting.md')  # test_batch_predict
   by_tests_of_exports = {'docs/deploying.md'}  # test_stablehlo and test_onnx_file
   assert {block.page for block in documents.code()} <= {*run_by_name, *by_tests_of_exports, *PAGES}
 

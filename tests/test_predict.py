@@ -17,6 +17,7 @@ from pspnet_jax.data.video import open_video
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.inference.ensemble import Prediction
 from pspnet_jax.predict import predict
+from pspnet_jax.prediction import labelling
 from pspnet_jax.prediction.video_files import video_file
 
 
@@ -191,7 +192,7 @@ def test_an_interrupted_run_keeps_what_it_wrote(photos, tmp_path, monkeypatch):
 
 def test_a_signal_ends_a_run_that_keeps_everything(photos, tmp_path, monkeypatch):
   run(photos, tmp_path / 'out')
-  read, told = command.in_order, []
+  read, told = labelling.in_order, []
 
   def in_order(function, items):
     for found in read(function, items):
@@ -200,7 +201,7 @@ def test_a_signal_ends_a_run_that_keeps_everything(photos, tmp_path, monkeypatch
         signal.raise_signal(signal.SIGINT)
       yield found
 
-  monkeypatch.setattr(command, 'in_order', in_order)
+  monkeypatch.setattr(labelling, 'in_order', in_order)
   with pytest.raises(Stopped, match='interrupted after 0 of 3 images') as raised:
     run(photos, tmp_path / 'out')
   assert raised.value.status == 128 + signal.SIGINT

@@ -30,8 +30,10 @@ TESTED_IN = {
   'data.checked': 'data/test_sources',  # sources of one's own are checked
   'inference.by_rows': 'inference/test_division',  # what divides does its work by it
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
+  'prediction.labelling': 'test_predict',  # the core of both commands
   'prediction.results': 'test_predict',  # what the command writes, and what it finds again
   'prediction.video': 'test_predict',
+  'prediction.work': 'test_batch_predict',  # what each worker does
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
   'training.window': 'training/test_loop',
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there

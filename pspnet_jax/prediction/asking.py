@@ -8,14 +8,23 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pspnet_jax.data.spec import IGNORE_LABEL, DatasetSpec
+from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.ensemble import Prediction
 
 
 class Model(Protocol):
   """What labels images: a `predictor.Predictor`."""
 
+  origin: str
+  notes: tuple[str, ...]
+
+  @property
+  def card(self) -> Card: ...
+
   @property
   def spec(self) -> DatasetSpec: ...
+
+  def identity(self) -> str: ...
 
   def stream(self, images: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, np.ndarray]]: ...
 
