@@ -11,7 +11,6 @@ import logging
 import shutil
 import sys
 import textwrap
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from pspnet_jax.config.path_flags import define_folder, define_folders, first_pa
 from pspnet_jax.config.path_flags import define_path as define_path
 from pspnet_jax.config.path_flags import define_paths as define_paths
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime import peers, shortages, streams
+from pspnet_jax.runtime import shortages, streams
 from pspnet_jax.runtime.plain_text import printable
 
 if TYPE_CHECKING:
@@ -135,21 +134,15 @@ def _run(
   try:
     app.run(lambda argv: _call(find_main(), argv[1:]), flags_parser=_parse)
   except UserError as e:
-    if (others := peers.current()) is not None:
-      others.settle(e)
     _fail(str(e), e.status)
   except flags.Error as e:
     _fail(f'{str(e).rstrip(".")}; see --help.')
+  except (RuntimeError, MemoryError, OSError) as e:
+    if (shortage := shortages.sentence(e)) is None:
+      raise
+    _fail(shortage)
   except KeyboardInterrupt:
     _fail('interrupted.', status=130)
-  except Exception as e:
-    if (shortage := shortages.sentence(e)) is not None:
-      _fail(shortage)
-    if (others := peers.current()) is None:
-      raise
-    others.settle(e)
-    traceback.print_exc()
-    others.fail(f'{type(e).__name__}: {" ".join(str(e).split())[:300]}', 1)
   finally:
     streams.flush()
   sys.exit()
@@ -253,8 +246,6 @@ def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
   streams.flush()
   streams.show_sentence(f'Error: {printable(message)}', sys.stderr)
-  if (others := peers.current()) is not None:
-    others.fail(message, status)
   sys.exit(status)
 
 

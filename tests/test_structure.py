@@ -31,6 +31,8 @@ TESTED_IN = {
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
   'prediction.results': 'test_predict',  # what the command writes, and what it finds again
   'prediction.video': 'test_predict',
+  'runtime.notes': 'runtime/test_peers',  # what they tell each other by
+  'runtime.same_step': 'runtime/test_peers',
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
   'training.window': 'training/test_loop',
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there

@@ -12,13 +12,13 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.runtime import streams
-from pspnet_jax.runtime.peers import Peers
+from pspnet_jax.runtime.peers import Peers, StoppedAlone
 from pspnet_jax.runtime.relay import Relay
 
 _FIRST_LINE, _NEXT_LINES = 10.0, 30.0  # seconds of waiting after which a line says so
@@ -38,8 +38,9 @@ def joined(
 ) -> Iterator[Peers | None]:
   """Makes this process one of several that train together; enter it before anything uses a device.
 
-  The good end of the block waits for the good end of all. What the block raises leaves the others
-  alone: the door tells them (`cli`).
+  The good end of the block waits for the good end of all, and so does its end by a signal that all
+  have stopped by. Whatever else the block raises ends this process here, and all others with it, in
+  a sentence (`Peers.end_by`): the interpreter's own end would wait for them for minutes.
 
   Args:
     coordinator: HOST:PORT of process 0.
@@ -57,17 +58,26 @@ def joined(
     UserError: if only some of the three are given, something of them is wrong, or nothing can be
       found.
   """
-  for name, seconds in (('join_timeout', timeout), ('peer_timeout', peer_timeout)):
-    if seconds < 10:
-      raise UserError(f'--{name}={seconds:g}: give at least 10 seconds.')
+  for name, seconds, least in (
+    ('join_timeout', timeout, 1),
+    ('peer_timeout', peer_timeout, 20),  # which it takes to be sure that one is gone
+  ):
+    if not seconds >= least:
+      raise UserError(f'--{name}={seconds:g}: give at least {least} seconds.')
   place = _place(coordinator, count, index, from_cluster)
   if place is None:
     yield None
     return
   peers = _join(place, timeout, peer_timeout)
-  peers.start()
-  yield peers
-  peers.leave()
+  try:
+    peers.start()
+    yield peers
+    peers.leave()
+  except (Exception, KeyboardInterrupt) as e:
+    if not isinstance(e, Stopped) or isinstance(e, StoppedAlone):
+      peers.end_by(e)
+    peers.leave()
+    raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +198,8 @@ def _join(place: _Place, timeout: float, peer_timeout: float) -> Peers:
     from jax._src.distributed import global_state
   except ImportError as e:
     raise UserError(_other_jax()) from e
-  peers = Peers(global_state.client, place.index, place.count, timeout=peer_timeout)
+  store: Any = global_state.client
+  peers = Peers(store, place.index, place.count, timeout=peer_timeout)
   waiting.peers = peers
   if waiting.relay is not None:
     waiting.relay.close()

@@ -14,8 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from pspnet_jax.errors import Stopped, UserError
-from pspnet_jax.runtime.peers import PeerFailed
+from pspnet_jax.errors import PeerFailed, Stopped, UserError
 
 
 def make_mesh(local: bool = False) -> Mesh:

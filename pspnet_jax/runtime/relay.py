@@ -10,6 +10,7 @@ client's side stays open, and this process learns it by a function that can end 
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import socket
 import tempfile
@@ -67,8 +68,8 @@ class Relay:
       there.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
       there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
       self._open.append(there)
-      _start(lambda here=here, there=there: self._forward(here, there))
-      _start(lambda here=here, there=there: self._back(there, here))
+      _start(functools.partial(self._forward, here, there))
+      _start(functools.partial(self._back, there, here))
 
   def _forward(self, here: socket.socket, there: socket.socket) -> None:
     with contextlib.suppress(OSError):
@@ -81,6 +82,7 @@ class Relay:
     with contextlib.suppress(OSError):
       while data := there.recv(1 << 16):
         here.sendall(data)
+    there.close()
     self._on_lost()
 
 

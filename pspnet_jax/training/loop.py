@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.errors import PeerFailed, Stopped, UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
-from pspnet_jax.runtime.peers import PeerFailed
 from pspnet_jax.training.callbacks import Callback, EndTraining
 from pspnet_jax.training.saving import Saving, Values
 from pspnet_jax.training.sound import Sound

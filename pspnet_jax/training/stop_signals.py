@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ class StopSignals:
 
   Those are SIGTERM, SIGINT and SIGHUP (a terminal that closes), unless they are ignored, as SIGINT
   is in the background and SIGHUP under nohup. Where processes train together a signal to one of
-  them stops all at the same step; see `peers.Peers.reached`.
+  them stops all at the same step; see `same_step`.
 
   A thread of its own answers: Python runs a handler only between two of its instructions, and the
   main thread may be compiling for a minute, or in the middle of printing another line. On a
@@ -51,7 +52,7 @@ class StopSignals:
   @property
   def received(self) -> signal.Signals | None:
     """The signal to stop by: of several processes the first one's."""
-    common = None if self._peers is None else self._peers.stop_signal
+    common = None if self._peers is None else self._peers.stop.signal
     return self._received if common is None else common
 
   @property
@@ -60,7 +61,7 @@ class StopSignals:
 
   def reached(self, step: int) -> bool:
     """Whether to stop after this step: the same in all processes, which all ask it."""
-    return self.requested if self._peers is None else self._peers.reached(step)
+    return self.requested if self._peers is None else self._peers.stop.reached(step)
 
   def check(self) -> None:
     """Raises Stopped if a signal has come: for long work that can be cut short."""
@@ -135,11 +136,12 @@ class StopSignals:
       streams.show(f'{received.name} to process {process}: {what}', sys.stderr)
 
   def _answer_one(self, received: signal.Signals) -> None:
-    if self._peers is not None and self._answered == 0:
-      self._peers.ask_to_stop(received)
     if self._answered == 0:
       what = f'stopping after {self._after}; a second one stops at once.'
       streams.show(f'{received.name}: {what}', sys.stderr)
+      if self._peers is not None:
+        ask = functools.partial(self._peers.stop.ask, received)  # beside: it waits for process 0
+        threading.Thread(target=ask, daemon=True).start()
     elif self._answered == 1:
       what = 'stopping at once; what is saved already stays.'
       streams.show(f'{received.name} again: {what}', sys.stderr)

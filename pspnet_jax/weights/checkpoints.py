@@ -20,6 +20,7 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import parallel, paths
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
+from pspnet_jax.runtime.shared_folder import check_shared
 from pspnet_jax.weights.checkpoint_faults import Damaged, latest_whole, writing
 from pspnet_jax.weights.checkpoint_manager import PAUSES, SCORES, open_manager, retried
 from pspnet_jax.weights.loaded import Loaded, Which
@@ -61,6 +62,7 @@ class Checkpoints:
       if not read_only:
         with parallel.together():
           self._take(workdir)
+        check_shared(workdir)
       self._manager = open_manager(self.directory, read_only=read_only)
     except UserError:
       self._release()
