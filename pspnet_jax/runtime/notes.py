@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 from typing import Protocol
 
 _NOTES, _BEATS = 'pspnet/notes/', 'pspnet/beats/'
@@ -13,6 +15,24 @@ class Store(Protocol):
 
   def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None: ...
   def key_value_dir_get(self, key: str) -> list[tuple[str, str]]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+  """What ends all processes: which one it was, what happened to it, and the status of all."""
+
+  index: int
+  what: str
+  status: int
+
+  def text(self) -> str:
+    """Returns it as the value of a note."""
+    return json.dumps(dataclasses.asdict(self))
+
+  @classmethod
+  def of(cls, text: str) -> Reason:
+    """Reads the value of a note."""
+    return cls(**json.loads(text))
 
 
 class Notes:

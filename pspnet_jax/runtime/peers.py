@@ -8,8 +8,6 @@ operation that will never come back.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import logging
 import math
 import os
@@ -23,7 +21,7 @@ from typing import Any, NoReturn
 
 from pspnet_jax.errors import PeerFailed, Stopped, UserError
 from pspnet_jax.runtime import shortages, streams
-from pspnet_jax.runtime.notes import Notes, Store
+from pspnet_jax.runtime.notes import Notes, Reason, Store
 from pspnet_jax.runtime.plain_text import printable
 from pspnet_jax.runtime.same_step import SameStep
 
@@ -37,22 +35,6 @@ _WHY_LOST = 'it was killed, or its machine or the network failed'
 
 class StoppedAlone(Stopped):
   """A signal where the others are not asked, as ahead of the first step: they end by it too."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Reason:
-  """What ends all processes: which one it was, what happened to it, and the status of all."""
-
-  index: int
-  what: str
-  status: int
-
-  def text(self) -> str:
-    return json.dumps(dataclasses.asdict(self))
-
-  @classmethod
-  def of(cls, text: str) -> _Reason:
-    return cls(**json.loads(text))
 
 
 class Peers:
@@ -80,7 +62,7 @@ class Peers:
     self._period = max(0.5, count / 200)  # seconds; process 0 answers some hundred times a second
     self._over = self._suspecting = self._stop_is_known = False
     self._ending, self._told = threading.Lock(), threading.Event()
-    self._reason: _Reason | None = None
+    self._reason: Reason | None = None
     self._heard = [time.monotonic()] * count  # when each was last heard of; the table is process 0
     self._beats: dict[int, str] = {}
 
@@ -145,10 +127,10 @@ class Peers:
     kept = self.kept()
     if not kept or kept not in sentence:
       _say(f'All {self.count} processes end{f"; {kept}" if kept else ""}.')
-    self._notes.write('failed', _Reason(self.index, f'failed: {sentence}', status).text())
+    self._notes.write('failed', Reason(self.index, f'failed: {sentence}', status).text())
     with contextlib.suppress(Exception):
       self._notes.read()
-      status = _Reason.of(self._notes.found['failed']).status
+      status = Reason.of(self._notes.found['failed']).status
     self._last_words(status)
 
   def _settle(self, error: BaseException) -> None:
@@ -166,12 +148,12 @@ class Peers:
     """Ends this process because another one is gone, once its main thread had time to come out."""
     if self._over:
       return
-    reason = _Reason(index, f'was lost: {_WHY_LOST}', LOST)
+    reason = Reason(index, f'was lost: {_WHY_LOST}', LOST)
     if self.index == 0:  # it finds this for all
       self._notes.write('failed', reason.text())
     self._tell(reason)
 
-  def _tell(self, reason: _Reason) -> None:
+  def _tell(self, reason: Reason) -> None:
     """Tells the main thread what has ended the run, and ends it if it does not come to the door."""
     if self._reason is None:
       self._reason = reason
@@ -234,7 +216,7 @@ class Peers:
     found = self._notes.found
     self._suspecting |= 'suspected' in found
     if 'failed' in found and self._reason is None:
-      reason = _Reason.of(found['failed'])
+      reason = Reason.of(found['failed'])
       if reason.index != self.index:
         self._notes.write(f'heard/{self.index}')
         _start(lambda: self._tell(reason))
