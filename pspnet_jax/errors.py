@@ -39,6 +39,10 @@ class Stopped(UserError):
     self.status = 128 + signal_number
 
 
+class PeerFailed(UserError):
+  """Another of the processes that train together has failed; it says why (`runtime.peers`)."""
+
+
 def cannot_write(path: Path, error: OSError) -> UserError:
   """The sentence for a path that the operating system refuses."""
   return UserError(f'cannot write to {path}: {error.strerror or error}.')

@@ -24,6 +24,8 @@ def define_flags() -> None:
   flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
   flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
   flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
+  flags.DEFINE_float('join_timeout', 300, 'Seconds to wait for all processes to come.')
+  flags.DEFINE_float('peer_timeout', 60, 'Seconds within which all end when one has failed.')
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
@@ -40,7 +42,7 @@ from pspnet_jax.config import build, named
 from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime import parallel
+from pspnet_jax.runtime import joining, peers
 from pspnet_jax.runtime.paths import given
 from pspnet_jax.runtime.plain_text import printable
 from pspnet_jax.training import loop
@@ -56,7 +58,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   workdir = given(workdir)
   with (
     build.run(config, workdir) as run,
-    StopSignals(listen=jax.process_count() == 1, owns_process=cli.is_command()) as stop,
+    StopSignals(processes=jax.process_count(), owns_process=cli.is_command()) as stop,
     Reporter(
       workdir,
       total_steps=run.total_steps,
@@ -64,6 +66,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
       primary=jax.process_index() == 0,
     ) as report,
   ):
+    if (others := peers.current()) is not None:
+      others.kept = run.checkpoints.kept
     _introduce(report, run, config)
     loop.fit(
       run.step,
@@ -124,7 +128,12 @@ def _conclude(
 
 
 def main(config: ml_collections.ConfigDict) -> None:
-  parallel.join_processes(
-    FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, from_cluster=FLAGS.distributed
-  )
-  train(config, Path(FLAGS.workdir))
+  with joining.joined(
+    FLAGS.coordinator,
+    FLAGS.num_processes,
+    FLAGS.process_id,
+    from_cluster=FLAGS.distributed,
+    timeout=FLAGS.join_timeout,
+    peer_timeout=FLAGS.peer_timeout,
+  ):
+    train(config, Path(FLAGS.workdir))

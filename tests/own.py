@@ -11,7 +11,7 @@ from pspnet_jax.data.label_ids import label_table
 from pspnet_jax.data.paired_files import PairedFiles
 from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.training.callbacks import Callback
+from pspnet_jax.training.callbacks import Callback, EndTraining
 from pspnet_jax.training.losses import SegmentationLoss
 from tests.models.heads import AsppNet
 
@@ -119,6 +119,11 @@ class Recording(Callback):
 
   def on_evaluate(self, step, values):
     Path('tracked.json').write_text(json.dumps({'step': step, **values}))
+
+
+class EndsAtTheFirstLog(Callback):
+  def on_log(self, step, values):
+    raise EndTraining('Enough')
 
 
 class NeedsProject(Callback):

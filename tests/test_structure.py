@@ -34,6 +34,8 @@ TESTED_IN = {
   'prediction.results': 'test_predict',  # what the command writes, and what it finds again
   'prediction.video': 'test_predict',
   'prediction.work': 'test_batch_predict',  # what each worker does
+  'runtime.notes': 'runtime/test_peers',  # what they tell each other by
+  'runtime.same_step': 'runtime/test_peers',
   'training.saving': 'training/test_loop',  # what a loop keeps, and when
   'training.window': 'training/test_loop',
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there

@@ -18,7 +18,7 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.train import train
 from pspnet_jax.weights.checkpoints import Checkpoints
-from tests import tiny
+from tests import processes, tiny
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -215,11 +215,10 @@ def test_two_processes_train_one_network(finished, tmp_path):
   run = (f'--config={tiny.config_file(tmp_path)}', f'--config.init_from={finished[0]}')
 
   def command(port, i):
-    together = f'--coordinator=127.0.0.1:{port}', '--num_processes=2', f'--process_id={i}'
     workdir = f'--workdir={tmp_path / "two"}'
-    return tiny.command('train', *run, *together, '--config.threads=1', workdir)
+    return tiny.command('train', *run, *together(2, port, i), '--config.threads=1', workdir)
 
-  outs = tiny.two_at_once(command, timeout=240)
+  outs = tiny.at_once(command, timeout=240)
   assert 'on 2 × cpu' in outs[0] and 'step' not in outs[1]
   assert f'Starting from {finished[0]}.' in outs[0] and 'Starting' not in outs[1]
   one = tiny.run('train', *run, f'--workdir={tmp_path / "one"}', devices=2)
@@ -233,6 +232,75 @@ def test_two_processes_train_one_network(finished, tmp_path):
     for n in ('one', 'two')
   ]
   assert counts[0]['val/aAcc'] == pytest.approx(counts[1]['val/aAcc'], abs=1e-2)
+
+
+def together(count, port, index):
+  return f'--coordinator=127.0.0.1:{port}', f'--num_processes={count}', f'--process_id={index}'
+
+
+@pytest.mark.slow
+def test_four_then_one_then_two_processes_train_as_one_does(tmp_path):
+  """A low learning rate keeps the rounding of sums in another order from growing."""
+  run = (
+    f'--config={tiny.config_file(tmp_path)}',
+    '--config.optimizer.base_lr=1e-4',
+    '--config.threads=1',
+  )
+  one = tiny.run('train', *run, f'--workdir={tmp_path / "one"}')
+  assert one.returncode == 0, one.stderr
+  run = (*run, f'--workdir={tmp_path / "many"}', '--config.callbacks=tests.own:EndsAtTheFirstLog')
+  for count, until in ((4, 2), (1, 4), (2, 6)):
+
+    def command(port, i, count=count):
+      return tiny.command('train', *run, *(together(count, port, i) if count > 1 else ()))
+
+    tiny.at_once(command, timeout=240, count=count)
+    assert weights(tmp_path / 'many')[0] == until
+  for a, b in zip(weights(tmp_path / 'many')[1], weights(tmp_path / 'one')[1], strict=True):
+    for name in a:
+      np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_of_two_stops_both_at_the_same_step_and_keeps_no_score_back(tmp_path):
+  """It comes in an evaluation, which is cut short in both and made up for when both go on."""
+  run = (
+    f'--config={tiny.config_file(tmp_path)}',
+    f'--workdir={tmp_path / "run"}',
+    '--config.threads=1',
+  )
+  long = ('--config.total_steps=100000', '--config.eval_every=2', '--config.data.val.length=20000')
+  port = processes.free_port()
+  both = [
+    subprocess.Popen(
+      tiny.command('train', *run, *long, *together(2, port, i)),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      cwd=tiny.ROOT,
+      env=tiny.environment(),
+    )
+    for i in range(2)
+  ]
+  for line in both[0].stdout:
+    if line.startswith('step'):
+      break
+  both[1].send_signal(signal.SIGINT)
+  errors = [process.communicate(timeout=120)[1] for process in both]
+  assert [process.returncode for process in both] == [130, 130], errors
+  for error, whose in zip(errors, (' to process 1', ''), strict=True):
+    answer, end = error.splitlines()
+    assert re.fullmatch(
+      f'SIGINT{whose}: stopping after this (step|image of the evaluation); a second one stops at '
+      'once.',
+      answer,
+    )
+    assert end.startswith('Error: SIGINT: step 2 of 100000 is saved; run the same command')
+  found = Checkpoints(tmp_path / 'run', read_only=True)
+  assert found.latest_step == 2 and found.score(2) is None
+  short = ('--config.total_steps=2', '--config.data.val.length=5')
+  tiny.at_once(lambda port, i: tiny.command('train', *run, *short, *together(2, port, i)), 240)
+  assert Checkpoints(tmp_path / 'run', read_only=True).score(2) is not None
 
 
 def test_ema_is_what_is_evaluated_and_restored(tmp_path):

@@ -57,8 +57,8 @@ def environment(devices: int = 1) -> dict[str, str]:
   return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'COLUMNS': '120'}
 
 
-def two_at_once(command: Callable[[int, int], list[str]], timeout: int) -> list[str]:
-  """Runs command(port, index) for index 0 and 1, which meet at that port; returns their outputs."""
+def at_once(command: Callable[[int, int], list[str]], timeout: int, count: int = 2) -> list[str]:
+  """Runs command(port, index) for each index, which meet at that port; returns their outputs."""
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
@@ -71,10 +71,10 @@ def two_at_once(command: Callable[[int, int], list[str]], timeout: int) -> list[
       cwd=ROOT,
       env=environment(),
     )
-    for i in range(2)
+    for i in range(count)
   ]
   outs = [process.communicate(timeout=timeout) for process in processes]
-  assert [process.returncode for process in processes] == [0, 0], outs
+  assert [process.returncode for process in processes] == [0] * count, outs
   return [out for out, _ in outs]
 
 

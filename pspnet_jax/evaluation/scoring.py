@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -95,7 +96,8 @@ def confusion_matrix(
       loss.add(tile.tag[-1]['label'][tile.region], sums)
 
   on_scores = None if loss is None else add_losses
-  try:
+  with parallel.stopping_together(), contextlib.ExitStack() as ends:
+    ends.callback(count.keep)
     for (done, index, example), prediction in inference.labels(weights, images(), on_scores):
       height, width = example['label'].shape
       label = np.full(prediction.shape, IGNORE_LABEL, np.uint8)  # beyond the image: ignored
@@ -105,8 +107,6 @@ def confusion_matrix(
         on_label(index, example, np.asarray(prediction)[:height, :width])
       if on_progress is not None:
         on_progress(done)
-  finally:
-    count.keep()
   total = parallel.sum_over_processes(count.result())
   if skip_bad:
     missing = int(parallel.sum_over_processes(np.array([len(left_out)], np.int64))[0])

@@ -14,34 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from pspnet_jax.errors import UserError
-
-_PATIENCE = 60  # seconds that a process that has failed waits for the others, which wait for it
-
-
-def join_processes(
-  coordinator: str | None, count: int | None, index: int | None, *, from_cluster: bool
-) -> None:
-  """Makes this process one of several that train together; call it before anything uses a device.
-
-  Args:
-    coordinator: HOST:PORT of process 0.
-    count: how many processes there are.
-    index: which of them this is.
-    from_cluster: finds out all three from Slurm, MPI, Kubernetes or a TPU pod.
-
-  Raises:
-    UserError: if only some of the three are given, or nothing can be found.
-  """
-  given = [value is not None for value in (coordinator, count, index)]
-  if any(given) and not all(given):
-    raise UserError('--coordinator, --num_processes and --process_id go together: give all three.')
-  if not any(given) and not from_cluster:
-    return
-  try:
-    jax.distributed.initialize(coordinator, count, index, shutdown_timeout_seconds=_PATIENCE)
-  except (ValueError, RuntimeError) as e:
-    raise UserError(f'cannot join the processes: {str(e).splitlines()[0]}') from e
+from pspnet_jax.errors import PeerFailed, Stopped, UserError
 
 
 def make_mesh(local: bool = False) -> Mesh:
@@ -116,7 +89,8 @@ def together() -> Iterator[None]:
   They would wait for it else. Nothing in the block may wait for the others.
 
   Raises:
-    UserError: what the block raised, or that it did in another process.
+    UserError: what the block raised.
+    PeerFailed: if it did in another process.
   """
   failed = None
   try:
@@ -127,7 +101,30 @@ def together() -> Iterator[None]:
   if failed is not None:
     raise failed
   if failures:
-    raise UserError('another process has failed: see what it says.')
+    raise PeerFailed('another process has failed: see what it says.')
+
+
+@contextlib.contextmanager
+def stopping_together() -> Iterator[None]:
+  """Stops all processes in the block, which all of them enter, if one of them is stopped there.
+
+  It may have come to the end of the block in one before a signal cut it short in another. Nothing
+  in the block may wait for the others.
+
+  Raises:
+    Stopped: what the block raised, or that it did in another process.
+  """
+  stopped = None
+  try:
+    yield
+  except Stopped as e:
+    stopped = e
+  number = 0 if stopped is None else stopped.status
+  found = sum_over_processes(np.bincount([number], minlength=256))[1:]  # statuses
+  if stopped is not None:
+    raise stopped
+  if found.any():
+    raise Stopped('stopped in another process.', int(found.argmax()) + 1 - 128)
 
 
 def differing(values: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.errors import PeerFailed, Stopped, UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
@@ -98,7 +98,7 @@ def fit(
         Reporter(None, total_steps=total_steps, start_step=start_step, primary=primary)
       )
     if stop is None:
-      stop = stack.enter_context(StopSignals(listen=jax.process_count() == 1))
+      stop = stack.enter_context(StopSignals(processes=jax.process_count()))
     loop = _Loop(total_steps, every, evaluate, Saving(checkpoints, card), report, stop, callbacks)
     return loop.run(step, state, iter(batches), log_also or {})
 
@@ -114,6 +114,7 @@ class _Loop:
   report: Reporter
   stop: StopSignals
   callbacks: Sequence[Callback]
+  cut_short: bool = False  # whether a signal ended an evaluation, in all processes
 
   def run(
     self,
@@ -137,7 +138,7 @@ class _Loop:
         self.saving.add_score(now, values)
         if self._call(state, 'on_evaluate', now, values):
           last = now
-      if self.stop.requested:
+      if self.cut_short or self.stop.reached(now):
         self._stop(now)
     while now < last:
       with self.saving.on_error(state):
@@ -148,7 +149,7 @@ class _Loop:
       window.add(measured, batch)
       sound.first(measured)
       self.report.advance(now)
-      stopping = self.stop.requested or self.saving.preempted(now)
+      stopping = self.stop.reached(now) or self.saving.preempted(now)
       evaluating = now == last or _due(now, self.every.evaluate)
       saving = evaluating or stopping or _due(now, self.every.save)
       if not saving and not _due(now, self.every.log):
@@ -172,7 +173,7 @@ class _Loop:
           last = now
         if self._call(state, 'on_save', now):
           last = min(last, now if evaluating else now + 1)  # the end's checkpoint has a score
-        if stopping or self.stop.requested:
+        if stopping or self.cut_short or self.stop.reached(now):
           self._stop(now)
       window = Window(now)
     self.saving.wait()
@@ -184,11 +185,14 @@ class _Loop:
       return None
     with (
       self.saving.on_error(state),
-      contextlib.suppress(Stopped),
       self.stop.while_doing('this image of the evaluation'),
     ):
       began = time.monotonic()
-      found = _sorted(self.evaluate(state, self.stop.check))
+      try:
+        found = _sorted(self.evaluate(state, self.stop.check))
+      except Stopped:
+        self.cut_short = True
+        return None
       seconds = {'time/evaluation_seconds': time.monotonic() - began}
       self.report.scalars(now, found.values | found.groups | seconds)
       self.report.images(now, found.pictures)
@@ -196,7 +200,6 @@ class _Loop:
         self.report.text(now, name, markdown)
       self.report.line(now, found.values)
       return found.values | found.groups
-    return None
 
   def _call(self, state: TrainState, method: str, *arguments: Any) -> bool:
     """Calls all callbacks. Returns whether one wants the run to end."""
@@ -223,7 +226,7 @@ class _Loop:
     """Saves the state and raises what a callback raised, or that one did in another process."""
     kept, step = self.saving.keep(state), int(state.step)
     if failed is None:
-      raise UserError(f'a callback raised in another process at step {step}; {kept}: see there.')
+      raise PeerFailed(f'a callback raised in another process at step {step}; {kept}: see there.')
     callback, error = failed
     if isinstance(error, UserError):
       raise error

@@ -88,10 +88,7 @@ class Saving:
     return self.kept()
 
   def kept(self) -> str:
-    latest = None if self.checkpoints is None else self.checkpoints.latest_step
-    return (
-      'no checkpoint was saved' if latest is None else f'the checkpoint of step {latest} is sound'
-    )
+    return 'no checkpoint was saved' if self.checkpoints is None else self.checkpoints.kept()
 
   @contextlib.contextmanager
   def on_error(self, state: TrainState) -> Iterator[None]:

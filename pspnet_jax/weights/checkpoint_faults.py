@@ -53,12 +53,17 @@ def writing(directory: Path) -> Iterator[None]:
     if number is None and not isinstance(e, OSError):
       raise
     reason = os.strerror(number) if number else str(e)
-    whole = sorted(int(path.name) for path in directory.glob('*') if path.name.isdigit())
-    safe = f'step {whole[-1]} is safe' if whole else 'no earlier one exists'
+    whole = latest_whole(directory)
+    safe = 'no earlier one exists' if whole is None else f'step {whole} is safe'
     raise UserError(
       f'cannot write a checkpoint to {directory}: {_REASONS.get(number, reason)}; {safe}: '
       f'{_REMEDIES.get(number, "mend that")} and run the same command to go on from there.'
     ) from e
+
+
+def latest_whole(directory: Path) -> int | None:
+  """The latest step whose checkpoint is whole on disk: such a one alone has its number as name."""
+  return max((int(path.name) for path in directory.glob('*') if path.name.isdigit()), default=None)
 
 
 def _error_number(error: Exception) -> int | None:

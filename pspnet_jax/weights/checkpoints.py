@@ -20,7 +20,8 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import parallel, paths
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
-from pspnet_jax.weights.checkpoint_faults import Damaged, writing
+from pspnet_jax.runtime.shared_folder import check_shared
+from pspnet_jax.weights.checkpoint_faults import Damaged, latest_whole, writing
 from pspnet_jax.weights.checkpoint_manager import PAUSES, SCORES, open_manager, retried
 from pspnet_jax.weights.loaded import Loaded, Which
 from pspnet_jax.weights.packed import is_packed
@@ -61,6 +62,7 @@ class Checkpoints:
       if not read_only:
         with parallel.together():
           self._take(workdir)
+        check_shared(workdir)
       self._manager = open_manager(self.directory, read_only=read_only)
     except UserError:
       self._release()
@@ -89,6 +91,11 @@ class Checkpoints:
   def preempted(self, step: int) -> bool:
     """Whether the cluster has announced, to any process, that it will end the run."""
     return self._manager.reached_preemption(step)
+
+  def kept(self) -> str:
+    """Says what is on disk now, for a run that something ends; any thread may ask."""
+    step = latest_whole(self.directory)
+    return 'no checkpoint was saved' if step is None else f'the checkpoint of step {step} is sound'
 
   def lost(self) -> bool:
     """Whether the workdir was removed, moved or replaced while this process worked there.

@@ -1,12 +1,13 @@
 """Mesh, batches and sums over devices."""
 
 import contextlib
+import signal
 
 import jax
 import numpy as np
 import pytest
 
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import PeerFailed, Stopped, UserError
 from pspnet_jax.runtime import parallel
 
 
@@ -77,6 +78,23 @@ def test_what_differs_between_processes_is_named(monkeypatch):
   assert parallel.differing(given[0]) == []  # alone
 
 
+def test_stopped_in_one_process_is_stopped_in_all(monkeypatch):
+  sent = []
+
+  def sum_over_processes(x):
+    sent.append(x)
+    return sum(sent)
+
+  monkeypatch.setattr(parallel, 'sum_over_processes', sum_over_processes)
+  with parallel.stopping_together():
+    pass
+  with pytest.raises(Stopped, match='by hand') as here, parallel.stopping_together():
+    raise Stopped('by hand', signal.SIGHUP)
+  with pytest.raises(Stopped, match='in another process') as there, parallel.stopping_together():
+    pass
+  assert here.value.status == there.value.status == 129
+
+
 @pytest.mark.parametrize('failures', [0, 1])
 def test_a_failure_in_one_process_ends_all(monkeypatch, failures):
   """What the block said goes on; who heard of another's failure says so."""
@@ -89,7 +107,7 @@ def test_a_failure_in_one_process_ends_all(monkeypatch, failures):
   monkeypatch.setattr(parallel, 'sum_over_processes', sum_over_processes)
   with pytest.raises(UserError, match='no such folder'), parallel.together():
     raise UserError('no such folder.')
-  expected = pytest.raises(UserError, match='another process has failed')
+  expected = pytest.raises(PeerFailed, match='another process has failed')
   with expected if failures else contextlib.nullcontext(), parallel.together():
     pass
   assert counted == [1, 0]

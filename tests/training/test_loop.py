@@ -645,7 +645,7 @@ def test_a_folder_that_is_gone_ends_the_run_and_nothing_is_lost(checkpoints, tmp
 
 def test_signals_that_the_caller_listens_to_are_heard():
   with StopSignals() as stop:
-    stop.received = signal.SIGINT
+    os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(Stopped, match='SIGINT: stopped at step 1 of 6'):
       fit(step, state_of(), numbers(), total_steps=6, stop=stop)
 
@@ -721,7 +721,7 @@ checkpoints.close()
 @pytest.mark.slow
 @pytest.mark.parametrize('how', ['ends', 'raises'])
 def test_two_processes_end_and_save_together(tmp_path, how):
-  outs = tiny.two_at_once(
+  outs = tiny.at_once(
     lambda port, i: [sys.executable, '-c', TWO, str(port), str(i), how, str(tmp_path)], timeout=120
   )
   last = [out.splitlines()[-1] for out in outs]

@@ -46,6 +46,29 @@ def test_a_second_signal_acts_as_usual(capsys):
   assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_others_ask_to_stop_too_unless_they_are_ignored(number, capsys):
+  before = signal.getsignal(number)
+  with StopSignals() as stop:
+    os.kill(os.getpid(), number)
+    assert stop.received == number and stop.reached(1)
+  assert signal.getsignal(number) == before and number.name in capsys.readouterr().err
+  signal.signal(number, signal.SIG_IGN)  # as nohup does
+  try:
+    with StopSignals() as stop:
+      os.kill(os.getpid(), number)
+      assert not stop.requested
+    assert signal.getsignal(number) == signal.SIG_IGN
+  finally:
+    signal.signal(number, before)
+
+
+def test_of_several_processes_that_do_not_watch_each_other_none_takes_signals():
+  before = signal.getsignal(signal.SIGTERM)
+  with StopSignals(processes=2):
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_the_answer_says_what_is_waited_for(capsys):
   with StopSignals() as stop:
     with stop.while_doing('this checkpoint is saved'):
@@ -65,7 +88,7 @@ with StopSignals(after='this image', owns_process=True):
 """
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
 def test_a_main_thread_that_computes_does_not_keep_the_answer_back(number):
   process = subprocess.Popen(
     [sys.executable, '-c', BUSY],
