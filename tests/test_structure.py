@@ -35,6 +35,7 @@ TESTED_IN = {
   'training.window': 'training/test_loop',
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there
   'weights.checkpoint_manager': 'weights/test_checkpoints',
+  'weights.choosing': 'weights/test_stored_step',  # beside a run that goes on
   'weights.loaded': 'weights/test_stored_step',  # where it is made
   # Tables and conventions of a source: compared with its authors' network.
   **{
