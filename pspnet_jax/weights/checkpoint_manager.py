@@ -16,7 +16,7 @@ from pspnet_jax.weights.checkpoint_faults import hush_tensorstore
 from pspnet_jax.weights.step_folders import check_scores, rank
 
 _T = TypeVar('_T')
-_ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
+ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
 # The newest and the one before it, which a run goes on from where the newest is damaged.
 _LATEST = 2
 # Seconds after which what cannot be read is looked at again: a run may be removing it.
@@ -56,6 +56,7 @@ def reader() -> ocp.Checkpointer:
   The manager's own reading ends where all processes meet: one that cannot read its file would leave
   the others there.
   """
+  hush_tensorstore()
   me = jax.process_index()
   alone = ocp.options.MultiprocessingOptions(
     primary_host=me, active_processes={me}, barrier_sync_key_prefix=f'reader_{me}'
@@ -65,7 +66,7 @@ def reader() -> ocp.Checkpointer:
 
 
 def _handlers() -> dict[str, Any]:
-  handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in _ITEMS}
+  handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in ITEMS}
   return handlers | {'card': ocp.JsonCheckpointHandler()}
 
 

@@ -19,7 +19,7 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays, Network
 from pspnet_jax.runtime import streams
 from pspnet_jax.weights.checkpoint_faults import Damaged, reading
-from pspnet_jax.weights.checkpoint_manager import reader
+from pspnet_jax.weights.checkpoint_manager import ITEMS, reader
 from pspnet_jax.weights.digests import digest
 from pspnet_jax.weights.loaded import Loaded
 from pspnet_jax.weights.step_folders import SCORES
@@ -95,6 +95,12 @@ class StoredStep:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     restored, digests = self.items(wanted, device)
     return restored[params], restored.get('batch_stats', NOTHING), ' '.join(digests.values())
+
+  def verified(self) -> dict[str, str]:
+    """The digest of each item, once all are read and compared with those they had."""
+    self.card()
+    stored = {item: x.tree for item, x in self._metadata.items() if item in ITEMS and x is not None}
+    return self._read_verified(stored)[1]
 
   def items(
     self, wanted: Mapping[str, Any], sharding: Sharding
