@@ -1,13 +1,14 @@
-"""Disks that are full and files that are damaged."""
+"""Disks that are full, and files that are damaged."""
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.fault_runs import Bench
+from benchmarks.fault_runs import STEPS, Bench
 from benchmarks.fault_verdicts import Outcome, ended_in_a_sentence, recovered
 
 
@@ -42,5 +43,22 @@ def full_disk(kilobytes: int, count: int) -> Callable[[Bench], Outcome]:
       return recovered(dataclasses.replace(bench, limit=float('inf')), workdir, ended, count)
     finally:
       subprocess.run(['umount', '-l', str(disk)], check=False)
+
+  return judge
+
+
+def damaged_latest(item: str, how: str, count: int) -> Callable[[Bench], Outcome]:
+  def judge(bench: Bench) -> Outcome:
+    workdir = bench.fresh(f'damaged {item} {how} {count}')
+    shutil.copytree(bench.reference(count), workdir)
+    folder = workdir / 'checkpoints' / str(STEPS)
+    files = (folder / item).rglob('*') if item else [folder / '_CHECKPOINT_METADATA']
+    for path in [path for path in files if path.is_file()]:
+      damage(path, how)
+    ended = bench.train(workdir, count)
+    said = (workdir.parent / f'{workdir.name}_files' / 'out0').read_text()
+    if 'and passed over' not in said:
+      return Outcome('bad', ended[0].seconds, 'it is not said', tuple(ended[0].sentences))
+    return recovered(dataclasses.replace(bench, limit=float('inf')), workdir, ended, count)
 
   return judge

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fault_peers
-from benchmarks.fault_hurts import damage, full_disk
-from benchmarks.fault_runs import EVERY, STEPS, Bench, Ended, free_port
+from benchmarks.fault_hurts import damaged_latest, full_disk
+from benchmarks.fault_runs import EVERY, Bench, Ended, free_port
 from benchmarks.fault_verdicts import Fault, Outcome, complaints, recovered
 
 SIGNALS = ('SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP')
@@ -85,34 +84,14 @@ def _one_process() -> Iterator[Fault]:
     yield Fault('full disk, one process', f'{kilobytes} kB', full_disk(kilobytes, 1))
   for item, how in (('params', 'flip'), ('opt_state', 'empty'), ('card', 'remove'), ('', 'cut')):
     name = f'{item or "_CHECKPOINT_METADATA"}, {how}'
-    yield Fault('latest checkpoint damaged, then the same command', name, _damaged(item, how))
+    yield Fault(
+      'latest checkpoint damaged, then the same command', name, damaged_latest(item, how, 1)
+    )
   for jump in (3600, -3600):
     yield Fault('clock jumps in mid-run', f'{jump:+} s', _clock(jump))
     yield Fault('files of another time', f'{jump * 24:+} s', _mtimes(jump * 24))
   for gap in (0.0, 3.0):
     yield Fault('two runs in one workdir', f'{gap:.0f} s apart', _two_runs(gap))
-
-
-def _copied(bench: Bench, name: str) -> Path:
-  workdir = bench.fresh(name)
-  shutil.copytree(bench.reference(), workdir)
-  return workdir
-
-
-def _damaged(item: str, how: str) -> Callable[[Bench], Outcome]:
-  def judge(bench: Bench) -> Outcome:
-    workdir = _copied(bench, f'damaged {item} {how}')
-    folder = workdir / 'checkpoints' / str(STEPS)
-    files = (folder / item).rglob('*') if item else [folder / '_CHECKPOINT_METADATA']
-    for path in [path for path in files if path.is_file()]:
-      damage(path, how)
-    ended = bench.train(workdir)
-    said = (workdir.parent / f'{workdir.name}_files' / 'out0').read_text()
-    if 'and passed over' not in said:
-      return Outcome('bad', ended[0].seconds, 'it is not said', tuple(ended[0].sentences))
-    return recovered(bench, workdir, ended)
-
-  return judge
 
 
 def _clock(jump: int) -> Callable[[Bench], Outcome]:

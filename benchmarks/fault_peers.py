@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 
-from benchmarks.fault_hurts import damage, full_disk
+from benchmarks.fault_hurts import damage, damaged_latest, full_disk
 from benchmarks.fault_runs import EVERY, Bench
 from benchmarks.fault_verdicts import Fault, Outcome, ended_in_a_sentence, recovered
 
@@ -44,6 +44,9 @@ def faults() -> Iterator[Fault]:
     yield Fault('other flags on one', f'no data, {who}', _other(index, root))
     yield Fault('a damaged image on one', who, _bad_image(index))
     yield Fault('full disk on one', who, _small_files(index))
+  kind = 'latest checkpoint damaged, then the same command, two processes'
+  for item in ('params', 'card'):
+    yield Fault(kind, item, damaged_latest(item, 'flip', 2))
   yield Fault('full disk, all of two', '120 kB', full_disk(120, 2))
   yield Fault('workdirs not shared', 'two folders', _unshared)
 

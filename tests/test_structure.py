@@ -53,6 +53,7 @@ OF_NO_MODULE = (
     'camvid_benchmark',
     'configs',
     'docs',
+    'fault_benchmark',
     'figures',
     'onnx_export_benchmark',
     'structure',
