@@ -19,7 +19,12 @@ from pspnet_jax.weights.checkpoint_faults import Damaged
 from pspnet_jax.weights.step_folders import check_scores
 from pspnet_jax.weights.stored_step import StoredStep
 
-HOW = {'cut': 'truncated', 'empty': 'emptied', 'remove': 'deleted'}
+_WAYS = {
+  how: f'each file of a checkpoint {what}'
+  for how, what in (('cut', 'truncated'), ('empty', 'emptied'), ('remove', 'deleted'))
+}
+_FLIPPED = 'one bit of a checkpoint flipped'
+KINDS = (*_WAYS.values(), _FLIPPED)
 
 
 def faults(bench: Bench, seed: int, flips: int) -> Iterator[Fault]:
@@ -28,10 +33,10 @@ def faults(bench: Bench, seed: int, flips: int) -> Iterator[Fault]:
   shutil.copytree(bench.reference() / 'checkpoints' / str(STEPS), folder)
   sound = _read(folder, None)
   files = sorted(path for path in folder.rglob('*') if path.is_file())
-  for how, what in HOW.items():
+  for how, kind in _WAYS.items():
     for path in files:
       name = str(path.relative_to(folder))
-      yield Fault(f'each file of a checkpoint {what}', name, _judged(folder, sound, path, how))
+      yield Fault(kind, name, _judged(folder, sound, path, how))
   rng = random.Random(seed)
   sizes = [path.stat().st_size for path in files]
   for i in range(flips):
@@ -39,7 +44,7 @@ def faults(bench: Bench, seed: int, flips: int) -> Iterator[Fault]:
     path = rng.choices(files, sizes)[0] if i % 2 else rng.choice(files)
     bit = rng.randrange(8 * path.stat().st_size)
     name = f'{i}: bit {bit} of {path.relative_to(folder)}'
-    yield Fault('one bit of a checkpoint flipped', name, _judged(folder, sound, path, 'flip', bit))
+    yield Fault(_FLIPPED, name, _judged(folder, sound, path, 'flip', bit))
 
 
 def _judged(

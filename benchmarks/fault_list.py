@@ -76,17 +76,15 @@ def _signal_fault(
     ended = bench.train(workdir, count, **options)
     return recovered(bench, workdir, ended, count, struck=indices)
 
-  return Fault(f'{name}, {who}', moment, judge)
+  return Fault(f'{name} ({who})', moment, judge)
 
 
 def _one_process() -> Iterator[Fault]:
   for kilobytes in (40, 120, 250, 500):
-    yield Fault('full disk, one process', f'{kilobytes} kB', full_disk(kilobytes, 1))
+    yield Fault('full disk (one process)', f'{kilobytes} kB', full_disk(kilobytes, 1))
   for item, how in (('params', 'flip'), ('opt_state', 'empty'), ('card', 'remove'), ('', 'cut')):
     name = f'{item or "_CHECKPOINT_METADATA"}, {how}'
-    yield Fault(
-      'latest checkpoint damaged, then the same command', name, damaged_latest(item, how, 1)
-    )
+    yield Fault('latest checkpoint damaged (one process)', name, damaged_latest(item, how, 1))
   for jump in (3600, -3600):
     yield Fault('clock jumps in mid-run', f'{jump:+} s', _clock(jump))
     yield Fault('files of another time', f'{jump * 24:+} s', _mtimes(jump * 24))

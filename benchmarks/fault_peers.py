@@ -43,11 +43,11 @@ def faults() -> Iterator[Fault]:
     root = '--config.data.root=/nonexistent'
     yield Fault('other flags on one', f'no data, {who}', _other(index, root))
     yield Fault('a damaged image on one', who, _bad_image(index))
-    yield Fault('full disk on one', who, _small_files(index))
-  kind = 'latest checkpoint damaged, then the same command, two processes'
+    yield Fault('full disk (one of two)', who, _small_files(index))
+  kind = 'latest checkpoint damaged (two processes)'
   for item in ('params', 'card'):
     yield Fault(kind, item, damaged_latest(item, 'flip', 2))
-  yield Fault('full disk, all of two', '120 kB', full_disk(120, 2))
+  yield Fault('full disk (all of two)', '120 kB', full_disk(120, 2))
   yield Fault('workdirs not shared', 'two folders', _unshared)
 
 

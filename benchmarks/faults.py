@@ -75,12 +75,15 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   bench = Bench(args.output, args.limit)
   only = [part.lower() for part in args.only.split(',') if part]
-  found = itertools.chain(
-    fault_list.faults(args.seed, args.quick), fault_files.faults(bench, args.seed, FLIPS)
-  )
-  chosen = (f for f in found if not only or any(part in f.kind.lower() for part in only))
+
+  def chosen(kind: str) -> bool:
+    return not only or any(part in kind.lower() for part in only)
+
+  found = fault_list.faults(args.seed, args.quick)
+  if any(map(chosen, fault_files.KINDS)):
+    found = itertools.chain(found, fault_files.faults(bench, args.seed, FLIPS))
   records = []
-  for record in run(bench, chosen, args.output / 'faults.jsonl'):
+  for record in run(bench, (f for f in found if chosen(f.kind)), args.output / 'faults.jsonl'):
     records.append(record)
     if record['verdict'] not in VERDICTS[:2]:
       print(f'{record["verdict"]}: {record["kind"]}: {record["name"]}: {record["why"]}', flush=True)
