@@ -40,6 +40,7 @@ TESTED_IN = {
   'training.window': 'training/test_loop',
   'weights.checkpoint_faults': 'weights/test_stored_step',  # which are raised there
   'weights.checkpoint_manager': 'weights/test_checkpoints',
+  'weights.choosing': 'weights/test_stored_step',  # beside a run that goes on
   'weights.loaded': 'weights/test_stored_step',  # where it is made
   # Tables and conventions of a source: compared with its authors' network.
   **{
@@ -57,6 +58,7 @@ OF_NO_MODULE = (
     'camvid_benchmark',
     'configs',
     'docs',
+    'fault_benchmark',
     'figures',
     'launch_files',
     'onnx_export_benchmark',

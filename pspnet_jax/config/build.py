@@ -32,6 +32,7 @@ from pspnet_jax.training.loop import Every
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import Batch, Step, jit_options
 from pspnet_jax.weights.checkpoints import Checkpoints
+from pspnet_jax.weights.stored_step import StoredStep
 
 _log = logging.getLogger(__name__)
 
@@ -134,6 +135,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path) -> Run:
   with contextlib.ExitStack() as stack:  # whatever is wrong from here on, the workdir is given free
     checkpoints = stack.enter_context(Checkpoints(workdir))
     state, notes = _first_state(c, network, tx, card, checkpoints, on_mesh)
+    notes = [*checkpoints.passed_over, *notes]
     with parallel.together():
       changes = files.keep_config(c, workdir) if jax.process_index() == 0 else []
     notes += dict.fromkeys(n for s in (source, val_source) for n in getattr(s, 'notes', ()))
@@ -208,18 +210,22 @@ def _first_state(
   def new_state() -> TrainState:
     return TrainState.create(network, tx, seed=config.seed, ema_decay=config.ema_decay)
 
-  if checkpoints.latest_step is not None:
+  def go_on(stored: StoredStep) -> tuple[TrainState, list[str]]:
     wanted = jax.eval_shape(new_state).items()
-    begins = 'ema_params' in wanted and not checkpoints.has_average('latest')
+    begins = 'ema_params' in wanted and not stored.has_average
     if begins:
       del wanted['ema_params']
-    check_same(checkpoints.directory.parent, checkpoints.card('latest'), card)
-    step, items = checkpoints.restore(wanted, sharding)
-    state = TrainState.from_items(step, items)
-    if begins:
-      average = jax.tree.map(jnp.copy, state.params)
-      state = dataclasses.replace(state, ema_params=average)
-    notes = [f'The moving average begins at the parameters of step {step}.'] if begins else []
+    check_same(checkpoints.directory.parent, stored.card(), card)
+    items, _ = stored.items(wanted, sharding)
+    state = TrainState.from_items(stored.step, {name: items.get(name, {}) for name in wanted})
+    if not begins:
+      return state, []
+    average = jax.tree.map(jnp.copy, state.params)
+    note = f'The moving average begins at the parameters of step {stored.step}.'
+    return dataclasses.replace(state, ema_params=average), [note]
+
+  if checkpoints.latest_step is not None:
+    state, notes = checkpoints.from_newest(go_on)
     return jax.device_put(state, sharding), notes
   state = new_state()
   notes = []

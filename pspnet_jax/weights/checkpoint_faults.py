@@ -17,13 +17,16 @@ from pspnet_jax.errors import UserError
 
 
 class Damaged(UserError):
-  """A checkpoint that cannot be read: damaged, or just being removed by the run it is of."""
+  """A checkpoint that cannot be read: damaged, or just being removed by the run it is of.
 
-  def __init__(self, checkpoint: Path, reason: str):
-    super().__init__(
-      f'checkpoint {checkpoint} is damaged ({reason}): move that folder elsewhere, so that the '
-      'others count, or choose another one with --checkpoint.'
-    )
+  Attributes:
+    folder: its.
+    reason: what is wrong.
+  """
+
+  def __init__(self, folder: Path, reason: str, remedy: str = 'move that folder elsewhere'):
+    super().__init__(f'checkpoint {folder} is damaged ({reason}): {remedy}.')
+    self.folder, self.reason = folder, reason
 
 
 @contextlib.contextmanager

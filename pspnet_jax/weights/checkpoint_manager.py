@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from pspnet_jax.weights.checkpoint_faults import Damaged, hush_tensorstore
+from pspnet_jax.weights.checkpoint_faults import hush_tensorstore
+from pspnet_jax.weights.step_folders import check_scores, rank
 
 _T = TypeVar('_T')
-_ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
-SCORES = 'metrics/metrics'  # where Orbax keeps those of a checkpoint, as JSON
+ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
+# The newest and the one before it, which a run goes on from where the newest is damaged.
+_LATEST = 2
 # Seconds after which what cannot be read is looked at again: a run may be removing it.
 PAUSES = (0.05, 0.1, 0.2, 0.4)
 
 
 def open_manager(directory: Path, *, read_only: bool) -> ocp.CheckpointManager:
-  """The manager of the checkpoints in a directory; it keeps the latest and the best.
+  """The manager of the checkpoints in a directory; it keeps the latest two and the best.
 
   Raises:
     Damaged: if what tells a checkpoint's score cannot be read.
@@ -30,21 +33,41 @@ def open_manager(directory: Path, *, read_only: bool) -> ocp.CheckpointManager:
   # Not best_fn with max_to_keep: that deletes the newest checkpoint whenever it is not the best.
   keep = preservation_policy.AnyPreservationPolicy(
     [
-      preservation_policy.LatestN(1),
-      preservation_policy.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),
+      preservation_policy.LatestN(_LATEST),
+      preservation_policy.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False),
     ]
   )
   options = ocp.CheckpointManagerOptions(
-    best_fn=_rank,
+    best_fn=rank,
     preservation_policy=None if read_only else keep,
     create=not read_only,
     cleanup_tmp_directories=not read_only,
   )
-  handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in _ITEMS}
-  handlers['card'] = ocp.JsonCheckpointHandler()
   hush_tensorstore()
-  _check_scores(directory)
+  check_scores(directory)
+  handlers = _handlers()
   return retried(lambda: ocp.CheckpointManager(directory, item_handlers=handlers, options=options))
+
+
+@functools.cache
+def reader() -> ocp.Checkpointer:
+  """What reads a checkpoint for this process alone.
+
+  The manager's own reading ends where all processes meet: one that cannot read its file would leave
+  the others there.
+  """
+  hush_tensorstore()
+  me = jax.process_index()
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=me, active_processes={me}, barrier_sync_key_prefix=f'reader_{me}'
+  )
+  handlers = _handlers() | {'metrics': ocp.JsonCheckpointHandler(filename='metrics')}
+  return ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers), multiprocessing_options=alone)
+
+
+def _handlers() -> dict[str, Any]:
+  handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in ITEMS}
+  return handlers | {'card': ocp.JsonCheckpointHandler()}
 
 
 def retried(call: Callable[[], _T]) -> _T:
@@ -55,19 +78,3 @@ def retried(call: Callable[[], _T]) -> _T:
     except FileNotFoundError:
       time.sleep(pause)
   return call()
-
-
-def _rank(metrics: Mapping[str, float]) -> Any:
-  """What the best checkpoint has most of: the score; of equal ones the first is the best."""
-  return metrics['mIoU'], -metrics.get('step', 0)
-
-
-def _check_scores(directory: Path) -> None:
-  """Refuses what Orbax would end on with an error of its own, at any later call."""
-  for path in directory.glob(f'*/{SCORES}'):
-    try:
-      _rank({key: float(x) for key, x in json.loads(path.read_bytes()).items()})
-    except FileNotFoundError:  # just removed
-      continue
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
-      raise Damaged(path.parent.parent, f'its score, {SCORES}, cannot be read') from e

@@ -1,20 +1,20 @@
-"""Checkpoints of a run: written asynchronously by Orbax, the latest and the best are kept."""
+"""Checkpoints of a run: written asynchronously by Orbax, the latest two and the best are kept."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding
 
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import parallel, paths
@@ -22,14 +22,23 @@ from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.shared_folder import check_shared
 from pspnet_jax.weights.checkpoint_faults import Damaged, latest_whole, writing
-from pspnet_jax.weights.checkpoint_manager import PAUSES, SCORES, open_manager, retried
+from pspnet_jax.weights.checkpoint_manager import open_manager
+from pspnet_jax.weights.choosing import read_one, step_of
 from pspnet_jax.weights.loaded import Loaded, Which
 from pspnet_jax.weights.packed import is_packed
+from pspnet_jax.weights.step_folders import (
+  SCORES,
+  no_other,
+  scored,
+  set_aside,
+  set_aside_unusable,
+)
 from pspnet_jax.weights.stored_step import NOTHING, StoredStep, custom_metadata
 
 _T = TypeVar('_T')
 
-_FILES = ('config.json', 'class_pixels.npz')  # that a run writes beside them
+_FOLDER = 'checkpoints'
+_WRITTEN = (_FOLDER, 'config.json', 'class_pixels.npz')  # by a run
 _BUSY = 'is in use by {holder}: wait for its end, or give another workdir.'
 
 
@@ -43,13 +52,18 @@ class Checkpoints:
 
   One process at a time, or one group that trains together, may write; others may read meanwhile.
 
+  Attributes:
+    passed_over: what was found damaged and set aside in the place of which an earlier one counts, a
+      sentence each; in the first process.
+
   Raises:
     UserError: if the directory cannot be used, or another process writes there.
   """
 
   def __init__(self, workdir: Path | str, *, read_only: bool = False):
     workdir = paths.given(workdir).absolute()
-    self.directory = workdir / 'checkpoints'
+    self.directory = workdir / _FOLDER
+    self.passed_over: list[str] = []
     self._lock: FolderLock | None = None
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
@@ -77,7 +91,8 @@ class Checkpoints:
     if jax.process_index() == 0:
       self._lock = FolderLock(workdir, _BUSY)
       remove_leftovers(workdir)
-      refuse_links(workdir, _FILES)
+      refuse_links(workdir, _WRITTEN)
+      self.passed_over += set_aside_unusable(self.directory)
 
   @property
   def latest_step(self) -> int | None:
@@ -132,14 +147,14 @@ class Checkpoints:
     items = {name: x for name, x in items.items() if x != NOTHING}
     saved = {name: ocp.args.StandardSave(x) for name, x in items.items()}
     saved['card'] = ocp.args.JsonSave(card.to_json())
-    metrics = None if miou is None else {'mIoU': miou, 'step': step}
+    metrics = None if miou is None else scored(miou, step)
     with writing(self.directory):
       self._manager.save(
         step,
         args=ocp.args.Composite(**saved),
         metrics=metrics,
         force=True,
-        custom_metadata=custom_metadata(items, card),
+        custom_metadata=custom_metadata(step, items, card, scored=miou is not None),
       )
 
   def score(self, step: int) -> float | None:
@@ -156,7 +171,7 @@ class Checkpoints:
     self.wait()
     with parallel.together():  # the others read what the first has written
       if jax.process_index() == 0:
-        write_whole(self.directory / str(step) / SCORES, json.dumps({'mIoU': miou, 'step': step}))
+        write_whole(self.directory / str(step) / SCORES, json.dumps(scored(miou, step)))
     self._manager.reload()
 
   def wait(self) -> None:
@@ -179,17 +194,55 @@ class Checkpoints:
     self.close()
 
   def restore(self, wanted: Mapping[str, Any], sharding: Sharding) -> tuple[int, dict[str, Any]]:
-    """Restores the latest checkpoint: its step, and the items of the structures of `wanted`.
+    """Restores the newest sound checkpoint: its step, and the items of the structures of `wanted`.
 
     Raises:
-      UserError: if it is of another network or optimiser; the first difference is named. If it is
-        damaged.
+      UserError: if it is of another network or optimiser; the first difference is named. If there
+        is none.
     """
-    step = self.latest_step
-    if step is None:
-      raise UserError(f'{self.directory} holds no checkpoint.')
-    restored, _ = self._stored(step).items(wanted, sharding)
-    return step, {name: restored.get(name, NOTHING) for name in wanted}
+
+    def read(stored: StoredStep) -> tuple[int, dict[str, Any]]:
+      restored, _ = stored.items(wanted, sharding)
+      return stored.step, {name: restored.get(name, NOTHING) for name in wanted}
+
+    return self.from_newest(read)
+
+  def from_newest(self, read: Callable[[StoredStep], _T]) -> _T:
+    """What `read` gives of the newest checkpoint that is sound.
+
+    Damaged ones are set aside as soon as a sound one is found, which `passed_over` then tells. All
+    processes read, and pass over what one of them cannot read; nothing in `read` may wait for the
+    others.
+
+    Raises:
+      UserError: what `read` raises. If there is none, or none is sound; nothing is moved then.
+    """
+    damaged: list[Damaged] = []
+    found: _T
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      fault, folder = None, self.directory / str(step)
+      with parallel.together():
+        try:
+          found = read(StoredStep(folder))
+        except Damaged as e:
+          fault = e
+      if not parallel.sum_over_processes(np.array([fault is not None], np.int64))[0]:
+        self._set_aside(damaged)
+        return found
+      damaged.append(fault or Damaged(folder, 'another process cannot read it'))
+    if damaged:
+      raise no_other(damaged[0].folder, damaged[0].reason)
+    raise UserError(f'{self.directory} holds no checkpoint.')
+
+  def _set_aside(self, damaged: list[Damaged]) -> None:
+    with parallel.together():
+      for fault in damaged if jax.process_index() == 0 else ():
+        try:
+          self.passed_over.append(set_aside(fault.folder, fault.reason))
+        except OSError as e:
+          raise cannot_write(fault.folder, e) from e
+    if damaged:
+      self._manager.reload()
 
   def load(
     self,
@@ -209,64 +262,22 @@ class Checkpoints:
       UserError: if there is no such checkpoint, it is of another network (the first difference is
         named), damaged, or was replaced each time it was read.
     """
-    return self._read_one(which, lambda step: self._stored(step).load(build, ema=ema))
+    return self._read_one(which, lambda stored: stored.load(build, ema=ema))
 
   def has_average(self, which: Which = 'best') -> bool:
     """Whether a moving average of the parameters was kept beside them."""
-    return self._read_one(which, lambda step: self._stored(step).has_average)
+    return self._read_one(which, lambda stored: stored.has_average)
 
   def card(self, which: Which = 'best') -> Card:
     """The card of a checkpoint."""
-    return self._read_one(which, lambda step: self._stored(step).card())
+    return self._read_one(which, lambda stored: stored.card())
 
   def step(self, which: Which) -> int:
     """The step's number; 'best' is the latest where nothing was measured."""
-    steps = self._manager.all_steps()
-    for pause in () if self._lock is not None else PAUSES:
-      if not steps:  # listed while a run put the next one in the place of the only one
-        time.sleep(pause)
-        retried(self._manager.reload)
-        steps = self._manager.all_steps()
-    if not steps:
-      raise UserError(
-        f'{self.directory} holds no checkpoint: train first, or name another workdir.'
-      )
-    if isinstance(which, int):
-      if which not in steps:
-        raise UserError(f'{self.directory} has no step {which}; it has {sorted(steps)}.')
-      return which
-    latest = max(steps)
-    if which == 'latest':
-      return latest
-    best = self.best_step
-    return latest if best is None else best
+    return step_of(self._manager, self.directory, which, live=self._lock is None)
 
-  def _read_one(self, which: Which, read: Callable[[int], _T]) -> _T:
-    """What `read` gives of a step; of the next one, if a run that goes on removes it meanwhile."""
-    step, damaged = self.step(which), None
-    for pause in PAUSES:
-      try:
-        return read(step)
-      except Damaged as e:
-        if self._lock is not None:  # nobody else writes
-          raise
-        damaged = e
-      time.sleep(pause)
-      retried(self._manager.reload)
-      if step not in self._manager.all_steps():
-        damaged = None
-        if isinstance(which, int):
-          break
-        step = self.step(which)
-    if damaged is not None:
-      raise damaged
-    raise UserError(
-      f'step {step} of {self.directory} was replaced while it was read, by a run that goes on: run '
-      'this again.'
-    )
-
-  def _stored(self, step: int) -> StoredStep:
-    return StoredStep(self._manager, self.directory / str(step))
+  def _read_one(self, which: Which, read: Callable[[StoredStep], _T]) -> _T:
+    return read_one(self._manager, self.directory, which, read, live=self._lock is None)
 
   def _folders_now(self) -> list[tuple[int, int]]:
     """Which folders these are; empty if one is gone."""

@@ -74,7 +74,7 @@ def fetch(address: str, digest: str, name: str | None = None) -> Path:
       if is_sound(path, digest):  # another process was faster
         os.unlink(part.name)
         return path
-      with _worth_keeping(part):
+      with _worth_keeping(part, digest):
         _fill(part, address, digest)
       part.flush()
       os.fsync(part.fileno())
@@ -110,6 +110,7 @@ def _download(part: io.BufferedRandom, address: str, digest: str) -> None:
     bar = progress.add_task('', total=None)
     etag: str | None = None
     connected, pauses, reached = False, iter(_PAUSES), part.seek(0, os.SEEK_END)
+    goes_on = bool(digest)  # whether what has come will be of use to the next attempt
     while True:
       size = start = part.seek(0, os.SEEK_END)
       headers = {'User-Agent': 'pspnet_jax'}
@@ -122,12 +123,13 @@ def _download(part: io.BufferedRandom, address: str, digest: str) -> None:
           connected, etag = True, _strong(response.headers.get('ETag'))
           if (begin := _begin(response)) != start:  # the server has no parts, or another file
             part.truncate(0)
+            goes_on = False
             if begin != 0:
               raise http.client.HTTPException('the server sends another part than it was asked for')
             size = start = 0
           total = _total(response, start, address)
           progress.update(bar, total=total, completed=size)
-          pace = _Pace(address, size)
+          pace = _Pace(address, size, _KEPT if goes_on else '')
           while (total is None or size < total) and (chunk := response.read1(_CHUNK)):
             size += _write(part, chunk)
             progress.update(bar, completed=size)
@@ -151,6 +153,8 @@ def _download(part: io.BufferedRandom, address: str, digest: str) -> None:
         pauses, reached = iter(_PAUSES), size
       pause = next(pauses, None)
       if not connected or pause is None:
+        if not goes_on:
+          size = part.truncate(0)
         kept = _KEPT if size else ''
         raise UserError(f'cannot fetch {address}: {_in_one_line(reason)}{kept}.')
       time.sleep(pause)
@@ -159,8 +163,9 @@ def _download(part: io.BufferedRandom, address: str, digest: str) -> None:
 class _Pace:
   """Refuses a server that sends a byte now and then: it could go on for years."""
 
-  def __init__(self, address: str, size: int):
-    self._address, self._size, self._since = address, size, time.monotonic()
+  def __init__(self, address: str, size: int, kept: str):
+    self._address, self._size, self._kept = address, size, kept
+    self._since = time.monotonic()
 
   def check(self, size: int) -> None:
     now = time.monotonic()
@@ -169,7 +174,7 @@ class _Pace:
     if size - self._size < _SLOWEST * (now - self._since):
       raise UserError(
         f'cannot fetch {self._address}: the server sends less than {_SLOWEST:,} bytes a second'
-        f'{_KEPT}.'
+        f'{self._kept}.'
       )
     self._size, self._since = size, now
 
@@ -255,12 +260,12 @@ def _write(part: io.BufferedRandom, chunk: bytes) -> int:
 
 
 @contextlib.contextmanager
-def _worth_keeping(part: io.BufferedRandom) -> Iterator[None]:
-  """Removes what was fetched in vain: nothing, or what will never be taken."""
+def _worth_keeping(part: io.BufferedRandom, digest: str) -> Iterator[None]:
+  """Removes what was fetched in vain: nothing, what will never be taken, or of no checksum."""
   try:
     yield
   except BaseException as e:
-    if isinstance(e, _TooLarge) or not part.seek(0, os.SEEK_END):
+    if isinstance(e, _TooLarge) or not digest or not part.seek(0, os.SEEK_END):
       Path(part.name).unlink(missing_ok=True)
     raise
 
@@ -269,7 +274,7 @@ def _worth_keeping(part: io.BufferedRandom) -> Iterator[None]:
 def _locked(path: Path) -> Iterator[io.BufferedRandom]:
   """The file, open and this process's alone: others wait here until it is finished."""
   while True:
-    with path.open('a+b') as file:
+    with open(path, 'a+b', opener=_not_through_links) as file:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
@@ -279,6 +284,11 @@ def _locked(path: Path) -> Iterator[io.BufferedRandom]:
         yield file
         return
     # It was finished, and so renamed or removed, while this process waited.
+
+
+def _not_through_links(path: str, flags: int) -> int:
+  """Opens a file; a link could lead to any file of the user's, which would be written over."""
+  return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _is_at(file: io.BufferedRandom, path: Path) -> bool:

@@ -85,7 +85,7 @@ def test_a_server_without_parts_sends_everything_again(server):
 
 def test_a_server_without_parts_that_always_cuts_is_given_up(server, cache):
   server.ranges, server.cuts = False, [100_000] * 99
-  with pytest.raises(UserError, match='cut after 100,000 of 300,000 bytes; what has come is kept'):
+  with pytest.raises(UserError, match=r'cut after 100,000 of 300,000 bytes\.$'):
     download.fetch(server.address, SHA256)
   assert len(server.requests) == 1 + 2  # the first had more than ever before
 
@@ -290,3 +290,22 @@ def test_a_cache_that_cannot_be_written_is_said(server, tmp_path, monkeypatch):
   monkeypatch.setenv('PSPNET_JAX_CACHE', str(tmp_path / 'file'))
   with pytest.raises(UserError, match=r'cannot write to .*file'):
     download.fetch(server.address, SHA256)
+
+
+@pytest.mark.parametrize('ranges', [True, False])
+def test_what_the_next_attempt_cannot_use_is_not_kept(server, cache, ranges):
+  server.cuts, server.ranges = [1_000] * 9, ranges
+  digest = SHA256 if not ranges else ''  # nothing tells whether parts belong together
+  with pytest.raises(UserError, match=r'cut after [13],000 of 300,000 bytes\.$'):
+    download.fetch(server.address, digest)
+  assert names(cache) == set()
+
+
+def test_a_link_planted_in_the_cache_is_not_written_through(server, cache, tmp_path):
+  victim = tmp_path / 'victim'
+  victim.write_text('mine')
+  cache.mkdir()
+  (cache / 'net.pth.part').symlink_to(victim)
+  with pytest.raises(UserError, match='cannot write to'):
+    download.fetch(server.address, SHA256)
+  assert victim.read_text() == 'mine'

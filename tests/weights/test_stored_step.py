@@ -15,12 +15,13 @@ from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.weights.checkpoints import Checkpoints
+from pspnet_jax.weights.step_folders import SCORES, scored
 
 SPEC = DatasetSpec(('a', 'b'), ((0, 0, 0), (9, 9, 9)))
 CARD = Card(network={'num_classes': 2}, spec=SPEC, crop_size=(8, 8))
 DAMAGED = (
-  r'^checkpoint .*/checkpoints/7 is damaged \(.*\): move that folder elsewhere, so that the others '
-  r'count, or choose another one with --checkpoint\.$'
+  r'^checkpoint .*/checkpoints/7 is damaged \(.*\): (no other one there is sound: give another '
+  r'workdir to begin anew|it is the only one: take a copy of it, or train again)\.$'
 )
 
 
@@ -59,6 +60,15 @@ def load(workdir):
 
 def same(tree, expected):
   jax.tree.map(np.testing.assert_array_equal, tree, expected)
+
+
+def renumber(folder, step):
+  """Makes a copy of a checkpoint one of another step, as if it had been written as that."""
+  path = folder / '_CHECKPOINT_METADATA'
+  values = json.loads(path.read_text())
+  values['custom_metadata']['step'] = step
+  path.write_text(json.dumps(values))
+  (folder / SCORES).write_text(json.dumps(scored(0.5, step)))
 
 
 def data_files(folder):
@@ -134,19 +144,21 @@ def test_a_damaged_score_is_named(workdir, content):
       Checkpoints(workdir, read_only=read_only)
 
 
-def test_checkpoints_of_before_there_were_digests_are_read(workdir):
+def test_checkpoints_of_before_there_were_digests_are_read_and_said(workdir, capsys):
   path = workdir / 'checkpoints' / '7' / '_CHECKPOINT_METADATA'
   values = json.loads(path.read_text())
   path.write_text(json.dumps(values | {'custom_metadata': {}}))
   same(restore(workdir), items_of(7))
   load(workdir)
+  said = capsys.readouterr().err
+  assert said.count('was written before checkpoints had checksums') == said.count('\n') == 2
 
 
 def test_what_says_nothing_of_the_file_is_left_alone(workdir, monkeypatch):
   def restore(*_, **__):
     raise MemoryError
 
-  monkeypatch.setattr(ocp.CheckpointManager, 'restore', restore)
+  monkeypatch.setattr(ocp.Checkpointer, 'restore', restore)
   with pytest.raises(MemoryError):
     load(workdir)
 
@@ -159,19 +171,21 @@ class Replacing:
 
   def __init__(self, monkeypatch, workdir, times):
     self.workdir, self.times, self.step = workdir, times, 7
-    original = ocp.CheckpointManager.restore
+    original = ocp.Checkpointer.restore
 
-    def restore(manager, step, args):
+    def restore(reader, folder, args):
       if self.times and 'ema_params' in args:
         self.times -= 1
         self.replace()
-      return original(manager, step, args=args)
+      return original(reader, folder, args=args)
 
-    monkeypatch.setattr(ocp.CheckpointManager, 'restore', restore)
+    monkeypatch.setattr(ocp.Checkpointer, 'restore', restore)
 
   def replace(self):
     here = self.workdir / 'checkpoints'
-    shutil.copytree(here / str(self.step), here / str(self.step + 1))
+    new = here / f'{self.step + 1}.orbax-checkpoint-tmp'
+    renumber(shutil.copytree(here / str(self.step), new), self.step + 1)
+    new.rename(here / str(self.step + 1))
     # Half of it is gone at first.
     shutil.rmtree(here / str(self.step) / 'ema_params')
     shutil.rmtree(here / str(self.step))
@@ -196,6 +210,7 @@ def test_one_that_cannot_be_followed_is_not_called_damaged(workdir, monkeypatch,
 def test_a_list_made_at_the_wrong_moment_is_made_again(workdir):
   here = workdir / 'checkpoints'
   (here / '7').rename(here / '8.orbax-checkpoint-tmp')
+  renumber(here / '8.orbax-checkpoint-tmp', 8)
   reader = Checkpoints(workdir, read_only=True)
   (here / '8.orbax-checkpoint-tmp').rename(here / '8')
   assert reader.load().step == 8

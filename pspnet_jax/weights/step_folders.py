@@ -1,0 +1,124 @@
+"""The folders of checkpoints as files: their scores, links in them, and where damaged ones go."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pspnet_jax.weights.checkpoint_faults import Damaged
+
+SCORES = 'metrics/metrics'  # where Orbax keeps those of a checkpoint, as JSON
+_SCORE_KEYS = {'mIoU', 'step', 'crc32'}  # those of before there was the last are read
+
+
+def scored(miou: float, step: int) -> dict[str, float]:
+  """The content of `SCORES`: the score, and what tells when it is no longer what was written."""
+  values = {'mIoU': float(miou), 'step': int(step)}
+  return values | {'crc32': _crc32(values)}
+
+
+def rank(metrics: Mapping[str, float]) -> Any:
+  """What the best checkpoint has most of: the score; of equal ones the first is the best."""
+  return metrics['mIoU'], -metrics.get('step', 0)
+
+
+def check_scores(directory: Path) -> None:
+  """Raises Damaged for a score that Orbax would end on with an error of its own, or that is wrong.
+
+  Args:
+    directory: of checkpoints.
+  """
+  for folder in _steps(directory):
+    if fault := _fault_of_score(folder):
+      raise Damaged(folder, fault)
+
+
+def set_aside_unusable(directory: Path) -> list[str]:
+  """Moves away checkpoints that nobody may write beside: of unreadable scores, or with links.
+
+  A link planted in a workdir could lead to any file of the user's, which would be written over.
+
+  Returns:
+    What was moved and why, a sentence each.
+
+  Raises:
+    Damaged: if no other one is left; nothing is moved then.
+  """
+  folders = sorted(_steps(directory), key=lambda folder: int(folder.name))
+  found = {folder: _link_in(folder) or _fault_of_score(folder) for folder in folders}
+  faults = {folder: fault for folder, fault in found.items() if fault}
+  if faults and len(faults) == len(folders):
+    raise no_other(*list(faults.items())[-1])
+  return [set_aside(folder, fault) for folder, fault in faults.items()]
+
+
+def no_other(folder: Path, reason: str) -> Damaged:
+  """The sentence of a run that has nothing left to go on from."""
+  remedy = 'no other one there is sound: give another workdir to begin anew'
+  return Damaged(folder, reason, remedy)
+
+
+def set_aside(folder: Path, reason: str) -> str:
+  """Renames a damaged checkpoint, so that its number is free and nobody reads it again.
+
+  Returns:
+    A sentence that says so.
+  """
+  number, to = 1, folder.with_name(f'{folder.name}.damaged')
+  while os.path.lexists(to):
+    number += 1
+    to = folder.with_name(f'{folder.name}.damaged-{number}')
+  folder.rename(to)
+  return f'Step {folder.name} is damaged ({reason}) and passed over: it lies in {to}.'
+
+
+def _steps(directory: Path) -> Iterator[Path]:
+  """Yields the folders that are named after steps."""
+  with contextlib.suppress(FileNotFoundError):
+    for path in directory.iterdir():
+      if path.name.isdecimal() and (path.is_dir() or path.is_symlink()):
+        yield path
+
+
+def _link_in(folder: Path) -> str | None:
+  """Says which file of a checkpoint is a link; None if none is."""
+  if folder.is_symlink():
+    return 'it is a link'
+  for where, folders, files in os.walk(folder):
+    for name in (*folders, *files):
+      if os.path.islink(path := os.path.join(where, name)):
+        return f'{os.path.relpath(path, folder)} is a link'
+  return None
+
+
+def _fault_of_score(folder: Path) -> str | None:
+  """Says what is wrong with the score of a checkpoint; None if nothing is, or there is none."""
+  try:
+    values = json.loads((folder / SCORES).read_bytes())
+    rank({key: float(x) for key, x in values.items()})
+  except (FileNotFoundError, NotADirectoryError):  # no score, or just removed
+    return None
+  except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    return f'its score, {SCORES}, cannot be read'
+  crc32 = values.pop('crc32', None)
+  changed = crc32 is not None and crc32 != _crc32(values)
+  if (
+    changed
+    or not values.keys() <= _SCORE_KEYS
+    or str(values.get('step', ''))
+    not in (
+      '',
+      folder.name,
+    )
+  ):
+    return f'its score, {SCORES}, is not what was written'
+  return None
+
+
+def _crc32(values: Mapping[str, float]) -> int:
+  return zlib.crc32(json.dumps(dict(sorted(values.items()))).encode())
