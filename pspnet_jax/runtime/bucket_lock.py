@@ -29,7 +29,9 @@ NAME = 'run.lock'
 _RENEWED = 20.0  # seconds between signs of life
 _PATIENCE = 90.0  # seconds without one after which a holder is dead
 _LOOKED = 3.0  # seconds between two looks for one
-_LARGEST = 1_000  # bytes that are read of an object that may be anything
+_ANSWER = 10.0  # seconds that an answer may take
+_TRIED = 30.0  # seconds after which a request is given up
+_LARGEST = 1_000  # bytes: what is larger is none of ours
 
 
 def lock(folder: Path, busy: str) -> FolderLock | BucketLock:
@@ -78,7 +80,7 @@ class BucketLock:
       generation, self._generation = self._generation, None
     if generation is not None:
       with contextlib.suppress(Exception):  # it will be taken for dead
-        self._blob.delete(if_generation_match=generation, timeout=10)
+        self._blob.delete(if_generation_match=generation, timeout=_ANSWER, retry=None)
 
   def __enter__(self) -> BucketLock:
     return self
@@ -138,7 +140,10 @@ class BucketLock:
     with self._held:
       try:
         self._blob.upload_from_string(
-          json.dumps(about), if_generation_match=if_generation_match, timeout=20
+          json.dumps(about),
+          if_generation_match=if_generation_match,
+          timeout=_ANSWER,
+          retry=_retry(),
         )
       except PreconditionFailed:
         return False
@@ -151,19 +156,20 @@ class BucketLock:
     """The generation of the lock that is there and what it says; None if there is none."""
     from google.api_core.exceptions import NotFound
 
+    there = storage.blob(self._folder / NAME)
     try:
-      self._blob.reload(timeout=20)
-      generation = int(self._blob.generation)
-      content = self._blob.download_as_bytes(
-        end=_LARGEST, if_generation_match=generation, timeout=20
-      )
+      there.reload(timeout=_ANSWER, retry=_retry())
+      content = b''
+      if there.size <= _LARGEST:  # what was written since is read with it, and no harm is done
+        newest = storage.blob(self._folder / NAME)
+        content = newest.download_as_bytes(timeout=_ANSWER, retry=_retry())
     except NotFound:
       return None
     try:
       about = json.loads(content)
     except ValueError:
       about = None
-    return generation, about if isinstance(about, dict) else {}
+    return int(there.generation), about if isinstance(about, dict) else {}
 
   def _keep(self) -> None:
     while not self._ended.wait(_RENEWED):
@@ -197,6 +203,12 @@ class BucketLock:
 
 
 _OURS: set[str] = set()  # tokens of this process's locks
+
+
+def _retry() -> Any:
+  from google.cloud.storage.retry import DEFAULT_RETRY
+
+  return DEFAULT_RETRY.with_timeout(_TRIED)
 
 
 def _named(about: dict[str, Any]) -> str:

@@ -14,6 +14,9 @@ from typing import Any
 import jax
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import storage
+
+_COMMITTED = 'commit_success.txt'  # which Orbax writes last
 
 
 class Damaged(UserError):
@@ -39,6 +42,8 @@ def reading(checkpoint: Path) -> Iterator[None]:
   except Exception as e:
     if (number := _error_number(e)) in _TOO_MANY_FILES:
       raise OSError(number, os.strerror(number)) from e
+    if (refused := storage.sentence(e, checkpoint)) is not None:
+      raise UserError(refused) from e
     reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
     raise Damaged(checkpoint, reason) from e
 
@@ -48,17 +53,32 @@ def writing(directory: Path) -> Iterator[None]:
   """Turns a failure to write into one sentence that says what is safe."""
   try:
     yield
-  except (OSError, ValueError) as e:
-    number = _error_number(e)
-    if number is None and not isinstance(e, OSError):
+  except UserError:
+    raise
+  except Exception as e:
+    number, refused = _error_number(e), storage.sentence(e, directory)
+    if refused is not None:
+      raise UserError(f'{refused.rstrip(".")}; {_safe(directory)}.') from e
+    if not isinstance(e, OSError) and (number is None or not isinstance(e, ValueError)):
       raise
     reason = os.strerror(number) if number else str(e)
-    whole = sorted(int(path.name) for path in directory.glob('*') if path.name.isdigit())
-    safe = f'step {whole[-1]} is safe' if whole else 'no earlier one exists'
+    safe = _safe(directory)
     raise UserError(
       f'cannot write a checkpoint to {directory}: {_REASONS.get(number, reason)}; {safe}: '
       f'{_REMEDIES.get(number, "mend that")} and run the same command to go on from there.'
     ) from e
+
+
+def _safe(directory: Path) -> str:
+  """Says which checkpoint is whole; in a bucket, where none is renamed, that is said by a file."""
+  try:
+    whole = [path for path in directory.glob('*') if path.name.isdigit()]
+    if storage.is_remote(directory):
+      whole = [path for path in whole if (path / _COMMITTED).exists()]
+  except Exception:  # of the same network
+    return 'what was saved before is safe'
+  latest = max((int(path.name) for path in whole), default=None)
+  return 'no earlier one exists' if latest is None else f'step {latest} is safe'
 
 
 def _error_number(error: Exception) -> int | None:

@@ -13,6 +13,7 @@ import dataclasses
 import datetime
 import email
 import json
+import os
 import re
 import struct
 import threading
@@ -26,6 +27,8 @@ import pytest
 from tests.weights import file_server
 
 BUCKET = 'scenes'
+# Else it asks by gRPC what kind of bucket it is.
+os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,6 @@ class Storage:
     status: an HTTP status in place of every answer.
     statuses: for each coming request, an HTTP status in place of its answer.
     read_only: refuses whatever would change something.
-    clock: seconds that its clock is ahead.
     requests: method and path of each request so far.
   """
 
@@ -54,12 +56,16 @@ class Storage:
     self.status: int | None = None
     self.statuses: list[int] = []
     self.read_only = False
-    self.clock = 0.0
     self.requests: list[tuple[str, str]] = []
     self.address = ''
     self._uploads: dict[str, tuple[str, Mapping[str, str], bytearray]] = {}
     self._generation = 1_000
     self._lock = threading.Lock()
+
+  def reset(self) -> None:
+    """Makes it as it was at first; its address stays."""
+    self.objects, self.status, self.statuses, self.read_only = {}, None, [], False
+    self.requests = []
 
   def names(self, prefix: str = '') -> list[str]:
     """The names of the objects below a prefix, without it."""
@@ -68,7 +74,7 @@ class Storage:
   def put(self, name: str, content: bytes) -> Object:
     """Writes an object, as somebody else would."""
     self._generation += 1
-    now = datetime.datetime.now(datetime.UTC).timestamp() + self.clock
+    now = datetime.datetime.now(datetime.UTC).timestamp()
     self.objects[name] = Object(content, self._generation, now)
     return self.objects[name]
 
@@ -283,13 +289,16 @@ def environment(storage: Storage) -> dict[str, str]:
     'TENSORSTORE_GCS_HTTP_URL': storage.address,
     'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'nobody',
     'FSSPEC_GCS_TOKEN': 'anon',
-    'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT': 'false',  # asks by gRPC
+    'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT': 'false',
     'NO_GCE_CHECK': 'true',
     'no_proxy': '127.0.0.1',
   }
 
 
 def use(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-  """The same for this process."""
+  """The same for this process, whose clients keep the address that they find first."""
+  from fsspec.config import conf
+
   for name, value in environment(storage).items():
     monkeypatch.setenv(name, value)
+  conf.setdefault('gcs', {})['token'] = 'anon'
