@@ -27,7 +27,7 @@ from pspnet_jax.config.path_flags import define_folder, define_folders, first_pa
 from pspnet_jax.config.path_flags import define_path as define_path
 from pspnet_jax.config.path_flags import define_paths as define_paths
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime import shortages, streams
+from pspnet_jax.runtime import shortages, storage, streams
 from pspnet_jax.runtime.plain_text import printable
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def define_network_flags(*, several: bool = False, on_hub: bool = False) -> None
   elif on_hub:
     define_folder('workdir', 'Of a run or a conversion, or hf://OWNER/NAME.')
   else:
-    define_path('workdir', None, 'Of a run or a conversion.', required=True)
+    define_path('workdir', None, 'Of a run or a conversion.', required=True, in_bucket=True)
   flags.DEFINE_string('checkpoint', 'best', "'best', 'latest' or the number of a step.")
   flags.DEFINE_bool('ema', True, "Takes the parameters' moving average, where the run kept one.")
   flags.DEFINE_string(
@@ -137,10 +137,10 @@ def _run(
     _fail(str(e), e.status)
   except flags.Error as e:
     _fail(f'{str(e).rstrip(".")}; see --help.')
-  except (RuntimeError, MemoryError, OSError) as e:
-    if (shortage := shortages.sentence(e)) is None:
+  except Exception as e:
+    if (said := shortages.sentence(e) or storage.sentence(e)) is None:
       raise
-    _fail(shortage)
+    _fail(said)
   except KeyboardInterrupt:
     _fail('interrupted.', status=130)
   finally:

@@ -32,15 +32,15 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
   cli.start('demo', __doc__, define_flags)
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pspnet_jax import predictor
 from pspnet_jax.data.image_files import list_images
 from pspnet_jax.errors import UserError
 from pspnet_jax.predictor import Predictor
-from pspnet_jax.runtime import streams
-from pspnet_jax.runtime.paths import given, is_on_hub
+from pspnet_jax.runtime import storage, streams
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.web import private
 from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
@@ -130,14 +130,14 @@ def _short_names(workdirs: Sequence[Location]) -> list[str]:
   Raises:
     UserError: if a workdir is named twice.
   """
-  paths = [Path(x) if is_on_hub(x) else given(x).resolve() for x in workdirs]
+  paths = [PurePath(x) if storage.is_address(x) else given(x).resolve() for x in workdirs]
   for i, path in enumerate(paths):
     if path in paths[:i]:
       raise UserError(f'{workdirs[i]} is named twice: name each workdir once.')
   depth = 1
   while len({path.parts[-depth:] for path in paths}) < len(paths):
     depth += 1
-  return [str(Path(*path.parts[-depth:])) for path in paths]
+  return [str(PurePath(*path.parts[-depth:])) for path in paths]
 
 
 def main() -> None:

@@ -23,7 +23,8 @@ def define_flags() -> None:
 
   cli.takes_config()
   cli.define_network_flags(several=True)
-  cli.define_path('output', None, 'Where results go, if not to WORKDIR/evaluation.')
+  text = 'Where results go, if not to WORKDIR/evaluation.'
+  cli.define_path('output', None, text, in_bucket=True)
   flags.DEFINE_enum('published', None, list(PUBLISHED), 'Published figures to stand beside these.')
 
 
@@ -33,7 +34,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -52,9 +53,9 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.engine import Weights
 from pspnet_jax.inference.ensemble import Ensemble
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime import bucket_lock, storage
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers
-from pspnet_jax.runtime.folder_lock import FolderLock
-from pspnet_jax.runtime.paths import given, is_on_hub
+from pspnet_jax.runtime.paths import is_on_hub
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights import folders, members
 from pspnet_jax.weights.folders import Location
@@ -92,8 +93,7 @@ def evaluate(
     UserError: for whatever the user can mend.
   """
   workdirs: list[Location] = [
-    x if is_on_hub(x) else given(x)
-    for x in ([workdir] if isinstance(workdir, str | Path) else workdir)
+    storage.location(x) for x in ([workdir] if isinstance(workdir, str | PurePath) else workdir)
   ]
   folder = _folder(workdirs, output)
   for each in workdirs:
@@ -116,12 +116,13 @@ def evaluate(
     'data': {'config': config.data.to_dict(), 'source': identity(source)},
   }
   with (
-    FolderLock(folder, 'is in use by {holder}: wait for its end.'),
+    bucket_lock.lock(folder, 'is in use by {holder}: wait for its end.'),
     Reporter(None, total_steps=len(source)) as report,
     StopSignals(after='this image', owns_process=cli.is_command()) as stop,
   ):
     remove_leftovers(folder)
-    refuse_links(folder, [path.name for path in folder.iterdir() if not path.is_dir()])
+    if not storage.is_remote(folder):
+      refuse_links(folder, [path.name for path in folder.iterdir() if not path.is_dir()])
     partial = PartialScores(folder / 'unfinished.npz', question, source.spec.num_classes)
     report.say(f'Evaluating {title}, {len(source):,} images: {"; ".join(how)}.')
     caveats = _trained_on(workdirs, config)
@@ -220,19 +221,23 @@ def _load(
 
 def _folder(workdirs: Sequence[Location], output: Path | None) -> Path:
   """Where results go: never to those of a single network, if there are several."""
-  own = [Path(workdir) / 'evaluation' for workdir in workdirs]
-  if not own:
+  own = [x / 'evaluation' for x in workdirs if isinstance(x, PurePath)]
+  if not workdirs:
     raise UserError('no workdir is given: name at least one.')
   if output is None:
     if is_on_hub(workdirs[0]):
       raise UserError(f'the results of {workdirs[0]} have no folder: give --output=DIR.')
-    if len(own) != 1:
-      raise UserError(f'the results of {len(own)} networks have no folder: give --output=DIR.')
+    if len(workdirs) != 1:
+      raise UserError(f'the results of {len(workdirs)} networks have no folder: give --output=DIR.')
     return own[0]
-  folder = given(output)
-  if len(own) > 1 and folder.resolve() in [path.resolve() for path in own]:
+  folder = storage.given(output)
+  if len(workdirs) > 1 and _resolved(folder) in map(_resolved, own):
     raise UserError(f'{folder} is for the results of one network alone: give another --output.')
   return folder
+
+
+def _resolved(folder: Path) -> str:
+  return str(folder if storage.is_remote(folder) else folder.resolve())
 
 
 def _one_convention(cards: Sequence[Card]) -> AbsentClasses:

@@ -51,7 +51,8 @@ from pspnet_jax.inference.card import PSPNET, Card, with_tuples
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.models.network import Network
 from pspnet_jax.pictures import legends, png_files
-from pspnet_jax.runtime import paths, streams
+from pspnet_jax.runtime import paths, storage, streams
+from pspnet_jax.runtime.files import is_link
 from pspnet_jax.weights import folders, hub, model_card, packed, packed_config
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.loaded import Loaded, Which
@@ -104,7 +105,7 @@ def pack(
     hub.check_name(push)
   elif private:
     raise UserError('--private is of a repository on the Hub: give --push=OWNER/NAME too.')
-  workdir, output = paths.given(workdir), paths.given(output)
+  workdir, output = storage.given(workdir), paths.given(output)
   packed.check_target(output)
   found = folders.load(workdir, which, lambda card: _built(card, model, picture), ema=ema)
 
@@ -124,7 +125,7 @@ def pack(
   else:
     about = _about_run(workdir, found, training, measured)
   drawn = workdir / 'evaluation' / _EXAMPLES
-  if measured and drawn.is_symlink():
+  if measured and is_link(drawn):
     notes.append(f'{drawn} is a link, and is left out.')
   elif measured and (content := _content(drawn)):
     pictures[_EXAMPLES] = content

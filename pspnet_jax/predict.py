@@ -42,7 +42,7 @@ if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX
 
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pspnet_jax import predictor
@@ -56,6 +56,7 @@ from pspnet_jax.prediction.asking import Asked
 from pspnet_jax.prediction.labelling import File, Outcome, label_files, made_from
 from pspnet_jax.prediction.results import KINDS, Results, set_apart
 from pspnet_jax.reporting.reporter import Reporter
+from pspnet_jax.runtime import storage
 from pspnet_jax.runtime.paths import HUB, given, is_on_hub
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.folders import Location
@@ -104,7 +105,7 @@ def predict(
     raise UserError(f'--min_confidence={min_confidence:g}: give a probability from 0 to 1.')
   wanted = {'labels': True, 'overlays': overlays, 'confidence': confidence}
   wanted |= {'probabilities': probabilities, 'side_by_side': side_by_side}
-  workdirs = [workdir] if isinstance(workdir, str | Path) else workdir
+  workdirs = [workdir] if isinstance(workdir, str | PurePath) else workdir
   kinds = tuple(kind for kind in KINDS if wanted[kind])
   asked = Asked(kinds, areas, min_confidence, _titles(workdirs))
   if areas:
@@ -231,7 +232,8 @@ def _say_what_is_unsure(report: Reporter, measured: Iterable[tables.Area], asked
 def _titles(workdirs: Sequence[Location]) -> list[str]:
   """What the networks are called in a picture; those of the Hub without their owners."""
   names = [
-    str(x).removeprefix(HUB).partition('/')[2] if is_on_hub(x) else given(x).name for x in workdirs
+    str(x).removeprefix(HUB).partition('/')[2] if is_on_hub(x) else storage.given(x).name
+    for x in workdirs
   ]
   return names if len({*names}) == len(names) else [*map(str, workdirs)]
 

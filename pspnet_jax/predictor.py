@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from pspnet_jax.inference.ensemble import Ensemble, Prediction, check_together
 from pspnet_jax.inference.tiled import cut_out, with_sizes
 from pspnet_jax.models.network import Arrays
 from pspnet_jax.pictures import labels
-from pspnet_jax.runtime.paths import given, is_on_hub
+from pspnet_jax.runtime import storage
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.weights import catalogue, importing, members, published
 from pspnet_jax.weights.loaded import Which
 
@@ -263,7 +264,7 @@ def load(
       that do not belong together, or a network that is given twice.
   """
   network = named.find_network(model, 'model') if isinstance(model, str) else model
-  workdirs = [workdir] if isinstance(workdir, str | Path) else workdir
+  workdirs = [workdir] if isinstance(workdir, str | PurePath) else workdir
   make = functools.partial(
     Predictor, batch_size=batch_size, canvas_mb=canvas_mb, split_height=split_height
   )
@@ -290,7 +291,7 @@ def load_pretrained(
   Raises:
     UserError: if it cannot be had or read; it names the file and the key.
   """
-  if len(paths) == 1 and (is_on_hub(paths[0]) or given(paths[0]).is_dir()):
+  if len(paths) == 1 and (storage.is_address(paths[0]) or given(paths[0]).is_dir()):
     return load(paths[0], batch_size=batch_size)
   if len(paths) == 1 and (entry := catalogue.named(paths[0])) is not None:
     converted = published.load(entry)

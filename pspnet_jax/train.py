@@ -19,7 +19,8 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_config()
-  cli.define_path('workdir', None, 'Where checkpoints and logs go.', required=True)
+  text = 'Where checkpoints and logs go, here or gs://BUCKET/FOLDER.'
+  cli.define_path('workdir', None, text, required=True, in_bucket=True)
   flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
   flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0, where nothing can be found.')
   flags.DEFINE_integer('num_processes', None, 'How many processes train together.')
@@ -42,8 +43,7 @@ from pspnet_jax.config import build, named
 from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.evaluation import scoring
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime import joining, peers
-from pspnet_jax.runtime.paths import given
+from pspnet_jax.runtime import joining, peers, storage
 from pspnet_jax.runtime.plain_text import printable
 from pspnet_jax.training import loop
 from pspnet_jax.training.stop_signals import StopSignals
@@ -55,7 +55,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
   Raises:
     UserError: for whatever the user can mend; what was saved until then stays.
   """
-  workdir = given(workdir)
+  workdir = storage.given(workdir)
   with (
     build.run(config, workdir) as run,
     StopSignals(processes=jax.process_count(), owns_process=cli.is_command()) as stop,
@@ -136,4 +136,4 @@ def main(config: ml_collections.ConfigDict) -> None:
     timeout=FLAGS.join_timeout,
     peer_timeout=FLAGS.peer_timeout,
   ):
-    train(config, Path(FLAGS.workdir))
+    train(config, FLAGS.workdir)

@@ -42,6 +42,26 @@ def x64():
     yield
 
 
+@pytest.fixture(scope='session')
+def _storage():
+  from tests.runtime import bucket_server  # sets what gcsfs reads when it is imported
+
+  pytest.importorskip('gcsfs')
+  with bucket_server.serve() as storage:
+    yield storage
+
+
+@pytest.fixture
+def bucket(_storage, monkeypatch):
+  """An empty bucket on this machine, gs://scenes, for this process and those it starts."""
+  from tests.runtime import bucket_server
+
+  _storage.reset()
+  bucket_server.use(_storage, monkeypatch)
+  yield _storage
+  _storage.reset()
+
+
 @pytest.fixture
 def one_device(monkeypatch):
   """Runs the commands in this process as on a machine with one device: an eighth to compile."""

@@ -53,7 +53,8 @@ TESTED_IN = {
 }
 # Test files that are about more than one module.
 OF_NO_MODULE = (
-  *('ahead_of_time', 'bad_files', 'bad_input', 'benchmarks', 'extending', 'notebooks', 'own_code'),
+  *('ahead_of_time', 'bad_files', 'bad_input', 'benchmarks', 'buckets', 'extending', 'notebooks'),
+  'own_code',
   *(
     'camvid_benchmark',
     'configs',

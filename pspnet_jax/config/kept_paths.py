@@ -13,7 +13,7 @@ from pspnet_jax.config import named
 from pspnet_jax.config.defaults import chosen
 from pspnet_jax.config.signatures import paths_of
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime import paths
+from pspnet_jax.runtime import paths, storage
 from pspnet_jax.runtime.plain_text import printable
 from pspnet_jax.weights import catalogue, packed
 
@@ -75,7 +75,7 @@ def _of_data(
 
 def _absolute_weights(location: str) -> str:
   """`init_from` with absolute paths; the name of published weights is none."""
-  if paths.is_on_hub(location):
+  if storage.is_address(location):
     return location
   whole = paths.given(location)
   if not whole.is_dir() and catalogue.named(location) is not None:

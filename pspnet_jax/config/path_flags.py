@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
-from pspnet_jax.runtime import paths
+from pspnet_jax.runtime import paths, storage
 
 
 class _PathParser(flags.ArgumentParser[Path]):
@@ -17,11 +17,18 @@ class _PathParser(flags.ArgumentParser[Path]):
     return paths.given(argument)
 
 
+class _WorkdirParser(flags.ArgumentParser[Path]):
+  """Reads the value of a flag that is a folder or gs://BUCKET/FOLDER."""
+
+  def parse(self, argument: str | Path) -> Path:
+    return storage.given(argument)
+
+
 class _FolderParser(flags.ArgumentParser[Path | str]):
-  """Reads the value of a flag that is a folder or hf://OWNER/NAME."""
+  """Reads the value of a flag that is a folder, gs://BUCKET/FOLDER or hf://OWNER/NAME."""
 
   def parse(self, argument: Path | str) -> Path | str:
-    return argument if paths.is_on_hub(argument) else paths.given(argument)
+    return storage.location(argument)
 
 
 class _PathsParser(flags.ArgumentParser[list[Path]]):
@@ -33,7 +40,7 @@ class _PathsParser(flags.ArgumentParser[list[Path]]):
 
 
 class _FoldersParser(flags.ArgumentParser[list[Path | str]]):
-  """Reads folders or hf://OWNER/NAME with commas between them.
+  """Reads folders, gs://BUCKET/FOLDER or hf://OWNER/NAME with commas between them.
 
   A folder that is there may have commas in its name.
   """
@@ -42,12 +49,15 @@ class _FoldersParser(flags.ArgumentParser[list[Path | str]]):
     texts = argument.split(',') if isinstance(argument, str) else argument
     if isinstance(argument, str) and os.path.isdir(os.path.expanduser(argument)):
       texts = [argument]
-    return [x if isinstance(x, str) and paths.is_on_hub(x) else paths.given(x) for x in texts]
+    return [storage.location(x) for x in texts]
 
 
-def define_path(name: str, default: str | None, text: str, required: bool = False) -> None:
-  """Defines a flag whose value is a path: not empty, and without `~`."""
-  flags.DEFINE(_PathParser(), name, default, text, required=required)
+def define_path(
+  name: str, default: str | None, text: str, required: bool = False, *, in_bucket: bool = False
+) -> None:
+  """Defines a flag whose value is a path, not empty and without `~`; it may be in a bucket."""
+  parser = _WorkdirParser() if in_bucket else _PathParser()
+  flags.DEFINE(parser, name, default, text, required=required)
 
 
 def define_folder(name: str, text: str) -> None:
@@ -68,7 +78,7 @@ def define_paths(name: str, text: str) -> None:
 def first_path(name: str, text: str) -> Path | None:
   """The path, or the first of several, that the flag `name` has when it is given as `text`.
 
-  None for an address, which is no folder of this machine.
+  None for an address of the Hub, which is no folder.
   """
   parsed: Path | str | list[Path | str] | None = flags.FLAGS[name].parser.parse(text)
   first = parsed[0] if isinstance(parsed, list) else parsed or Path()

@@ -150,6 +150,15 @@ class Reporter:
     if self._files is not None:
       self._files.text(step, tag, markdown)
 
+  def sync(self) -> None:
+    """Waits until what was written so far outlives this process, where the files are in a bucket.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    if self._files is not None:
+      self._files.sync()
+
   def advance(self, step: int) -> None:
     """Moves the bar to `step`, if there is one; cheap enough for every step."""
     if self._progress is not None:

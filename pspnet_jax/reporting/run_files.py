@@ -16,15 +16,21 @@ from typing import SupportsFloat
 import numpy as np
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.reporting.copies import Copies
 from pspnet_jax.reporting.event_files import EventFile
+from pspnet_jax.runtime import storage
 from pspnet_jax.runtime.files import refuse_links, write_whole
 
 _FLUSH_SECONDS = 10.0
+_SENT_SECONDS = 60.0  # between copies to a bucket, beside those that `sync` asks for
+_LARGEST_SENT = 8_000_000  # bytes of an event file after which a new one begins there
 _log = logging.getLogger(__name__)
 
 
 class RunFiles:
   """metrics.jsonl and an event file, written by one thread in the order of the calls.
+
+  In a bucket they are copies of files here, sent now and then and by `sync`.
 
   Args:
     workdir: their folder, made if need be.
@@ -35,7 +41,9 @@ class RunFiles:
   """
 
   def __init__(self, workdir: Path, start_step: int):
-    self._workdir, self._start_step = workdir, start_step
+    self._copies = Copies(workdir) if storage.is_remote(workdir) else None
+    workdir = workdir if self._copies is None else self._copies.folder
+    self._workdir, self._start_step, self._last_step = workdir, start_step, start_step
     self._jsonl_path = workdir / 'metrics.jsonl'
     self._events_path = workdir / 'events.out.tfevents.*'
     self._writing = self._jsonl_path  # the file to name if writing fails
@@ -48,6 +56,8 @@ class RunFiles:
     """Cleans up after a killed run, opens the files and starts the thread."""
     try:
       self._workdir.mkdir(parents=True, exist_ok=True)
+      if self._copies is not None:
+        self._copies.fetch(self._jsonl_path.name)
       refuse_links(self._workdir, [self._jsonl_path.name])
       forget_after(self._jsonl_path, self._start_step)
       self._jsonl = self._jsonl_path.open('a', encoding='utf-8')
@@ -72,13 +82,39 @@ class RunFiles:
     wall_time = time.time()
     self._put(lambda: self._events.text(step, tag, markdown, wall_time))
 
+  def sync(self) -> None:
+    """Waits until what was written so far is in the bucket, where the files are in one."""
+    if self._copies is None:
+      return
+    sent = threading.Event()
+    self._put(self._send)
+    self._put(sent.set)
+    while not sent.wait(0.1) and self._thread.is_alive():
+      pass
+    self._raise_error()
+
   def close(self) -> None:
     """Waits until all is written."""
     if self._thread.is_alive():
       self._queue.put(None)
       self._thread.join()
-    if not self._told:
-      self._raise_error()
+    try:
+      if not self._told:
+        self._raise_error()
+      if self._copies is not None and self._error is None:
+        self._copies.send()
+    finally:
+      if self._copies is not None:
+        self._copies.close()
+
+  def _send(self) -> None:
+    if self._copies is None:
+      return
+    self._events.flush()
+    self._copies.send()
+    if self._events.path.stat().st_size > _LARGEST_SENT:
+      self._events.close()
+      self._events = EventFile(self._workdir, start_step=self._last_step)
 
   def _put(self, write: Callable[[], None]) -> None:
     self._raise_error()
@@ -101,9 +137,10 @@ class RunFiles:
       self._events.close()
       self._events = EventFile(self._workdir, start_step=step - 1)
     self._events.scalars(step, numbers, wall_time)
+    self._last_step = step
 
   def _work(self) -> None:
-    flushed = time.monotonic()
+    flushed = sent = time.monotonic()
     try:
       with contextlib.ExitStack() as stack:
         stack.callback(lambda: self._events.close())
@@ -117,6 +154,12 @@ class RunFiles:
           if time.monotonic() - flushed >= _FLUSH_SECONDS:
             self._events.flush()
             flushed = time.monotonic()
+          if time.monotonic() - sent >= _SENT_SECONDS:
+            try:
+              self._send()
+            except UserError as e:  # where a save needs it, the run ends
+              _log.warning('%s', e)
+            sent = time.monotonic()
     except BaseException as e:  # told to the main thread by its next call
       self._error = e
 

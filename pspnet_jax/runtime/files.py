@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.runtime import storage
 
 
 @contextlib.contextmanager
@@ -23,11 +25,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
   The content goes into a hidden file beside `path`, reaches the disk, and then takes the name in
   one step: whoever looks sees the old content or the new one, whenever the process or the machine
   stops. Missing folders are made. A link stays and its target is replaced, as plain writing would
-  do. A device or a pipe, which nothing could replace, is written to directly.
+  do. A device or a pipe, which nothing could replace, is written to directly. In a bucket, where
+  writing an object is one step anyway, it is kept in memory until the block ends.
 
   Raises:
-    UserError: if a folder has that name, or the operating system refuses.
+    UserError: if a folder has that name, or the operating system or the bucket refuses.
   """
+  if storage.is_remote(path):
+    with io.BytesIO() as content:
+      yield content
+      _send(path, content.getvalue())
+    return
   _check_name(path)
   if _takes_all(path):
     with _refusals_named(path), path.open('wb') as file:
@@ -75,11 +83,18 @@ def check_writable(path: Path) -> None:
 def write_together(contents: Mapping[Path, str | bytes | None]) -> None:
   """Writes files that belong together: all of them or, if one cannot be written, none.
 
-  All reach the disk before the first takes its name. What is None is removed.
+  All reach the disk before the first takes its name. What is None is removed. In a bucket, where
+  each is written alone, the first is removed before the others are written, and written last:
+  whoever goes by the first finds the others of the same time.
 
   Raises:
     UserError: as `whole_file`.
   """
+  first = next(iter(contents), None)
+  if first is not None and storage.is_remote(first):
+    for path, content in [(first, None), *reversed(list(contents.items()))]:
+      _send(path, None if content is None else _encoded(content))
+    return
   parts: list[tuple[Path, Path, Path]] = []
   try:
     for path, content in contents.items():
@@ -124,6 +139,21 @@ def _part_of(path: Path) -> tuple[Path, Path]:
   return target, target.with_name(f'.{target.name[:50]}.{secrets.token_hex(4)}.part')
 
 
+def _send(path: Path, content: bytes | None) -> None:
+  """Writes an object of a bucket, or removes it."""
+  try:
+    if content is None:
+      path.unlink(missing_ok=True)
+    else:
+      path.write_bytes(content)
+  except Exception as e:
+    if (said := storage.sentence(e, path)) is not None:
+      raise UserError(said) from e
+    if isinstance(e, OSError):
+      raise cannot_write(path, e) from e
+    raise
+
+
 def _encoded(content: str | bytes) -> bytes:
   return content.encode(errors='backslashreplace') if isinstance(content, str) else content
 
@@ -131,11 +161,18 @@ def _encoded(content: str | bytes) -> bytes:
 def remove_leftovers(folder: Path) -> None:
   """Removes what `whole_file` left behind in a folder when the process was killed.
 
-  Only for a folder in which nobody else is writing: see `folder_lock`.
+  Only for a folder in which nobody else is writing: see `folder_lock`. A bucket has none.
   """
+  if storage.is_remote(folder):
+    return
   for path in folder.glob('.*.part'):
     with contextlib.suppress(OSError):
       path.unlink()
+
+
+def is_link(path: Path) -> bool:
+  """Whether it is a link, which nothing in a bucket is."""
+  return not storage.is_remote(path) and path.is_symlink()
 
 
 def refuse_links(folder: Path, names: Iterable[str]) -> None:
@@ -146,7 +183,7 @@ def refuse_links(folder: Path, names: Iterable[str]) -> None:
   followed, and so are folders that are links.
   """
   for name in names:
-    if (folder / name).is_symlink():
+    if is_link(folder / name):
       raise UserError(
         f'{folder / name} is a link, and what it leads to would be written over: remove it, or '
         'give another folder.'

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +47,7 @@ def kept_arrays(path: Path, question: Mapping[str, Any]) -> dict[str, np.ndarray
   """
   # NumPy and zipfile raise some ten kinds of errors on damaged files, and all mean the same here.
   with contextlib.suppress(Exception), path.open('rb') as file:
-    size = path.stat().st_size
+    size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
       if any(x.compress_type or x.file_size > size for x in archive.infolist()):
         return None  # not ours, and perhaps much larger than it looks

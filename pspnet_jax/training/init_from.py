@@ -14,7 +14,7 @@ from pspnet_jax.data.same_classes import alike, is_numbered
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import PSPNET, Card
 from pspnet_jax.models.network import Arrays
-from pspnet_jax.runtime import paths
+from pspnet_jax.runtime import paths, storage
 from pspnet_jax.weights import catalogue, folders, published
 from pspnet_jax.weights.foreign.origin import CONVENTIONS
 from pspnet_jax.weights.foreign.recognise import depth_of
@@ -103,7 +103,7 @@ class _Found:
 
 
 def _read(location: str) -> _Found:
-  if paths.is_on_hub(location) or paths.given(location).is_dir():
+  if storage.is_address(location) or paths.given(location).is_dir():
     return _from_folder(location)
   entry = catalogue.named(location)
   if entry is None:

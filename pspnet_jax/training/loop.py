@@ -168,6 +168,7 @@ class _Loop:
       if saving or evaluating:
         values = self._scores(state, now) if evaluating and not stopping else None
         with self.stop.while_doing('this checkpoint is saved'):
+          self.report.sync()  # no checkpoint is ahead of what was logged until then
           self.saving.save(now, state, values)
         if values is not None and self._call(state, 'on_evaluate', now, values):
           last = now

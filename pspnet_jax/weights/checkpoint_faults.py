@@ -14,6 +14,9 @@ from typing import Any
 import jax
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import storage
+
+_COMMITTED = 'commit_success.txt'  # which Orbax writes last
 
 
 class Damaged(UserError):
@@ -42,6 +45,8 @@ def reading(checkpoint: Path) -> Iterator[None]:
   except Exception as e:
     if (number := _error_number(e)) in _TOO_MANY_FILES:
       raise OSError(number, os.strerror(number)) from e
+    if (refused := storage.sentence(e, checkpoint)) is not None:
+      raise UserError(refused) from e
     reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
     raise Damaged(checkpoint, reason) from e
 
@@ -51,13 +56,16 @@ def writing(directory: Path) -> Iterator[None]:
   """Turns a failure to write into one sentence that says what is safe."""
   try:
     yield
-  except (OSError, ValueError) as e:
-    number = _error_number(e)
-    if number is None and not isinstance(e, OSError):
+  except UserError:
+    raise
+  except Exception as e:
+    number, refused = _error_number(e), storage.sentence(e, directory)
+    if refused is not None:
+      raise UserError(f'{refused.rstrip(".")}; {_safe(directory)}.') from e
+    if not isinstance(e, OSError) and (number is None or not isinstance(e, ValueError)):
       raise
     reason = os.strerror(number) if number else str(e)
-    whole = latest_whole(directory)
-    safe = 'no earlier one exists' if whole is None else f'step {whole} is safe'
+    safe = _safe(directory)
     raise UserError(
       f'cannot write a checkpoint to {directory}: {_REASONS.get(number, reason)}; {safe}: '
       f'{_REMEDIES.get(number, "mend that")} and run the same command to go on from there.'
@@ -65,8 +73,23 @@ def writing(directory: Path) -> Iterator[None]:
 
 
 def latest_whole(directory: Path) -> int | None:
-  """The latest step whose checkpoint is whole on disk: such a one alone has its number as name."""
-  return max((int(path.name) for path in directory.glob('*') if path.name.isdigit()), default=None)
+  """The latest step whose checkpoint is whole: on a disk, such a one alone has its number as name.
+
+  In a bucket, where nothing is renamed, a file says it.
+  """
+  whole = [path for path in directory.glob('*') if path.name.isdigit()]
+  if storage.is_remote(directory):
+    whole = [path for path in whole if (path / _COMMITTED).exists()]
+  return max((int(path.name) for path in whole), default=None)
+
+
+def _safe(directory: Path) -> str:
+  """Says which checkpoint is whole."""
+  try:
+    latest = latest_whole(directory)
+  except Exception:  # of the same network
+    return 'what was saved before is safe'
+  return 'no earlier one exists' if latest is None else f'step {latest} is safe'
 
 
 def _error_number(error: Exception) -> int | None:

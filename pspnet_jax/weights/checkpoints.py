@@ -17,7 +17,8 @@ from jax.sharding import Sharding
 from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
-from pspnet_jax.runtime import parallel, paths
+from pspnet_jax.runtime import bucket_lock, parallel, storage
+from pspnet_jax.runtime.bucket_lock import BucketLock
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.shared_folder import check_shared
@@ -61,10 +62,11 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: Path | str, *, read_only: bool = False):
-    workdir = paths.given(workdir).absolute()
+    workdir = storage.absolute(storage.given(workdir))
+    storage.check(workdir)
     self.directory = workdir / _FOLDER
     self.passed_over: list[str] = []
-    self._lock: FolderLock | None = None
+    self._lock: FolderLock | BucketLock | None = None
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
     if not read_only and is_packed(workdir):
@@ -89,7 +91,7 @@ class Checkpoints:
 
   def _take(self, workdir: Path) -> None:
     if jax.process_index() == 0:
-      self._lock = FolderLock(workdir, _BUSY)
+      self._lock = bucket_lock.lock(workdir, _BUSY)
       remove_leftovers(workdir)
       refuse_links(workdir, _WRITTEN)
       self.passed_over += set_aside_unusable(self.directory)

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
-from pspnet_jax.runtime import paths
+from pspnet_jax.runtime import paths, storage
 from pspnet_jax.weights import hub, packed, packed_config
 from pspnet_jax.weights.loaded import Loaded, Which
 
-Location = Path | str  # of a folder, or hf://OWNER/NAME
+Location = Path | str  # of a folder, here or in a bucket, or hf://OWNER/NAME
 
 
 def local(location: Location) -> Path:
-  """The folder on this machine; what an address of the Hub names is downloaded first.
+  """The folder, here or in a bucket; what an address of the Hub names is downloaded first.
 
   Raises:
     UserError: if it cannot be had.
   """
-  return hub.fetch(str(location)) if paths.is_on_hub(location) else paths.given(location)
+  return hub.fetch(str(location)) if paths.is_on_hub(location) else storage.given(location)
 
 
 def check(location: Location) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Arrays, Network
+from pspnet_jax.runtime import storage
 from pspnet_jax.runtime.files import refuse_links, write_together
 from pspnet_jax.runtime.limits import BYTES
 from pspnet_jax.weights import packed_config
@@ -33,8 +34,18 @@ WEIGHTS, CONFIG, README = 'model.safetensors', packed_config.NAME, 'README.md'
 
 
 def is_packed(folder: Path) -> bool:
-  """Whether a folder is one that `write` wrote, whole or damaged, and not a run's."""
-  return (folder / WEIGHTS).is_file() and not (folder / 'checkpoints').is_dir()
+  """Whether a folder is one that `write` wrote, whole or damaged, and not a run's.
+
+  Raises:
+    UserError: if it is one in a bucket, which is not read.
+  """
+  found = (folder / WEIGHTS).is_file() and not (folder / 'checkpoints').is_dir()
+  if found and storage.is_remote(folder):
+    raise UserError(
+      f'{folder} is a packed folder in a bucket, where none is read: copy it to this computer with '
+      f'`gcloud storage cp -r {folder} .`.'
+    )
+  return found
 
 
 def check_target(folder: Path) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.reporting import run_files
 from pspnet_jax.reporting.run_files import RunFiles, forget_after
+from pspnet_jax.runtime import storage
 
 
 def test_a_clean_log_is_left_alone(tmp_path):
@@ -87,3 +89,52 @@ def test_records_are_not_written_through_a_link(tmp_path):
   with pytest.raises(UserError, match=r'metrics\.jsonl is a link, and what it leads to'):
     files.open()
   assert (tmp_path / 'victim').read_text() == 'precious'
+
+
+def steps_in(bucket):
+  content = bucket.objects['run/metrics.jsonl'].content
+  return [json.loads(line)['step'] for line in content.splitlines()]
+
+
+def test_in_a_bucket_what_was_written_is_there_after_a_sync_and_later_records_go(bucket):
+  bucket.put('run/metrics.jsonl', b'{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')
+  files = RunFiles(storage.given('gs://scenes/run'), start_step=4)
+  files.open()
+  files.scalars(6, {'loss': 1.0})
+  files.sync()
+  assert steps_in(bucket) == [2, 4, 6]
+  [events] = bucket.names('run/events.out.tfevents.')
+  size = len(bucket.objects[f'run/events.out.tfevents.{events}'].content)
+  files.scalars(8, {'loss': 1.0})
+  files.close()
+  assert steps_in(bucket) == [2, 4, 6, 8]
+  assert len(bucket.objects[f'run/events.out.tfevents.{events}'].content) > size
+
+
+def test_in_a_bucket_no_event_file_grows_for_ever(bucket, monkeypatch):
+  monkeypatch.setattr(run_files, '_LARGEST_SENT', 1_000)
+  files = RunFiles(storage.given('gs://scenes/run'), start_step=0)
+  files.open()
+  for step in (1, 2):
+    files.images(step, {'noise': np.random.default_rng(step).integers(0, 256, (32, 32, 3), 'u1')})
+    files.sync()
+  files.close()
+  assert len(bucket.names('run/events.out.tfevents.')) == 3
+
+
+def test_a_bucket_that_is_cut_off_ends_a_run_only_where_something_has_to_be_safe(
+  bucket, monkeypatch, caplog
+):
+  monkeypatch.setattr(run_files, '_FLUSH_SECONDS', 0.05)
+  monkeypatch.setattr(run_files, '_SENT_SECONDS', 0.05)
+  files = RunFiles(storage.given('gs://scenes/run'), start_step=0)
+  files.open()
+  bucket.read_only = True
+  files.scalars(1, {'loss': 1.0})
+  while not caplog.records:
+    time.sleep(0.02)
+  assert 'may not be used by this account' in caplog.text
+  files.scalars(2, {'loss': 1.0})  # goes on
+  with pytest.raises(UserError, match=r'^gs://scenes/run/.* may not be used'):
+    files.sync()
+  files.close()

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import storage
 from pspnet_jax.runtime.files import (
   check_writable,
   refuse_links,
@@ -231,3 +232,35 @@ def test_files_that_belong_together_replace_and_remove(old, tmp_path):
   gone.touch()
   write_together({old: 'new', tmp_path / 'b': b'b', gone: None, tmp_path / 'never': None})
   assert names(tmp_path) == ['b', 'scores.json'] and old.read_text() == 'new'
+
+
+def test_in_a_bucket_an_object_is_written_whole_or_not_at_all(bucket):
+  path = storage.given('gs://scenes/run/scores.json')
+  with whole_file(path) as file:
+    file.write(b'old')
+    assert bucket.names() == []
+  with pytest.raises(KeyError), whole_file(path) as file:
+    file.write(b'half a')
+    raise KeyError
+  assert bucket.objects['run/scores.json'].content == b'old'
+  write_whole(path, 'Größe')
+  assert bucket.objects['run/scores.json'].content == 'Größe'.encode()
+
+
+def test_in_a_bucket_the_first_of_several_is_there_last(bucket):
+  folder = storage.given('gs://scenes/run')
+  contents = {folder / 'scores.json': 'new', folder / 'b.png': b'new', folder / 'c.png': None}
+  for name in ('scores.json', 'c.png'):
+    bucket.put(f'run/{name}', b'old')
+  write_together(contents)
+  assert {name: x.content for name, x in bucket.objects.items()} == {
+    'run/scores.json': b'new',
+    'run/b.png': b'new',
+  }
+  changes = [(x, path.rpartition('/run/')[2]) for x, path in bucket.requests if x in ('DELETE',)]
+  assert changes[0] == ('DELETE', 'scores.json')
+  bucket.read_only = True
+  with pytest.raises(UserError, match=r'^gs://scenes/run/scores.json may not be used'):
+    write_together(contents)
+  refuse_links(folder, ['scores.json'])
+  remove_leftovers(folder)
