@@ -4,9 +4,11 @@ import functools
 import os
 
 # Eight CPU devices, so that sharding is tested in-process; everything else runs on the first.
+# What runs for some steps is not optimised for as many seconds: training passes compile in a third.
 os.environ['XLA_FLAGS'] = (
-  f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8'.strip()
-)
+  f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8'
+  ' --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
+).strip()
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'  # nothing into the user's home
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny here
