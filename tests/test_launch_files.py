@@ -1,7 +1,9 @@
 """The launch files of docs/scaling.md are read by shells and YAML, and their commands parse."""
 
+import importlib.util
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,16 @@ def test_what_is_started_again_is_what_the_page_says():
   assert {int(number) for number in cases.split('|')} == again
   [rule] = job_set()[-1]['podFailurePolicy']['rules']
   assert not again & set(rule['onExitCodes']['values'])
+
+
+def test_jax_looks_where_the_page_says():
+  spec = importlib.util.find_spec('jax._src.clusters')
+  folder = Path(spec.origin).parent
+  sources = '\n'.join(path.read_text() for path in folder.glob('*.py'))
+  table = TEXT.partition('### Where `--distributed` looks')[2].partition('## ')[0]
+  variables = re.findall(r'`((?!NCCL)[A-Z][A-Za-z_]+)`', table)
+  assert len(variables) >= 11
+  assert [name for name in variables if name not in sources] == []
+  assert "'8482'" in sources and "'55527'" in sources and '(65535 - 2**12 + 1)' in sources
+  order = re.findall(r'import (\w+)Cluster as', (folder / '__init__.py').read_text())
+  assert [x for x in order if x != 'Mpi4py'] == ['Ompi', 'Slurm', 'GkeTpu', 'GceTpu', 'K8s']
