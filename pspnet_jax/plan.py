@@ -119,9 +119,6 @@ def plan(
       report.say(line)
     if isinstance(first, programs.Compiled):
       _on_more_devices(report, config, topology, first, compiled if ways else None, step_ms)
-      report.say(
-        _feeding(config, first.images / (step_ms / 1e3 if step_ms else first.least_seconds))
-      )
     if largest:
 
       def needs(batch_size: int) -> float:
@@ -137,6 +134,9 @@ def plan(
       unit = together * config.accumulation_steps
       found = largest_batch(needs, usable, unit=unit, first=config.batch_size)
       report.say(_largest(found.batch, found.is_largest))
+    if isinstance(first, programs.Compiled):
+      seconds = step_ms / 1e3 if step_ms else first.least_seconds
+      report.say(_feeding(config, first.images / seconds))
 
 
 def training_step(
@@ -270,8 +270,8 @@ def _feeding(config: ml_collections.ConfigDict, rate: float) -> str:
   try:
     source = parts.open_split(config, 'train', lenient=True)
     seconds = core_seconds(source, parts.make_transform(config, source.spec.num_classes))
-  except UserError:
-    return 'Where the data are, this says how many cores feed it.'
+  except UserError as e:
+    return f'How many cores feed it is left out: {e}'
   return (
     f'An image takes {1e3 * seconds:.3g} ms of a core of this machine to read and augment: '
     f'{rate:.0f} images/s keep {rate * seconds:.2g} such cores busy.'

@@ -24,7 +24,7 @@ def test_a_plan_says_what_fits_and_how_fast_it_can_be(tmp_path, in_this_process,
   plan.plan(tiny.config(tmp_path, batch_size=2), 'cpu', ways=False, largest=False)
   printed = capsys.readouterr().out
   assert '2 × 33×49 a step, 11 classes, float32, on 1 × CPU of 17.2 GB' in printed
-  assert 'Compiling (1): as configured ...' in printed and 'this took 0:' in printed
+  assert 'Compiling (1): as configured ...' in printed and 'this took ' in printed
   assert 'GB a device, of 17.2 GB.' in printed
   assert 'images/s, bound by' in printed and 'A bound, not a promise' in printed
 
@@ -114,6 +114,13 @@ def test_several_devices_are_told_of_on_more_of_them(
 )
 def test_published_data_need_not_be_there(name, count):
   assert plan.classes(files.load(name)).num_classes == count
+
+
+def test_cores_are_left_out_with_the_cause_where_the_data_are_not(tmp_path):
+  config = files.load('folder')
+  config.data.root = str(tmp_path / 'nowhere')
+  said = plan._feeding(config, 100.0)
+  assert said.startswith('How many cores feed it is left out: ') and 'nowhere' in said
 
 
 def test_data_of_ones_own_have_to_be_there_or_their_classes_given():

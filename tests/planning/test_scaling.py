@@ -19,7 +19,7 @@ def test_every_accelerator_has_links_with_a_source():
 
 @pytest.mark.parametrize(('count', 'microseconds'), [(1, 6.8), (8, 15.2), (16, 25.2), (64, 45.2)])
 def test_latencies_are_those_that_nccl_logs(count, microseconds):
-  # 25.2 µs for two groups of eight: the log in NVIDIA/nccl issue 1453.
+  # 25.2 µs is in the log of NVIDIA/nccl issue 1453, for three hosts: NCCL rounds log2(3) down to 1.
   assert H100.latency(count) == pytest.approx(1e-6 * microseconds)
 
 
