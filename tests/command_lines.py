@@ -65,6 +65,7 @@ def _server(early: tuple[tuple[str, str], ...]) -> subprocess.Popen:
     cwd=tiny.ROOT,
     env=tiny.environment() | dict(early),
   )
+  atexit.register(server.communicate)  # what is registered last is called first
   atexit.register(server.kill)
   return server
 

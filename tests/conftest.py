@@ -67,6 +67,11 @@ def bucket(_storage, monkeypatch):
 @pytest.fixture
 def one_device(monkeypatch):
   """Runs the commands in this process as on a machine with one device: an eighth to compile."""
+  use_one_device(monkeypatch)
+
+
+def use_one_device(monkeypatch):
+  """What `one_device` does, for a fixture of a module."""
   from pspnet_jax.runtime import parallel
 
   make_mesh = functools.partial(jax.make_mesh, (1,), ('data',), (jax.sharding.AxisType.Auto,))

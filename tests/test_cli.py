@@ -16,7 +16,8 @@ from pspnet_jax import cli
 from pspnet_jax.__main__ import COMMANDS, module_of
 from pspnet_jax.weights import exporting
 from pspnet_jax.weights.foreign import recognise
-from tests import tiny
+from tests import command_lines, tiny
+from tests.command_lines import Job
 
 # Runs a command, and says on the last line whether JAX was loaded.
 PROBE = """
@@ -135,7 +136,7 @@ def test_a_command_can_be_called_from_anywhere(tmp_path):
     [
       *(sys.executable, '-c', FROM_ELSEWHERE),
       *(f'--config={tiny.config_file(tmp_path)}', f'--workdir={workdir}'),
-      '--config.total_steps=1',
+      *('--config.total_steps=1', '--config.pictures=0'),
     ],
     capture_output=True,
     text=True,
@@ -225,31 +226,25 @@ def test_a_run_is_used_from_any_folder_and_under_64_bit_jax(tmp_path):
   config = re.sub(r'c\.data = \{.*?\}\}', "c.data = {'root': 'data'}", tiny.CONFIG, flags=re.DOTALL)
   (tmp_path / 'work' / 'base.py').write_text(config)
   (tmp_path / 'work' / '10:30.py').write_text('from base import get_config\n')
-  env = tiny.environment() | {'HOME': str(tmp_path), 'JAX_ENABLE_X64': '1'}
-  env['PYTHONPATH'] = str(tiny.ROOT)
+  (tmp_path / 'elsewhere').mkdir()
 
-  def run(folder, *arguments):
-    (tmp_path / folder).mkdir(exist_ok=True)
-    return subprocess.run(
-      [sys.executable, '-m', 'pspnet_jax', *arguments],
-      capture_output=True,
-      text=True,
-      cwd=tmp_path / folder,
-      env=env,
-    )
+  def run(folder, *lines):
+    jobs = [Job(line, str(tmp_path / folder), run=True) for line in lines]
+    return command_lines.results(jobs, HOME=str(tmp_path), JAX_ENABLE_X64='1')
 
-  for steps in (1, 2):  # trained, and gone on with
-    steps = f'--config.total_steps={steps}'
-    result = run('work', 'train', '--config=10:30.py', '--workdir=~/run', steps)
-    assert result.returncode == 0, result.stderr
-  assert 'Going on from step 1' in result.stdout and not (tmp_path / 'work' / '~').exists()
+  train = 'train', '--config=10:30.py', '--workdir=~/run', '--config.pictures=0'
+  # Trained, and gone on with.
+  answers = run('work', *([*train, f'--config.total_steps={steps}'] for steps in (1, 2)))
+  assert [status for status, _ in answers] == [0, 0], answers
+  assert 'Going on from step 1' in answers[1][1] and not (tmp_path / 'work' / '~').exists()
   elsewhere = 'evaluate', '--workdir=../run'
-  assert run('elsewhere', *elsewhere).returncode == 0
-  image = tmp_path / 'work' / 'data' / 'images' / 'val' / 'a.png'
-  result = run('elsewhere', 'predict', '--workdir=../run', f'--input={image}', '--output=~/out')
-  assert result.returncode == 0 and (tmp_path / 'out' / 'labels' / 'a.png').is_file()
   data = tmp_path / 'work' / 'data'
+  image = data / 'images' / 'val' / 'a.png'
+  predict = 'predict', '--workdir=../run', f'--input={image}', '--output=~/out'
+  answers = run('elsewhere', elsewhere, predict)
+  assert [status for status, _ in answers] == [0, 0], answers
+  assert (tmp_path / 'out' / 'labels' / 'a.png').is_file()
   data.rename(data.with_name('moved'))
-  result = run('elsewhere', *elsewhere)
-  assert f'{data}, the data.root of ../run/config.json, does not' in result.stderr
-  assert result.returncode == 1 and result.stderr.count('\n') == 1
+  [(status, said)] = run('elsewhere', elsewhere)
+  assert f'{data}, the data.root of ../run/config.json, does not' in said
+  assert status == 1 and said.count('\n') == 1

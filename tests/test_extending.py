@@ -1,7 +1,6 @@
 """The code of docs/extending.md runs: written into files, named by flags, passed in Python."""
 
 import re
-import subprocess
 import sys
 import types
 
@@ -10,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests import tiny
+from tests.command_lines import Job, results
 
 PAGE = (tiny.ROOT / 'docs/extending.md').read_text()
 TINY = ('total_steps=2', 'batch_size=2', 'crop_size=33,49', 'log_every=1', 'pictures=1')
@@ -35,19 +35,6 @@ def folder(tmp_path):
       label = rng.integers(0, 3, (40, 60), np.uint8)
       Image.fromarray(label).save(tmp_path / 'data' / split / f'{name}_mask.png')
   return tmp_path
-
-
-def run(folder, command, *arguments):
-  result = subprocess.run(
-    tiny.command(command, *arguments),
-    capture_output=True,
-    text=True,
-    cwd=folder,
-    env=tiny.environment() | {'PYTHONPATH': str(tiny.ROOT)},
-    timeout=300,
-    check=False,
-  )
-  return result.returncode, result.stdout + result.stderr
 
 
 def test_every_block_of_code_is_run():
@@ -99,16 +86,11 @@ def test_all_of_it_trains_evaluates_predicts_and_loads(folder, monkeypatch):
   train, evaluate, predict = (line.split()[1:] for line in commands.splitlines())
   changes = [f'--config.{change}' for change in TINY]
   changes += [f'--config.model.{change}' for change in TINY_MODEL]
-  status, said = run(folder, *train, *changes)
-  assert status == 0, said
+  lines = [*train, *changes], ('evaluate', '--workdir=run'), evaluate, predict
+  answers = results([Job(line, str(folder), run=True) for line in lines])
+  assert [status for status, _ in answers] == [0, 1, 0, 0], answers
+  assert 'mine:' in answers[1][1], 'what a workdir names is not imported'
   assert (folder / 'scores.txt').read_text().startswith('2 ')
-
-  status, said = run(folder, 'evaluate', '--workdir=run')
-  assert status == 1 and 'mine:' in said, 'what a workdir names is not imported'
-  status, said = run(folder, *evaluate)
-  assert status == 0, said
-  status, said = run(folder, *predict)
-  assert status == 0, said
   assert (folder / 'out/labels/a.png').is_file()
 
   monkeypatch.syspath_prepend(str(folder))

@@ -9,7 +9,7 @@ from tests import tiny
 
 NOTEBOOKS = sorted((tiny.ROOT / 'notebooks').glob('*.ipynb'))
 # What takes time, by the name of the constant that says how much of it.
-SMALL = {'STEPS': '4', 'SEEDS': '(0,)'}
+SMALL = {'STEPS': '2', 'SEEDS': '(0,)', 'SIZE': '(49, 97)'}
 
 
 def sources(notebook: dict) -> list[str]:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -21,6 +20,7 @@ from pspnet_jax.train import train
 from pspnet_jax.training.init_from import start_from
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import own, tiny
+from tests.command_lines import Job, results
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -48,23 +48,19 @@ NAMES = (
 )
 
 
-def command(folder, name, *arguments):
-  """Runs a command in the folder where the user's file lies."""
-  return subprocess.run(
-    tiny.command(name, *arguments),
-    capture_output=True,
-    text=True,
-    cwd=folder,
-    env={**tiny.environment(), 'PYTHONPATH': str(tiny.ROOT)},
-    timeout=300,
-    check=False,
-  )
+def commands(folder, *lines):
+  """Runs commands in the folder where the user's file lies; returns what they print."""
+  answers = results([Job(line, str(folder), run=True) for line in lines])
+  assert not [answer for answer in answers if answer[0]], answers
+  return [said for _, said in answers]
 
 
-def refusal(result):
-  assert result.returncode == 1, result.stdout + result.stderr
-  assert result.stderr.startswith('Error: ') and result.stderr.count('\n') == 1, result.stderr
-  return result.stderr
+def refusals(folder, *lines):
+  """What commands say that end with a sentence and nothing else."""
+  answers = results([Job(line, str(folder), run=True) for line in lines])
+  for status, said in answers:
+    assert status == 1 and said.startswith('Error: ') and said.count('\n') == 1, said
+  return [said for _, said in answers]
 
 
 @pytest.fixture(scope='module')
@@ -74,12 +70,10 @@ def folder(tmp_path_factory):
   shutil.copy(own.__file__, folder / 'mine.py')
   (folder / 'config.py').write_text(CONFIG)
   arguments = '--config=config.py', '--workdir=run'
-  first = command(folder, 'train', *arguments, '--config.total_steps=2')
-  assert first.returncode == 0, first.stderr
-  assert 'AsppNet' in first.stdout
-  second = command(folder, 'train', *arguments)
-  assert second.returncode == 0, second.stderr
-  return folder, second.stdout
+  train = 'train', *arguments
+  first, second = commands(folder, (*train, '--config.total_steps=2'), train)
+  assert 'AsppNet' in first
+  return folder, second
 
 
 @contextlib.contextmanager
@@ -115,13 +109,14 @@ def test_evaluation_imports_nothing_that_is_not_named_and_says_which_flags_to_gi
   (folder / 'mine.py').rename(folder / 'mine_for_now')
   (folder / 'mine.py').write_text(f'open({str(trace)!r}, "w").close()\n1 / 0\n')
   try:
-    error = refusal(command(folder, 'evaluate', '--workdir=run'))
-    assert 'mine:Scenes' in error and '--config.data.name=mine:Scenes' in error
-    named = 'evaluate', '--workdir=run', '--config.data.name=context_scenes'
-    assert '--model=mine:AsppNet' in refusal(command(folder, *named))
-    assert '--model=mine:AsppNet' in refusal(
-      command(folder, 'predict', '--workdir=run', '--input=scene.png', '--output=out')
+    error, *others = refusals(
+      folder,
+      ('evaluate', '--workdir=run'),
+      ('evaluate', '--workdir=run', '--config.data.name=context_scenes'),
+      ('predict', '--workdir=run', '--input=scene.png', '--output=out'),
     )
+    assert 'mine:Scenes' in error and '--config.data.name=mine:Scenes' in error
+    assert all('--model=mine:AsppNet' in other for other in others)
     assert not trace.exists()
     with pytest.raises(UserError, match='give --model=mine:AsppNet, or model= in Python, if you'):
       pspnet_jax.load(folder / 'run')
@@ -133,16 +128,13 @@ def test_evaluation_imports_nothing_that_is_not_named_and_says_which_flags_to_gi
 
 def test_training_goes_on_from_a_workdir_alone_if_everything_is_named(folder):
   folder, _ = folder
-  result = command(folder, 'train', '--workdir=run', *NAMES)
-  assert result.returncode == 0, result.stderr
-  assert 'Training is done' in result.stdout or 'All 4 steps are done' in result.stdout
-  for left_out, says in (
-    (0, '--config.model.name=mine:AsppNet'),
-    (4, '--config.augment.transform=mine:brighter'),
-    (5, '--config.callbacks=mine:Recording'),
-  ):
-    names = [flag for i, flag in enumerate(NAMES) if i != left_out]
-    assert says in refusal(command(folder, 'train', '--workdir=run', *names))
+  train = 'train', '--workdir=run'
+  [said] = commands(folder, (*train, *NAMES))
+  assert 'Training is done' in said or 'All 4 steps are done' in said
+  left_out = [NAMES[i] for i in (0, 4, 5)]
+  lines = [(*train, *(flag for flag in NAMES if flag != one)) for one in left_out]
+  for one, refusal in zip(left_out, refusals(folder, *lines), strict=True):
+    assert one in refusal
 
 
 @pytest.mark.parametrize('how', ['flags', 'config'])
@@ -152,8 +144,7 @@ def test_evaluation_repeats_the_score_of_training(folder, how):
     'flags': ('--model=mine:AsppNet', '--config.data.name=mine:Scenes'),
     'config': ('--config=config.py',),
   }[how]
-  result = command(folder, 'evaluate', '--workdir=run', '--checkpoint=latest', *names)
-  assert result.returncode == 0, result.stderr
+  commands(folder, ('evaluate', '--workdir=run', '--checkpoint=latest', *names))
   scores = json.loads((folder / 'run' / 'evaluation' / 'scores.json').read_text())
   record = json.loads((folder / 'run' / 'metrics.jsonl').read_text().splitlines()[-1])
   assert scores['mIoU'] == record['val/mIoU']
@@ -183,8 +174,7 @@ def test_images_are_predicted_with_the_network_that_is_named(folder):
   scene = own.Scenes('val')[0]['image']
   Image.fromarray(scene).save(folder / 'scene.png')
   arguments = '--workdir=run', '--model=mine:AsppNet', '--input=scene.png', '--output=out'
-  result = command(folder, 'predict', *arguments)
-  assert result.returncode == 0, result.stderr
+  commands(folder, ('predict', *arguments))
   written = np.asarray(Image.open(folder / 'out' / 'labels' / 'scene.png'))
   np.testing.assert_array_equal(written, pspnet_jax.load(folder / 'run', model=own.AsppNet)(scene))
 

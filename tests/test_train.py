@@ -19,6 +19,7 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.train import train
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import processes, tiny
+from tests.command_lines import Job, results
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -26,6 +27,11 @@ pytestmark = pytest.mark.usefixtures('one_device')
 def weights(workdir):
   found = Checkpoints(workdir, read_only=True).load('latest', Card.build_network)
   return found.step, (found.params, found.batch_stats)
+
+
+def answers(*lines):
+  """Runs commands one after the other; returns the exit status and the output of each."""
+  return results([Job(line, str(tiny.ROOT), run=True) for line in lines])
 
 
 def assert_identical(a, b):
@@ -78,20 +84,19 @@ def test_tensorboard_finds_its_pages_in_groups(finished):
   assert b'\n    --config.crop_size=33,49\n' in config.tensor_proto.string_val[0]
 
 
-def test_evaluate_repeats_the_scores_of_training(finished):
+def test_evaluate_repeats_the_scores_of_training(finished, tmp_path):
   workdir, _ = finished
-  result = tiny.run('evaluate', f'--workdir={workdir}')
-  assert result.returncode == 0, result.stderr
+  evaluation = 'evaluate', f'--workdir={workdir}'
+  sliding = '--config.eval.window=33,33', '--config.eval.flip=True', f'--output={tmp_path}'
+  (status, plain), (again, slid) = answers(evaluation, (*evaluation, *sliding))
+  assert status == again == 0, (plain, slid)
   scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())
   record = json.loads((workdir / 'metrics.jsonl').read_text().splitlines()[-1])
   assert scores['mIoU'] == record['val/mIoU']
   assert np.sum(scores['confusion']) == 5 * 33 * 49  # every pixel of every example once
   assert (workdir / 'evaluation' / 'predictions.png').is_file()
-  assert 'left out of the means' in result.stdout
-  sliding = tiny.run(
-    'evaluate', f'--workdir={workdir}', '--config.eval.window=33,33', '--config.eval.flip=True'
-  )
-  assert 'windows of 33×33, averaged with the mirror image' in sliding.stdout, sliding.stderr
+  assert 'left out of the means' in plain
+  assert 'windows of 33×33, averaged with the mirror image' in slid
 
 
 def test_predict_labels_a_folder(finished, tmp_path):
@@ -101,22 +106,22 @@ def test_predict_labels_a_folder(finished, tmp_path):
   for name, size in (('a.jpg', (40, 60)), ('deep/b.png', (20, 21)), ('a.png', (90, 70))):
     pixels = rng.integers(0, 255, (*size, 3), np.uint8)
     pspnet_jax.data.decode.Image.fromarray(pixels).save(tmp_path / 'in' / name)
-  arguments = f'--workdir={workdir}', f'--input={tmp_path / "in"}', f'--output={tmp_path / "out"}'
-  result = tiny.run('predict', *arguments)
-  assert result.returncode == 0, result.stderr
+  predict = 'predict', f'--workdir={workdir}', f'--input={tmp_path / "in"}'
+  elsewhere, inside = (f'--output={folder}' for folder in (tmp_path / 'out', tmp_path / 'in/out'))
+  # What was written does not count as input, even when it lies within it.
+  (*good, (status, refused)) = answers(
+    (*predict, elsewhere),
+    (*predict, inside),
+    (*predict, inside, '--config.eval.flip=True'),
+    (*predict, elsewhere, '--config.batch_size=2'),
+  )
+  assert [(status, '3 image(s)' in said) for status, said in good] == [(0, True)] * 3, good
+  assert status == 1 and 'does not bear on prediction' in refused
   for kind in ('labels', 'overlays'):
     found = sorted(
       str(p.relative_to(tmp_path / 'out' / kind)) for p in (tmp_path / 'out' / kind).rglob('*.png')
     )
     assert found == ['a.jpg.png', 'a.png.png', 'deep/b.png']
-  # What was written does not count as input, even when it lies within it.
-  within = tiny.run('predict', *arguments[:2], f'--output={tmp_path / "in" / "out"}')
-  again = tiny.run(
-    'predict', *arguments[:2], f'--output={tmp_path / "in" / "out"}', '--config.eval.flip=True'
-  )
-  assert '3 image(s)' in within.stdout and '3 image(s)' in again.stdout, again.stderr
-  refused = tiny.run('predict', *arguments, '--config.batch_size=2')
-  assert refused.returncode == 1 and 'does not bear on prediction' in refused.stderr
   # Python does the same in three lines.
   model = pspnet_jax.load(workdir)
   label = model(tmp_path / 'in' / 'deep' / 'b.png')
@@ -189,16 +194,15 @@ def test_sigterm_saves_and_says_what_to_do(finished, tmp_path):
   assert f'step {step} of 100000 is saved' in error
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_sound_checkpoint(tmp_path):
-  c = tiny.config(tmp_path, optimizer__base_lr=0.01, total_steps=2)
-  train(c, tmp_path / 'run')
-  c.total_steps, c.optimizer.base_lr = 6, 1e30
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_sound_checkpoint(finished, tmp_path):
+  shutil.copytree(finished[0], tmp_path / 'run')
+  c = tiny.config(tmp_path, optimizer__base_lr=1e30, total_steps=10)
   with pytest.raises(
-    UserError, match=r'between steps 3 and 4; that was after going on from step 2: begin'
+    UserError, match=r'between steps 7 and 8; that was after going on from step 6: begin'
   ):
     train(c, tmp_path / 'run')
   step, (params, _) = weights(tmp_path / 'run')
-  assert step == 2 and all(np.isfinite(x).all() for x in params.values())
+  assert step == 6 and all(np.isfinite(x).all() for x in params.values())
 
 
 def test_eight_devices_train_one_network(tmp_path):
@@ -311,11 +315,11 @@ def test_ema_is_what_is_evaluated_and_restored(tmp_path):
   assert any((np.asarray(averaged[n]) != np.asarray(raw[n])).any() for n in raw)
 
 
-def test_changed_settings_are_named_when_going_on(tmp_path, capsys):
-  train(tiny.config(tmp_path, total_steps=2), tmp_path / 'run')
-  train(tiny.config(tmp_path, total_steps=4, aux_weight=0.2), tmp_path / 'run')
+def test_changed_settings_are_named_when_going_on(finished, tmp_path, capsys):
+  shutil.copytree(finished[0], tmp_path / 'run')
+  train(tiny.config(tmp_path, total_steps=8, aux_weight=0.2), tmp_path / 'run')
   out = capsys.readouterr().out
-  assert 'Going on from step 2.' in out and 'aux_weight: 0.4 → 0.2' in out
+  assert 'Going on from step 6.' in out and 'aux_weight: 0.4 → 0.2' in out
 
 
 @pytest.mark.slow

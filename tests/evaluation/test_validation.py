@@ -19,7 +19,7 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.training.pixel_losses import cross_entropy
 from pspnet_jax.training.state import TrainState
-from tests.conftest import TINY
+from tests.conftest import TINY, use_one_device
 
 SOURCE = ContextScenes('val', size=(33, 33), length=4)
 OPTIONS = {'num_classes': SOURCE.spec.num_classes, **TINY}
@@ -30,7 +30,9 @@ def inference():
   card = Card(
     network=OPTIONS, spec=SOURCE.spec, crop_size=(33, 33), protocol=PLAIN.changed(window='image')
   )
-  return Inference(Network(**OPTIONS), card)
+  with pytest.MonkeyPatch.context() as patch:
+    use_one_device(patch)
+    return Inference(Network(**OPTIONS), card)
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,7 @@
 """Starting from weights, in the training loop and by hand."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -27,13 +29,19 @@ def file(tmp_path):
   return tmp_path / 's.pth'
 
 
+@functools.cache
+def initial(num_classes, options):
+  """The initial values of a network, whose options are pairs."""
+  return Network(num_classes, **dict(options)).init(0)
+
+
 def fresh(num_classes, names=None, **changes):
   """Card and initial values of a new network."""
   options = {**TINY, **changes}
   names = names or tuple(map(str, range(num_classes)))
   spec = DatasetSpec(names, ((0, 0, 0),) * num_classes)
   card = Card(network={'num_classes': num_classes, **options}, spec=spec, crop_size=(33, 33))
-  return card, *Network(num_classes, **options).init(0)
+  return card, *map(dict, initial(num_classes, tuple(options.items())))
 
 
 def test_every_array_is_taken(file):

@@ -41,10 +41,6 @@ def test_export_gives_back_every_bit(case, tmp_path):
   assert back.keys() == state.keys()
   for key, x in state.items():
     assert back[key].tobytes() == x.numpy().tobytes() and back[key].shape == tuple(x.shape), key
-  exporting.write(back, tmp_path / 'back.pth', source, converted.card)
-  again = importing.convert([tmp_path / 'back.pth'])
-  for name, x in converted.params.items():
-    np.testing.assert_array_equal(x, again.params[name])
 
 
 SMALL = {**TINY, 'num_classes': 3, 'head_channels': 8}

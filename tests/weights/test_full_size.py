@@ -1,4 +1,4 @@
-"""A network of every source at full width; full_size.py compares all, on images of full size."""
+"""Networks at full width and at half of it; full_size.py compares all, on images of full size."""
 
 import dataclasses
 import os
@@ -21,17 +21,19 @@ def all_cores():
 @pytest.mark.slow
 @pytest.mark.usefixtures('all_cores')
 @pytest.mark.parametrize(
-  ('name', 'size'),
+  ('name', 'width', 'size'),
   [
-    ('semseg-50', (281, 281)),
-    ('mmseg-50', (280, 280)),
-    ('mit-50', (240, 320)),
-    ('caffe-50', (281, 281)),
-    ('paddleseg-50', (280, 281)),
+    ('semseg-50', 64, (201, 201)),
+    ('caffe-50', 64, (281, 281)),
+    ('mmseg-50', 32, (200, 200)),
+    ('mit-50', 32, (200, 240)),
+    ('paddleseg-50', 32, (200, 201)),
   ],
 )
-def test_logits_at_full_width(name, size, tmp_path):
-  (result,), _ = compare(dataclasses.replace(CASES[name], size=size), tmp_path)
+def test_logits_of_a_wide_network(name, width, size, tmp_path):
+  case = CASES[name]
+  options = case.options if width == 64 else {**case.options, 'width': width}
+  (result,), _ = compare(dataclasses.replace(case, options=options, size=size), tmp_path)
   assert result.error < 2e-5
   # Equal everywhere in float64, as full_size.py shows; in float32 but for ties.
   assert result.differing < 1e-4 * result.pixels and result.gap < 2 * result.error
