@@ -11,10 +11,10 @@ from tests import tiny
 SCRIPT = """
 import sys, time
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime import joining, peers
+from pspnet_jax.runtime import joining, meeting, peers
 port, count, index, timeout, what = sys.argv[1:]
 if float(timeout) < 10:  # here somebody does not come
-  joining._FIRST_LINE, joining._NEXT_LINES = 1, 2
+  meeting._FIRST_LINE, meeting._NEXT_LINES = 1, 2
 try:
   with joining.joined(f'127.0.0.1:{port}', int(count), int(index), from_cluster=False,
                       timeout=float(timeout), peer_timeout=20) as others:

@@ -262,7 +262,7 @@ def test_four_then_one_then_two_processes_train_as_one_does(tmp_path):
     assert weights(tmp_path / 'many')[0] == until
   for a, b in zip(weights(tmp_path / 'many')[1], weights(tmp_path / 'one')[1], strict=True):
     for name in a:
-      np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-6, err_msg=name)
+      np.testing.assert_allclose(a[name], b[name], rtol=2e-6, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.slow
@@ -290,7 +290,11 @@ def test_a_signal_to_one_of_two_stops_both_at_the_same_step_and_keeps_no_score_b
     if line.startswith('step'):
       break
   both[1].send_signal(signal.SIGINT)
-  errors = [process.communicate(timeout=120)[1] for process in both]
+  try:
+    errors = [process.communicate(timeout=240)[1] for process in both]
+  finally:
+    for process in both:
+      process.kill()
   assert [process.returncode for process in both] == [130, 130], errors
   for error, whose in zip(errors, (' to process 1', ''), strict=True):
     answer, end = error.splitlines()

@@ -73,7 +73,11 @@ def at_once(command: Callable[[int, int], list[str]], timeout: int, count: int =
     )
     for i in range(count)
   ]
-  outs = [process.communicate(timeout=timeout) for process in processes]
+  try:
+    outs = [process.communicate(timeout=timeout) for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
   assert [process.returncode for process in processes] == [0] * count, outs
   return [out for out, _ in outs]
 

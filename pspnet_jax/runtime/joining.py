@@ -1,15 +1,11 @@
-"""Joins the processes that train together: finds process 0, and waits for all where one sees it."""
+"""Joins the processes that train together: finds out where they are, and leads JAX there."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
 import os
-import socket
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -18,10 +14,11 @@ import jax
 
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.meeting import Place, meet
 from pspnet_jax.runtime.peers import Peers, StoppedAlone
 from pspnet_jax.runtime.relay import Relay
 
-_FIRST_LINE, _NEXT_LINES = 10.0, 30.0  # seconds of waiting after which a line says so
+_JOINING = 60.0  # seconds that JAX may take when all have met
 _NEVER = 7 * 24 * 3600  # seconds: JAX ends a process that waits too long by aborting it
 _TOGETHER = '--coordinator, --num_processes and --process_id go together: give all three.'
 
@@ -47,8 +44,7 @@ def joined(
     count: how many processes there are.
     index: which of them this is.
     from_cluster: finds out what is not given from Slurm, Open MPI, Kubernetes or a TPU pod.
-    timeout: seconds to wait for all to come. They are waited for by JAX's own code, so that the
-      process is ended by a thread, after one sentence, with status 1.
+    timeout: seconds to wait for all to come.
     peer_timeout: seconds within which all end when one of them has.
 
   Yields:
@@ -80,23 +76,9 @@ def joined(
     raise
 
 
-@dataclasses.dataclass(frozen=True)
-class _Place:
-  """Where process 0 is, and which process this one is."""
-
-  host: str
-  port: int
-  count: int
-  index: int
-  devices: Sequence[int] | None  # of this machine, where each of its processes has its own
-
-  def __str__(self) -> str:
-    return f'[{self.host}]:{self.port}' if ':' in self.host else f'{self.host}:{self.port}'
-
-
 def _place(
   coordinator: str | None, count: int | None, index: int | None, from_cluster: bool
-) -> _Place | None:
+) -> Place | None:
   devices = None
   given = [value is not None for value in (coordinator, count, index)]
   if from_cluster:
@@ -121,7 +103,7 @@ def _place(
       f'--process_id={index}: {count} process(es) have the numbers 0 to {count - 1}: give each of '
       'them its own.'
     )
-  return _Place(host.strip('[]'), int(port), count, index, devices)
+  return Place(host.strip('[]'), int(port), count, index, devices)
 
 
 def _found(
@@ -165,20 +147,17 @@ def _other_jax() -> str:
   )
 
 
-def _join(place: _Place, timeout: float, peer_timeout: float) -> Peers:
+def _join(place: Place, timeout: float, peer_timeout: float) -> Peers:
   # JAX's way would take SIGTERM away from Python; `Peers.reached` is ours.
   jax.config.update('jax_enable_preemption_service', False)
-  waiting = _Waiting(place, timeout)
-  if place.index == 0:
-    _check_free(place.port)
-    address = str(place)
-  else:
-    waiting.until_process_0_listens()
-    waiting.relay = Relay(place.host, place.port, waiting.process_0_is_gone)
-    address = waiting.relay.address
+  meet(place, timeout)
+  guard = _Guard(place)
+  relay = None
+  if place.index > 0:
+    relay = Relay(place.host, place.port, guard.process_0_is_gone)
   try:
     jax.distributed.initialize(
-      address,
+      str(place) if relay is None else relay.address,
       place.count,
       place.index,
       place.devices,
@@ -188,96 +167,48 @@ def _join(place: _Place, timeout: float, peer_timeout: float) -> Peers:
       shutdown_timeout_seconds=round(peer_timeout),
     )
   except (ValueError, RuntimeError) as e:
-    waiting.over.set()
-    reason = str(e).splitlines()[0]
-    if 'ALREADY_EXISTS' in reason or 'ABORTED' in reason:
-      reason = f'a process {place.index} is there already: give each its own --process_id'
-    raise UserError(f'cannot join the processes at {place}: {reason.rstrip(".")}.') from e
-  waiting.over.set()
+    guard.failed()
+    reason = str(e).splitlines()[0].rstrip('.')
+    raise UserError(f'cannot join the processes at {place}: {reason}.') from e
   try:
     from jax._src.distributed import global_state
   except ImportError as e:
     raise UserError(_other_jax()) from e
   store: Any = global_state.client
   peers = Peers(store, place.index, place.count, timeout=peer_timeout)
-  waiting.peers = peers
-  if waiting.relay is not None:
-    waiting.relay.close()
+  guard.joined(peers)
+  if relay is not None:
+    relay.close()
   return peers
 
 
-class _Waiting:
-  """Says now and then who is waited for, and ends the process when that takes too long."""
+class _Guard:
+  """Ends the process in a sentence where JAX, once all have met, does not join them."""
 
-  def __init__(self, place: _Place, timeout: float):
-    self._place, self._timeout, self._began = place, timeout, time.monotonic()
-    self._lacks = '' if place.index == 0 else 'nobody listens there'
-    self.over = threading.Event()
-    self.peers: Peers | None = None
-    self.relay: Relay | None = None
-    threading.Thread(target=self._wait, name='waiting for the others', daemon=True).start()
+  def __init__(self, place: Place):
+    self._place = place
+    self._over = threading.Event()
+    self._peers: Peers | None = None
+    threading.Thread(target=self._wait, name='joining', daemon=True).start()
 
-  def until_process_0_listens(self) -> None:
-    while True:
-      try:
-        socket.create_connection((self._place.host, self._place.port), timeout=10).close()
-      except socket.gaierror as e:
-        self._lacks = f'its name is not known here: {e.strerror}'
-      except OSError as e:
-        self._lacks = e.strerror or 'it does not answer'
-      else:
-        self._lacks = ''
-        return
-      time.sleep(0.5)
+  def joined(self, peers: Peers) -> None:
+    self._peers = peers
+    self._over.set()
 
   def process_0_is_gone(self) -> None:
-    if self.peers is not None:
-      self.peers.lost(0)
-    elif not self.over.is_set():
-      self._end(f'process 0 at {self._place} has ended before all had come: see what it says.')
+    if self._peers is not None:
+      self._peers.lost(0)
+    elif not self._over.is_set():
+      self._end(f'process 0 at {self._place} has ended when all had come: see what it says.')
+
+  def failed(self) -> None:
+    self._over.set()
 
   def _wait(self) -> None:
-    place, said = self._place, 0.0
-    others = f'the other {place.count - 1} of {place.count} processes'
-    while not self.over.wait(0.2):
-      waited = time.monotonic() - self._began
-      if waited > self._timeout:
-        break
-      if waited >= (said + _NEXT_LINES if said else _FIRST_LINE):
-        said = waited
-        where = f'at {place}, {waited:.0f} of {self._timeout:.0f} s'
-        whom = f'process 0 ({self._lacks})' if self._lacks else others
-        streams.show(f'Waiting for {whom} {where}.', sys.stderr)
-    else:
-      return
-    if self._lacks:
-      self._end(
-        f'process 0 did not come at {place} within {self._timeout:.0f} s ({self._lacks}): check '
-        'that it runs, that all have the same --coordinator, and that no firewall is between.'
-      )
-    self._end(
-      f'not all of {place.count} processes came to {place} within {self._timeout:.0f} s: check '
-      'that each was started, with this --coordinator and a --process_id of its own, and see what '
-      'they say.'
-    )
+    if not self._over.wait(_JOINING):
+      self._end(f'one of {self._place.count} processes has ended when all had come: see which one.')
 
   def _end(self, sentence: str) -> NoReturn:
     streams.show_sentence(f'Error: {sentence}', sys.stderr)
     streams.flush()
     os._exit(1)
-
-
-def _check_free(port: int) -> None:
-  """Raises UserError if JAX could not listen at a port, or would share it with another run."""
-  family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
-  with socket.socket(family) as probe:
-    if family == socket.AF_INET6:
-      probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-      probe.bind(('', port))
-    except OSError as e:
-      remedy = 'give another one to all' if e.errno == errno.EADDRINUSE else 'give another one'
-      raise UserError(
-        f'process 0 cannot listen at port {port} of --coordinator: {e.strerror}: {remedy}.'
-      ) from e

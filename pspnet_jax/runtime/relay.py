@@ -18,6 +18,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+_near_sides: list[socket.socket] = []  # which stay open to the end of the process
+
 
 class Relay:
   """Hands the bytes of JAX's client on to process 0, and those of process 0 back.
@@ -37,7 +39,6 @@ class Relay:
     self._server = socket.socket(socket.AF_UNIX)
     self._server.bind(str(self._path))
     self._server.listen()
-    self._open: list[socket.socket] = []  # so that none is closed for being forgotten
     _start(self._accept)
 
   @property
@@ -58,7 +59,7 @@ class Relay:
         here, _ = self._server.accept()
       except OSError:  # closed
         return
-      self._open.append(here)
+      _near_sides.append(here)
       try:
         there = socket.create_connection(self._target, timeout=20)
       except OSError:
@@ -67,7 +68,6 @@ class Relay:
       there.settimeout(None)
       there.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
       there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-      self._open.append(there)
       _start(functools.partial(self._forward, here, there))
       _start(functools.partial(self._back, there, here))
 

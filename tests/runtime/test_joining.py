@@ -1,15 +1,9 @@
-"""Joining: each mistake ends in a sentence, and who waits says so."""
-
-import re
-import socket
-import threading
-import time
+"""Joining: where the processes are, and what cannot be. The rest: `test_meeting`, `test_peers`."""
 
 import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import joining
-from tests import processes
 
 
 def join(coordinator=None, count=None, index=None, *, from_cluster=False, **timeouts):
@@ -74,72 +68,3 @@ def test_slurm_tells_all(monkeypatch):
     monkeypatch.setenv(f'SLURM_{name}', value)
   place = joining._place(None, None, None, from_cluster=True)
   assert (place.host, place.count, place.index, list(place.devices)) == ('node3', 3, 1, [0])
-
-
-def test_a_port_in_use_is_named():
-  with socket.socket() as taken:
-    taken.bind(('0.0.0.0', 0))
-    taken.listen()
-    port = taken.getsockname()[1]
-    with pytest.raises(UserError, match=f'cannot listen at port {port} .* give another one to all'):
-      joining._check_free(port)
-  joining._check_free(port)
-
-
-def ended(found):
-  [(status, error)] = found.values()
-  return status, error.splitlines()
-
-
-def test_a_coordinator_that_does_not_come_is_waited_for_and_then_named():
-  port = processes.free_port()
-  status, lines = ended(processes.ends(processes.start(2, {1: ''}, port=port, timeout=4)))
-  where = f'at 127.0.0.1:{port}'
-  assert status == 1 and len(lines) == 3, lines
-  assert re.fullmatch(
-    rf'Waiting for process 0 \(Connection refused\) {where}, \d of 4 s\.', lines[0]
-  )
-  assert lines[2].startswith(
-    f'Error: process 0 did not come {where} within 4 s (Connection refused): check that it runs'
-  )
-
-
-def test_a_process_that_does_not_come_is_waited_for_and_then_said():
-  port = processes.free_port()
-  status, lines = ended(processes.ends(processes.start(2, {0: ''}, port=port, timeout=4)))
-  assert status == 1 and len(lines) == 3, lines
-  assert lines[0].startswith(f'Waiting for the other 1 of 2 processes at 127.0.0.1:{port}, ')
-  assert lines[2].startswith(f'Error: not all of 2 processes came to 127.0.0.1:{port} within 4 s')
-
-
-def test_who_listens_and_is_no_process_0_is_not_waited_for_for_ever():
-  with socket.create_server(('127.0.0.1', 0)) as other:
-    found = processes.ends(processes.start(2, {1: ''}, port=other.getsockname()[1], timeout=3))
-  status, lines = ended(found)
-  assert status == 1 and lines[-1].startswith('Error: not all of 2 processes came'), lines
-
-
-def test_a_name_that_is_not_known_is_said(monkeypatch):
-  waiting = joining._Waiting(joining._Place('no-such-host.invalid', 1, 2, 1, None), 1000)
-  ends, ended = [], threading.Event()
-
-  def end(sentence):
-    ends.append(sentence)
-    ended.set()
-
-  monkeypatch.setattr(waiting, '_end', end)
-
-  def stop(seconds):
-    waiting._timeout = 0
-    ended.wait(10)
-    raise InterruptedError
-
-  monkeypatch.setattr(time, 'sleep', stop)
-  monkeypatch.setattr(socket, 'create_connection', unknown)
-  with pytest.raises(InterruptedError):
-    waiting.until_process_0_listens()
-  assert 'its name is not known here' in ends[0]
-
-
-def unknown(*_, **__):
-  raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
