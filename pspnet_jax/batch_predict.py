@@ -44,7 +44,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,14 +116,7 @@ def batch_predict(
   workdirs = [x if is_on_hub(x) else Path(os.path.abspath(given(x))) for x in workdirs]
   images, output = (Path(os.path.abspath(given(x))) for x in (images, output))
   found = listing.read(images)
-  paths, earlier = set_apart(found.paths, found.root, output)
-  if not paths:
-    raise UserError(f'{images} holds no image but results in {output}: give another --input.')
-  asides = set(earlier)
-  kept = [i for i, path in enumerate(found.paths) if path not in asides]
-  targets = png_names([found.names[i] for i in kept])
-  tasks = tasks_of(paths, targets, [found.ids[i] for i in kept])
-
+  tasks = _tasks(found, images, output)
   wanted = {'labels': True, 'overlays': overlays, 'confidence': confidence}
   wanted['probabilities'] = probabilities
   kinds = tuple(kind for kind in KINDS if wanted.get(kind))
@@ -138,23 +131,18 @@ def batch_predict(
     work.results.check([task.path for task in left], [task.target for task in left])
     remove_parts_of(left, work.results)
     with Reporter(None, total_steps=len(left)) as report:
-      report.say(f'Labelling with {about.origin}.')
-      for note in about.notes:
-        report.say(note)
-      if found.left_aside:
-        report.say(f'{len(found.left_aside):,} file(s) left aside: {counted(found.left_aside)}.')
-      if earlier:
-        report.say(f'{len(earlier):,} image(s) of {output} left aside, as results.')
-      if len(left) < len(tasks):
-        report.say(f'{len(tasks) - len(left):,} of {len(tasks):,} image(s) are done already.')
-      run = _Run(job, report)
+      for sentence in (f'Labelling with {about.origin}.', *about.notes, *_aside(found, tasks)):
+        report.say(sentence)
+      if done := len(tasks) - len(left):
+        report.say(f'{done:,} of {len(tasks):,} image(s) are done already.')
+      run = _Run(job, report, len(left))
       try:
         with stop:
           if left:
             label(left, run.tell, stop.check)
       except (KeyboardInterrupt, Stopped) as e:
         raise Stopped(
-          f'interrupted after {len(tasks) - len(left) + run.done:,} of {len(tasks):,} images, and '
+          f'interrupted after {done + run.done:,} of {len(tasks):,} images, and '
           f'their labels are in {output}: the same command goes on.',
           stop.received or signal.SIGINT,
         ) from e
@@ -167,6 +155,24 @@ def batch_predict(
     raise UserError(
       f'{run.failures:,} of {len(tasks):,} images could not be labelled: mend or remove them.'
     )
+
+
+def _tasks(found: listing.Listing, images: Path, output: Path) -> list[Task]:
+  """What is to be labelled: all but the results of earlier runs."""
+  paths, earlier = set_apart(found.paths, found.root, output)
+  if not paths:
+    raise UserError(f'{images} holds no image but results in {output}: give another --input.')
+  results = {*earlier}
+  kept = [i for i, path in enumerate(found.paths) if path not in results]
+  targets = png_names([found.names[i] for i in kept])
+  return tasks_of(paths, targets, [found.ids[i] for i in kept])
+
+
+def _aside(found: listing.Listing, tasks: Sequence[Task]) -> Iterator[str]:
+  if found.left_aside:
+    yield f'{len(found.left_aside):,} file(s) left aside: {counted(found.left_aside)}.'
+  if results := len(found.paths) - len(tasks):
+    yield f'{results:,} image(s) left aside, as results of an earlier run.'
 
 
 def _started(
@@ -202,8 +208,8 @@ def _started(
 class _Run:
   """What has happened since the command was started."""
 
-  def __init__(self, job: Job, report: Reporter):
-    self._job, self._report = job, report
+  def __init__(self, job: Job, report: Reporter, total: int):
+    self._job, self._report, self._total = job, report, total
     self.done = self.failures = self._kept = self._again = 0
     self._sentences: list[str] = []
     self._begun = self._said = time.monotonic()
@@ -223,7 +229,8 @@ class _Run:
     now = time.monotonic()
     if now - self._said > _LINE_SECONDS:
       self._said = now
-      self._report.line(self.done, {'images/s': self.done / (now - self._begun)})
+      rate = self.done / (now - self._begun)
+      self._report.say(f'{self.done:,} of {self._total:,} image(s), {rate:.1f} images/s.')
 
   def say(self) -> None:
     """Says it, at the end."""

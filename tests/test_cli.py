@@ -93,7 +93,7 @@ def test_help_names_the_choices_that_there_are():
   ('argument', 'says'),
   [
     ('trian', 'there is no command trian: did you mean train?'),
-    ('zzzz', 'there is no command zzzz: there are train, evaluate, predict, prepare, '),
+    ('zzzz', 'there is no command zzzz: there are train, evaluate, predict, batch-predict, '),
     ('--config=x', 'name one before the flags, as in pspnet train --config=context_scenes.'),
   ],
 )

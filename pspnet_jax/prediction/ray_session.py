@@ -19,6 +19,7 @@ _STORE = 256 << 20  # bytes of shared memory: what is sent are paths and rows
 _QUIET = {
   'RAY_USAGE_STATS_ENABLED': '0',
   'RAY_BACKEND_LOG_LEVEL': 'fatal',
+  'RAY_ENABLE_AUTO_CONNECT': '0',  # a thread that asks after the end would start another
   'RAY_DEDUP_LOGS_SKIP_REGEX': '.',  # what it would print of workers that end
 }
 
@@ -107,6 +108,8 @@ def _check_answers(address: str) -> None:
       [sys.executable, '-c', code], capture_output=True, text=True, timeout=_ANSWERS, check=False
     )
     said = tried.stderr.strip().rpartition('\n')[2]
+    if 'InvalidAuthToken' in tried.stderr:
+      said = 'it asks for a token: set RAY_AUTH_MODE=token, and put it into ~/.ray/auth_token'
   except subprocess.TimeoutExpired:
     tried, said = None, f'no answer within {_ANSWERS:g} s'
   if tried is None or tried.returncode:
