@@ -10,7 +10,7 @@ import pytest
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import parallel
 from pspnet_jax.weights.checkpoints import Checkpoints
-from pspnet_jax.weights.step_folders import SCORES
+from pspnet_jax.weights.step_folders import METADATA, SCORES
 from tests.weights.test_stored_step import CARD, items_of, load, restore, same
 
 
@@ -165,3 +165,23 @@ def test_what_one_process_cannot_read_all_pass_over(workdir, monkeypatch):
     same(items, items_of(7))
     [said] = checkpoints.passed_over
     assert said.startswith('Step 8 is damaged (another process cannot read it) and passed over')
+
+
+TIME = '{"commit_timestamp_nsecs": %s}'
+WRONG = ('{', '[]', '\xff', TIME % '"x"', TIME % '1e40', TIME % '-99999999999999999999999')
+
+
+@pytest.mark.parametrize('step', [6, 8])
+@pytest.mark.parametrize(
+  'content', [*WRONG, '{"commit_timestamp_nsecs": -99999999999999999999999}']
+)
+def test_whatever_stands_in_orbax_s_file_is_one_sentence(workdir, content, step):
+  path = workdir / 'checkpoints' / str(step) / METADATA
+  path.write_bytes(content.encode('latin1'))
+  with pytest.raises(UserError, match=rf'/{step} is damaged \({METADATA} cannot be read\): '):
+    Checkpoints(workdir, read_only=True).load(step)
+  with Checkpoints(workdir) as checkpoints:
+    found, items = checkpoints.restore(jax.eval_shape(lambda: items_of(7)), sharding())
+    assert found == (7 if step == 8 else 8)
+    same(items, items_of(found))
+    checkpoints.save(9, items_of(9), CARD, 0.1)
