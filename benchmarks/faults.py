@@ -23,6 +23,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from benchmarks import fault_files, fault_list
 from benchmarks.fault_runs import Bench
 from benchmarks.fault_verdicts import Fault
@@ -73,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--quick', action='store_true', help='a sample of what two processes suffer')
   parser.add_argument('--limit', type=float, default=60, help='seconds from a fault to the end')
   args = parser.parse_args(argv)
+  logging.set_verbosity(logging.FATAL)  # Orbax tells of every file that it cannot read
   bench = Bench(args.output, args.limit)
   only = [part.lower() for part in args.only.split(',') if part]
 
