@@ -117,7 +117,7 @@ class StoredStep:
         {item: x.tree for item, x in stored.items() if item in wanted and x is not None}
       )
       raise
-    as_stored = {item: x for item, x in wanted.items() if x != NOTHING}
+    as_stored = {item: x for item, x in sorted(wanted.items()) if x != NOTHING}
     restored, found = self._read_verified(
       {item: x if item == 'opt_state' else stored[item].tree for item, x in as_stored.items()}
     )
