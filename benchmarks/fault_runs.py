@@ -135,7 +135,7 @@ class Bench:
         cwd=ROOT,
         env=self._environment() | env,
         start_new_session=True,
-        preexec_fn=lambda: _prepare(before),
+        preexec_fn=before,
       )
 
   def _environment(self) -> dict[str, str]:
@@ -217,14 +217,6 @@ class Bench:
       )
       for i, (status, when) in sorted(ends.items())
     ]
-
-
-def _prepare(before: Callable[[], None] | None) -> None:
-  """Readies a process for signals that a campaign in the background would make it ignore."""
-  for number in (signal.SIGINT, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)
-  if before is not None:
-    before()
 
 
 def _wait(

@@ -19,6 +19,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--limit', type=float, default=60, help='seconds from a fault to the end')
   args = parser.parse_args(argv)
   logging.set_verbosity(logging.FATAL)  # Orbax tells of every file that it cannot read
+  for number in (signal.SIGINT, signal.SIGHUP):
+    # In the background they are ignored, and so they would be by every process started here.
+    signal.signal(number, signal.SIG_DFL)
   bench = Bench(args.output, args.limit)
   only = [part.lower() for part in args.only.split(',') if part]
 
