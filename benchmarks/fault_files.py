@@ -16,7 +16,7 @@ from benchmarks.fault_runs import STEPS, Bench
 from benchmarks.fault_verdicts import Fault, Outcome
 from pspnet_jax.models.network import Network
 from pspnet_jax.weights.checkpoint_faults import Damaged
-from pspnet_jax.weights.step_folders import check_scores
+from pspnet_jax.weights.checkpoint_manager import open_manager
 from pspnet_jax.weights.stored_step import StoredStep
 
 _WAYS = {
@@ -77,7 +77,7 @@ class _Read(NamedTuple):
 
 
 def _read(folder: Path, network: Network | None) -> _Read:
-  check_scores(folder.parent)
+  open_manager(folder.parent, read_only=True).close()
   stored = StoredStep(folder)
   if stored.lost_score:
     raise Damaged(folder, 'its score is gone')

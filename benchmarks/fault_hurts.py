@@ -56,7 +56,7 @@ def damaged_latest(item: str, how: str, count: int) -> Callable[[Bench], Outcome
     for path in [path for path in files if path.is_file()]:
       damage(path, how)
     ended = bench.train(workdir, count)
-    said = (workdir.parent / f'{workdir.name}_files' / 'out0').read_text()
+    said = (bench.files(workdir) / 'out0').read_text()
     if 'and passed over' not in said:
       return Outcome('bad', ended[0].seconds, 'it is not said', tuple(ended[0].sentences))
     return recovered(dataclasses.replace(bench, limit=float('inf')), workdir, ended, count)

@@ -125,7 +125,7 @@ def _two_runs(gap: float) -> Callable[[Bench], Outcome]:
     time.sleep(gap)
     running.append(bench.start(workdir, 1, 1, free_port(), env=env))
     statuses = [process.wait() for process in running]
-    files = workdir.parent / f'{workdir.name}_files'
+    files = bench.files(workdir)
     seconds = time.time() - began
     texts = [(files / f'err{i}').read_text() for i in range(2)]
     ended = [Ended(*x, seconds) for x in zip(statuses, texts, strict=True)]

@@ -87,9 +87,13 @@ class Bench:
   def fresh(self, name: str) -> Path:
     """A workdir that is not there yet."""
     workdir = self.folder / 'runs' / re.sub(r'\W+', '_', name)
-    shutil.rmtree(workdir.parent / f'{workdir.name}_files', ignore_errors=True)
+    shutil.rmtree(self.files(workdir), ignore_errors=True)
     shutil.rmtree(workdir, ignore_errors=True)
     return workdir
+
+  def files(self, workdir: Path) -> Path:
+    """Where the processes of a workdir are recorded: not beside it, where the disk may be full."""
+    return self.folder / 'said' / re.sub(r'\W+', '_', str(workdir.relative_to(self.folder)))
 
   def reference(self, processes: int = 1) -> Path:
     """The workdir of an undisturbed run."""
@@ -112,7 +116,7 @@ class Bench:
     before: Callable[[], None] | None = None,
   ) -> subprocess.Popen[str]:
     """Starts one process of a run; what it says goes to files beside the workdir."""
-    files = workdir.parent / f'{workdir.name}_files'
+    files = self.files(workdir)
     files.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, '-m', 'pspnet_jax.train']
     command += [f'--config={self.config}', f'--workdir={workdir}', *flags]
@@ -173,7 +177,7 @@ class Bench:
       env: in all of them.
       spared: those that are not waited for, which are ended when the others have.
     """
-    files = workdir.parent / f'{workdir.name}_files'
+    files = self.files(workdir)
     files.mkdir(parents=True, exist_ok=True)
     (files / MARK).unlink(missing_ok=True)
     if fault is not None:
@@ -208,9 +212,7 @@ class Bench:
     return [
       Ended(
         status,
-        (
-          workdirs.get(i, workdir).parent / f'{workdirs.get(i, workdir).name}_files' / f'err{i}'
-        ).read_text(errors='replace'),
+        (self.files(workdirs.get(i, workdir)) / f'err{i}').read_text(errors='replace'),
         round(max(when - began, 0.0), 1),
       )
       for i, (status, when) in sorted(ends.items())

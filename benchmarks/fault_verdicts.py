@@ -108,6 +108,8 @@ def complaints(ended: Sequence[Ended], limit: float, struck: Sequence[int] = ())
       yield f'process {i} did not end'
     elif e.seconds > limit:
       yield f'process {i} ended after {e.seconds:.0f} s'
+    elif e.status == 0 and i in struck:
+      yield f'process {i} went on as if nothing had come'
     if found := _DUMPS.search(e.said):
       yield f'process {i} wrote {found[0].strip()!r}'
     elif e.status not in (0, None) and len(e.sentences) != 1:

@@ -19,9 +19,12 @@ import argparse
 import dataclasses
 import itertools
 import json
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from absl import logging
 
 from benchmarks import fault_files, fault_list
 from benchmarks.fault_runs import Bench
@@ -73,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--quick', action='store_true', help='a sample of what two processes suffer')
   parser.add_argument('--limit', type=float, default=60, help='seconds from a fault to the end')
   args = parser.parse_args(argv)
+  logging.set_verbosity(logging.FATAL)  # Orbax tells of every file that it cannot read
+  for number in (signal.SIGINT, signal.SIGHUP):
+    # In the background they are ignored, and so they would be by every process started here.
+    signal.signal(number, signal.SIG_DFL)
   bench = Bench(args.output, args.limit)
   only = [part.lower() for part in args.only.split(',') if part]
 

@@ -22,6 +22,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "x"\nKeyError: 1\n'
     ([Ended(1, SENTENCE, 1), Ended(1, SENTENCE, 2)], (), ''),
     ([Ended(-9, '', 0), Ended(1, SENTENCE, 2)], (0,), ''),
     ([Ended(-9, '', 0)], (), 'process 0 ended with -9 and 0 sentences'),
+    ([Ended(0, '', 9)], (0,), 'went on as if nothing had come'),
     ([Ended(None, '', 400)], (0,), 'process 0 did not end'),
     ([Ended(1, SENTENCE, 61)], (), 'process 0 ended after 61 s'),
     ([Ended(1, TRACEBACK + SENTENCE, 1)], (), "wrote 'Traceback (most recent'"),

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pspnet_jax.weights.checkpoint_faults import hush_tensorstore
-from pspnet_jax.weights.step_folders import check_scores, rank
+from pspnet_jax.weights.step_folders import check, rank
 
 _T = TypeVar('_T')
 ITEMS = ('params', 'batch_stats', 'opt_state', 'ema_params')
@@ -27,7 +27,7 @@ def open_manager(directory: Path, *, read_only: bool) -> ocp.CheckpointManager:
   """The manager of the checkpoints in a directory; it keeps the latest two and the best.
 
   Raises:
-    Damaged: if what tells a checkpoint's score cannot be read.
+    Damaged: if a checkpoint's score, or what Orbax keeps of it, cannot be read.
     OSError: if the directory cannot be used.
   """
   # Not best_fn with max_to_keep: that deletes the newest checkpoint whenever it is not the best.
@@ -44,7 +44,7 @@ def open_manager(directory: Path, *, read_only: bool) -> ocp.CheckpointManager:
     cleanup_tmp_directories=not read_only,
   )
   hush_tensorstore()
-  check_scores(directory)
+  check(directory)
   handlers = _handlers()
   return retried(lambda: ocp.CheckpointManager(directory, item_handlers=handlers, options=options))
 

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orbax.checkpoint as ocp
+
 from pspnet_jax.weights.checkpoint_faults import Damaged
 
+METADATA = '_CHECKPOINT_METADATA'  # Orbax's, in each checkpoint; what is `custom` in it is ours
 SCORES = 'metrics/metrics'  # where Orbax keeps those of a checkpoint, as JSON
 _SCORE_KEYS = {'mIoU', 'step', 'crc32'}  # those of before there was the last are read
 
@@ -27,19 +30,19 @@ def rank(metrics: Mapping[str, float]) -> Any:
   return metrics['mIoU'], -metrics.get('step', 0)
 
 
-def check_scores(directory: Path) -> None:
-  """Raises Damaged for a score that Orbax would end on with an error of its own, or that is wrong.
+def check(directory: Path) -> None:
+  """Raises Damaged for what Orbax would end on with an error of its own, or a score that is wrong.
 
   Args:
     directory: of checkpoints.
   """
   for folder in _steps(directory):
-    if fault := _fault_of_score(folder):
+    if fault := _fault_of_metadata(folder) or _fault_of_score(folder):
       raise Damaged(folder, fault)
 
 
 def set_aside_unusable(directory: Path) -> list[str]:
-  """Moves away checkpoints that nobody may write beside: of unreadable scores, or with links.
+  """Moves away checkpoints that Orbax would end on, and those with links.
 
   A link planted in a workdir could lead to any file of the user's, which would be written over.
 
@@ -50,7 +53,10 @@ def set_aside_unusable(directory: Path) -> list[str]:
     Damaged: if no other one is left; nothing is moved then.
   """
   folders = sorted(_steps(directory), key=lambda folder: int(folder.name))
-  found = {folder: _link_in(folder) or _fault_of_score(folder) for folder in folders}
+  found = {
+    folder: _link_in(folder) or _fault_of_metadata(folder) or _fault_of_score(folder)
+    for folder in folders
+  }
   faults = {folder: fault for folder, fault in found.items() if fault}
   if faults and len(faults) == len(folders):
     raise no_other(*list(faults.items())[-1])
@@ -93,6 +99,16 @@ def _link_in(folder: Path) -> str | None:
     for name in (*folders, *files):
       if os.path.islink(path := os.path.join(where, name)):
         return f'{os.path.relpath(path, folder)} is a link'
+  return None
+
+
+def _fault_of_metadata(folder: Path) -> str | None:
+  """Says whether Orbax would end on the file that each checkpoint has for it."""
+  try:
+    names = ocp.path.step.standard_name_format()
+    _ = names.find_step(folder.parent, int(folder.name)).commit_timestamp  # reads all of it
+  except Exception:  # whatever it raises
+    return f'{METADATA} cannot be read' if folder.is_dir() else None  # None: just removed
   return None
 
 

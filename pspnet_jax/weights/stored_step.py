@@ -22,12 +22,11 @@ from pspnet_jax.weights.checkpoint_faults import Damaged, reading
 from pspnet_jax.weights.checkpoint_manager import ITEMS, reader
 from pspnet_jax.weights.digests import digest
 from pspnet_jax.weights.loaded import Loaded
-from pspnet_jax.weights.step_folders import SCORES
+from pspnet_jax.weights.step_folders import METADATA, SCORES
 
 # What a network without batch normalisation has for statistics; Orbax stores no empty item.
 NOTHING: dict[str, Any] = {}
 _BY_NAME = ('params', 'batch_stats', 'ema_params')
-_METADATA = '_CHECKPOINT_METADATA'  # Orbax's, in each checkpoint; what is `custom` in it is ours
 _DIGESTS, _STEP, _SCORED = 'digests', 'step', 'scored'
 
 
@@ -118,7 +117,7 @@ class StoredStep:
         {item: x.tree for item, x in stored.items() if item in wanted and x is not None}
       )
       raise
-    as_stored = {item: x for item, x in wanted.items() if x != NOTHING}
+    as_stored = {item: x for item, x in sorted(wanted.items()) if x != NOTHING}
     restored, found = self._read_verified(
       {item: x if item == 'opt_state' else stored[item].tree for item, x in as_stored.items()}
     )
@@ -182,11 +181,14 @@ class StoredStep:
   def _custom(self) -> dict[str, Any]:
     """What `custom_metadata` gave."""
     with reading(self._path):
-      values = json.loads((self._path / _METADATA).read_text(encoding='utf-8'))
-      custom = dict(values.get('custom_metadata') or {})
-      digests = dict(custom.get(_DIGESTS, {}))
+      try:
+        values = json.loads((self._path / METADATA).read_text(encoding='utf-8'))
+        custom = dict(values.get('custom_metadata') or {})
+        digests = dict(custom.get(_DIGESTS, {}))
+      except (ValueError, TypeError, AttributeError) as e:
+        raise Damaged(self._path, f'{METADATA} cannot be read') from e
     if custom and not digests:
-      raise Damaged(self._path, f'what {_METADATA} held of its checksums is gone')
+      raise Damaged(self._path, f'what {METADATA} held of its checksums is gone')
     if (written := custom.get(_STEP, self.step)) != self.step:
       raise Damaged(self._path, f'it is that of step {written}')
     return custom

@@ -4,11 +4,13 @@ import json
 import shutil
 
 import jax
+import numpy as np
 import pytest
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import parallel
 from pspnet_jax.weights.checkpoints import Checkpoints
-from pspnet_jax.weights.step_folders import SCORES
+from pspnet_jax.weights.step_folders import METADATA, SCORES
 from tests.weights.test_stored_step import CARD, items_of, load, restore, same
 
 
@@ -150,3 +152,36 @@ def test_the_folder_of_checkpoints_may_not_be_a_link(workdir, tmp_path):
   with pytest.raises(UserError, match=r'checkpoints is a link, and what it leads to would be wri'):
     Checkpoints(workdir)
   assert Checkpoints(workdir, read_only=True).load('latest').step == 8  # reading does no harm
+
+
+def test_what_one_process_cannot_read_all_pass_over(workdir, monkeypatch):
+  with Checkpoints(workdir) as checkpoints:
+    # Sums over the processes: whether one has failed in a block, whether one found damage, ...
+    sums = iter([0, 1, 0, 0, 0])
+    monkeypatch.setattr(parallel, 'sum_over_processes', lambda x: np.array([next(sums)]))
+    step, items = checkpoints.restore(jax.eval_shape(lambda: items_of(7)), sharding())
+    monkeypatch.undo()
+    assert step == 7 and not list(sums)
+    same(items, items_of(7))
+    [said] = checkpoints.passed_over
+    assert said.startswith('Step 8 is damaged (another process cannot read it) and passed over')
+
+
+TIME = '{"commit_timestamp_nsecs": %s}'
+WRONG = ('{', '[]', '\xff', TIME % '"x"', TIME % '1e40', TIME % '-99999999999999999999999')
+
+
+@pytest.mark.parametrize('step', [6, 8])
+@pytest.mark.parametrize(
+  'content', [*WRONG, '{"commit_timestamp_nsecs": -99999999999999999999999}']
+)
+def test_whatever_stands_in_orbax_s_file_is_one_sentence(workdir, content, step):
+  path = workdir / 'checkpoints' / str(step) / METADATA
+  path.write_bytes(content.encode('latin1'))
+  with pytest.raises(UserError, match=rf'/{step} is damaged \({METADATA} cannot be read\): '):
+    Checkpoints(workdir, read_only=True).load(step)
+  with Checkpoints(workdir) as checkpoints:
+    found, items = checkpoints.restore(jax.eval_shape(lambda: items_of(7)), sharding())
+    assert found == (7 if step == 8 else 8)
+    same(items, items_of(found))
+    checkpoints.save(9, items_of(9), CARD, 0.1)
