@@ -39,8 +39,8 @@ import ml_collections
 def get_config():
   c = ml_collections.ConfigDict()
   c.batch_size, c.total_steps, c.crop_size = 2, {steps}, ({crop}, {crop})
-  c.log_every, c.checkpoint_every, c.pictures = {log_every}, {save_every}, 2
-  c.threads, c.accumulation_steps = 1, 1
+  c.log_every = c.eval_every = c.checkpoint_every = {every}
+  c.threads, c.pictures = 1, 2
   c.data = {{'name': 'folder', 'root': {root!r}}}
   c.model = {{'depth': 10, 'stem_channels': (4, 4, 8), 'width': 4, 'bins': (1, 2),
              'head_channels': 8, 'aux_channels': 8}}
@@ -106,7 +106,7 @@ def draw(folder: Path, split: str, count: int, sizes: int) -> None:
 
 
 def train(output: Path, steps: int, samples: Samples) -> None:
-  """Takes steps as `pspnet train` does, with forty checkpoints and reports."""
+  """Takes steps as `pspnet train` does, with forty reports, evaluations and checkpoints."""
   from pspnet_jax.config import build, files
   from pspnet_jax.reporting.reporter import Reporter
   from pspnet_jax.training import loop
@@ -122,9 +122,7 @@ def train(output: Path, steps: int, samples: Samples) -> None:
     draw(data, split, 16, 1)
   path = output / 'soak_config.py'
   every = max(steps // 40, 1)
-  path.write_text(
-    _CONFIG.format(steps=steps, crop=CROP, root=str(data), log_every=every, save_every=every)
-  )
+  path.write_text(_CONFIG.format(steps=steps, crop=CROP, root=str(data), every=every))
   with (
     build.run(files.load(str(path)), workdir) as run,
     StopSignals() as stop,

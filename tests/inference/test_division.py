@@ -9,12 +9,13 @@ import pytest
 from jax.sharding import AxisType
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.evaluation.scoring import PixelLoss, confusion_matrix
 from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.ensemble import Ensemble
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.runtime import compiler_options, parallel
 from tests.conftest import COMPILE_FAST
-from tests.inference.test_engine import images, model  # noqa: F401  (a fixture)
+from tests.inference.test_engine import Source, images, model  # noqa: F401  (a fixture)
 
 WHOLE = Protocol(window='image', padding='none')
 MIRRORED = dataclasses.replace(WHOLE, flip=True)
@@ -111,14 +112,20 @@ def test_every_device_holds_its_share_of_the_canvas_and_of_the_network(model, mo
   assert temporaries(8) < temporaries(1) / 6
 
 
-def test_two_networks_label_divided_images_together(model, monkeypatch):  # noqa: F811
-  many = images((97, 41))
-  found = []
+def test_two_networks_score_divided_images_together(model, monkeypatch):  # noqa: F811
+  many = images((97, 41), (33, 64))
+  labels = [x[..., 0] // 64 for x in many]
+  found, losses = [], []
   for devices in (1, 2):
     on(devices, monkeypatch)
     inference, weights = made(model, WHOLE, split_height=devices > 1)
-    found += scores(Ensemble([inference] * 2), [weights] * 2, many)
-  np.testing.assert_allclose(*found, atol=2e-5)
+    source = Source(model[0].spec, many, labels)
+    losses.append(PixelLoss())
+    networks = Ensemble([inference] * 2)
+    found.append(confusion_matrix(networks, [weights] * 2, source, loss=losses[-1]))
+  assert found[0].sum() == sum(label.size for label in labels)
+  np.testing.assert_array_equal(*found)
+  assert losses[1].total() == pytest.approx(losses[0].total(), rel=1e-6)
 
 
 def test_windows_are_not_divided_by_rows(model):  # noqa: F811
