@@ -98,3 +98,19 @@ def test_a_run_that_was_killed_goes_on_there_and_ends_bit_for_bit_as_one_on_a_di
   warm = tiny.config(tmp_path, init_from=RUN, total_steps=1)
   train(warm, tmp_path / 'warm')
   assert json.loads((tmp_path / 'warm' / 'config.json').read_text())['init_from'] == RUN
+
+
+@pytest.mark.parametrize(
+  ('name', 'flags'),
+  [
+    ('train', []),
+    ('evaluate', []),
+    ('predict', ['--input=a.png', '--output=out']),
+  ],
+)
+def test_a_bucket_that_is_closed_to_this_account_is_one_sentence(bucket, name, flags):
+  bucket.status = 403
+  process = start(name, f'--workdir={RUN}', *flags)
+  _, err = process.communicate(timeout=300)
+  assert process.returncode == 1
+  assert err.startswith(f'Error: {RUN} may not be used by this account') and err.count('\n') == 1
