@@ -27,6 +27,7 @@ from pspnet_jax.runtime.plain_text import printable
 _SCHEME = 'gs://'
 _BUCKET = re.compile(r'[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]')
 _PATIENCE = 30.0  # seconds that a bucket may take to answer at all
+_OUT_OF_REACH = ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'retry attempts failed')  # TensorStore's
 _NEEDED = 'the roles Storage Object User and Storage Legacy Bucket Reader'
 
 
@@ -124,7 +125,7 @@ def sentence(error: BaseException, where: Path | None = None) -> str | None:
       return f'{name} is in no bucket that there is: check its name, or make the bucket first.'
     gone = home in ('aiohttp', 'requests', 'urllib3') or kind in ('RetryError', 'TransportError')
     server = isinstance(code, int) and (code >= 500 or code in (408, 429))
-    if gone or server or _says(e, 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CURL error'):
+    if gone or server or _says(e, *_OUT_OF_REACH):
       why = ' '.join(text.split())[:120] or kind
       return f'{name} cannot be reached ({printable(why)}): check the network, and run this again.'
   return None

@@ -102,7 +102,8 @@ def test_what_the_libraries_raise_is_told_apart(installed):
     ValueError(
       "PERMISSION_DENIED: Error writing gs://scenes/x [http_response_code='403']"
     ): MAY_NOT,
-    ValueError('UNAVAILABLE: All 3 retry attempts failed'): 'cannot be reached (UNAVAILABLE: ',
+    ValueError('UNAVAILABLE: no route'): 'cannot be reached (UNAVAILABLE: no route)',
+    ValueError('ABORTED: x: All 32 retry attempts failed'): 'cannot be reached (ABORTED: x: All 32',
     ClientConnectorError(
       'Cannot connect to host\nx'
     ): 'cannot be reached (Cannot connect to host x)',
