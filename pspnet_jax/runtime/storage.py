@@ -99,13 +99,13 @@ def blob(path: Path) -> Any:
 def sentence(error: BaseException, where: Path | None = None) -> str | None:
   """Says in one sentence what a bucket, or the way there, refused.
 
-  None for other errors, and where this process has to do with no bucket.
+  None for other errors, for a folder of this computer, and where no bucket was named at all.
 
   Args:
     error: of gcsfs, google-cloud-storage, or TensorStore, which says all in the text of plain ones.
     where: what was read or written, for the message.
   """
-  if where is None and not _prepare_once.cache_info().currsize:
+  if not (_prepare_once.cache_info().currsize if where is None else is_remote(where)):
     return None
   name = 'the bucket' if where is None else str(where)
   for e in _chain(error):
@@ -140,8 +140,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _says(error: BaseException, *words: str) -> bool:
-  """Whether it is TensorStore's, which begins with its status."""
-  return isinstance(error, ValueError | RuntimeError) and any(word in str(error) for word in words)
+  """Whether it is TensorStore's, which are plain ones; JAX's use the same words of processes."""
+  plain = isinstance(error, ValueError | RuntimeError) and type(error).__module__ == 'builtins'
+  return plain and any(word in str(error) for word in words)
 
 
 def _given_here(text: str) -> Path:
