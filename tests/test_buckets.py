@@ -78,7 +78,6 @@ def test_a_run_that_was_killed_goes_on_there_and_ends_bit_for_bit_as_one_on_a_di
   assert remote == local
   assert any('tfevents' in name for name in bucket.names('run/'))
 
-  # A link of the Hub's kind in a list with a folder would do as well; here each alone.
   image = np.full((33, 49, 3), 90, np.uint8)
   model, same = pspnet_jax.load(RUN), pspnet_jax.load(str(tmp_path / 'run'))
   np.testing.assert_array_equal(model(image), same(image))
@@ -98,3 +97,14 @@ def test_a_run_that_was_killed_goes_on_there_and_ends_bit_for_bit_as_one_on_a_di
   warm = tiny.config(tmp_path, init_from=RUN, total_steps=1)
   train(warm, tmp_path / 'warm')
   assert json.loads((tmp_path / 'warm' / 'config.json').read_text())['init_from'] == RUN
+
+
+def test_a_bucket_that_is_closed_to_this_account_is_one_sentence(bucket):
+  bucket.status = 403
+  closed = f'{RUN} may not be used by this account'
+  with pytest.raises(UserError, match=closed):
+    pspnet_jax.load(RUN)
+  process = start('train', f'--workdir={RUN}')
+  _, err = process.communicate(timeout=300)
+  assert process.returncode == 1
+  assert err.startswith(f'Error: {closed}') and err.count('\n') == 1

@@ -42,7 +42,6 @@ LEFT_OUT = {
   'uv pip compile': 'asks a package index',
   '.venv/bin/pre-commit install': 'changes the repository; its hooks are those of `make lint`',
   'tensorboard --logdir': 'a program of others',
-  'gcloud auth': 'a program of others',
   'tfds build': 'a program of others, which downloads',
   'python3 -m venv ENV': "Python's own",
   'pspnet submit --workdir=table5-101,table5-152': 'names two rows; the command is above',

@@ -16,7 +16,7 @@ from pspnet_jax.config.defaults import CHOICES, defaults
 from pspnet_jax.config.plain import plain, shown
 from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import with_tuples
-from pspnet_jax.runtime import annotated
+from pspnet_jax.runtime import annotated, storage
 from pspnet_jax.runtime.files import write_whole
 from pspnet_jax.weights import packed_config
 from pspnet_jax.weights.packed import is_packed
@@ -50,7 +50,12 @@ def save(config: ml_collections.ConfigDict, path: Path) -> None:
 
 
 def saved_in(workdir: Path) -> Path | None:
-  """The file that `load_saved` reads, of a run or of what was packed of one, if there is any."""
+  """The file that `load_saved` reads, of a run or of what was packed of one, if there is any.
+
+  Raises:
+    UserError: if the workdir is in a bucket that cannot be read.
+  """
+  storage.check(workdir)
   path = workdir / SAVED_AS
   is_there = packed_config.has_training(workdir) if is_packed(workdir) else path.is_file()
   return path if is_there else None

@@ -27,6 +27,7 @@ from pspnet_jax.runtime.plain_text import printable
 _SCHEME = 'gs://'
 _BUCKET = re.compile(r'[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]')
 _PATIENCE = 30.0  # seconds that a bucket may take to answer at all
+_OUT_OF_REACH = ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'retry attempts failed')  # TensorStore's
 _NEEDED = 'the roles Storage Object User and Storage Legacy Bucket Reader'
 
 
@@ -98,13 +99,13 @@ def blob(path: Path) -> Any:
 def sentence(error: BaseException, where: Path | None = None) -> str | None:
   """Says in one sentence what a bucket, or the way there, refused.
 
-  None for other errors, and where this process has to do with no bucket.
+  None for other errors, for a folder of this computer, and where no bucket was named at all.
 
   Args:
     error: of gcsfs, google-cloud-storage, or TensorStore, which says all in the text of plain ones.
     where: what was read or written, for the message.
   """
-  if where is None and not _prepare_once.cache_info().currsize:
+  if not (_prepare_once.cache_info().currsize if where is None else is_remote(where)):
     return None
   name = 'the bucket' if where is None else str(where)
   for e in _chain(error):
@@ -124,7 +125,7 @@ def sentence(error: BaseException, where: Path | None = None) -> str | None:
       return f'{name} is in no bucket that there is: check its name, or make the bucket first.'
     gone = home in ('aiohttp', 'requests', 'urllib3') or kind in ('RetryError', 'TransportError')
     server = isinstance(code, int) and (code >= 500 or code in (408, 429))
-    if gone or server or _says(e, 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CURL error'):
+    if gone or server or _says(e, *_OUT_OF_REACH):
       why = ' '.join(text.split())[:120] or kind
       return f'{name} cannot be reached ({printable(why)}): check the network, and run this again.'
   return None
@@ -139,8 +140,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _says(error: BaseException, *words: str) -> bool:
-  """Whether it is TensorStore's, which begins with its status."""
-  return isinstance(error, ValueError | RuntimeError) and any(word in str(error) for word in words)
+  """Whether it is TensorStore's, which are plain ones; JAX's use the same words of processes."""
+  plain = isinstance(error, ValueError | RuntimeError) and type(error).__module__ == 'builtins'
+  return plain and any(word in str(error) for word in words)
 
 
 def _given_here(text: str) -> Path:

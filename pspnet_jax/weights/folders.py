@@ -20,7 +20,11 @@ def local(location: Location) -> Path:
   Raises:
     UserError: if it cannot be had.
   """
-  return hub.fetch(str(location)) if paths.is_on_hub(location) else storage.given(location)
+  if paths.is_on_hub(location):
+    return hub.fetch(str(location))
+  folder = storage.given(location)
+  storage.check(folder)
+  return folder
 
 
 def check(location: Location) -> None:

@@ -1,5 +1,6 @@
 """Flags whose values are paths."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -61,4 +62,14 @@ def test_one_folder_may_be_an_address_of_the_hub(values):
   values([*others, '--network=a,b'])
   assert values.network == path_flags.first_path('network', 'a,b') == Path('a,b')
   with pytest.raises(flags.IllegalFlagValueError, match='is an address'):
-    values([*others, '--network=gs://a/b'])
+    values([*others, '--network=s3://a/b'])
+
+
+def test_a_workdir_may_be_in_a_bucket_and_other_paths_may_not(values, monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)  # as if gcsfs were there
+  path_flags.define_path('there', None, '', in_bucket=True)
+  values(['x', '--input=x', '--there=gs://abc/run', '--runs=gs://abc/d,e'])
+  assert str(values.there) == str(path_flags.first_path('there', 'gs://abc/run')) == 'gs://abc/run'
+  assert [*map(str, values.runs)] == ['gs://abc/d', 'e']
+  with pytest.raises(flags.IllegalFlagValueError, match='is an address'):
+    values(['x', '--input=x', '--runs=x', '--workdir=gs://abc/run'])

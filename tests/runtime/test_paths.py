@@ -17,7 +17,13 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
   ('path', 'says'),
-  [('', 'is empty'), ('gs://bucket/x', 'is an address'), ('~nobody-at-all/x', r'write \./~nobody')],
+  [
+    ('', 'is empty'),
+    ('gs://bucket/x', 'is an address'),
+    ('gs:/bucket/x', r'lacks a slash: write gs://bucket/x, or \./gs:/bucket/x'),
+    (Path('hf://me/net'), 'lacks a slash: write hf://me/net'),
+    ('~nobody-at-all/x', r'write \./~nobody'),
+  ],
 )
 def test_what_is_no_path_here_is_refused(path, says):
   with pytest.raises(UserError, match=says):

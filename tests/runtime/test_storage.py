@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path, PurePath
 
+import jax
 import pytest
 
 from pspnet_jax.errors import UserError
@@ -102,7 +103,8 @@ def test_what_the_libraries_raise_is_told_apart(installed):
     ValueError(
       "PERMISSION_DENIED: Error writing gs://scenes/x [http_response_code='403']"
     ): MAY_NOT,
-    ValueError('UNAVAILABLE: All 3 retry attempts failed'): 'cannot be reached (UNAVAILABLE: ',
+    ValueError('UNAVAILABLE: no route'): 'cannot be reached (UNAVAILABLE: no route)',
+    ValueError('ABORTED: x: All 32 retry attempts failed'): 'cannot be reached (ABORTED: x: All 32',
     ClientConnectorError(
       'Cannot connect to host\nx'
     ): 'cannot be reached (Cannot connect to host x)',
@@ -112,5 +114,7 @@ def test_what_the_libraries_raise_is_told_apart(installed):
     wrapped = RuntimeError('something')
     wrapped.__cause__ = error
     assert f'the bucket {says}' in storage.sentence(wrapped)
-  for other in (ValueError('x'), FileNotFoundError('x'), KeyError('UNAVAILABLE')):
+  barrier = jax.errors.JaxRuntimeError('DEADLINE_EXCEEDED: Barrier timed out')
+  for other in (ValueError('x'), FileNotFoundError('x'), KeyError('UNAVAILABLE'), barrier):
     assert storage.sentence(other, where) is None
+  assert storage.sentence(ValueError('UNAVAILABLE: no route'), Path('run')) is None

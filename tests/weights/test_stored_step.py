@@ -245,3 +245,34 @@ def test_what_tensorstore_says_afterwards_is_kept_back_and_nothing_else(workdir,
   for text in ('Event loop is closed', 'Encountered error while reading array index: (2,)', 'Else'):
     Unraisable(text)
   assert told == ['Else']
+
+
+def test_in_a_bucket_a_save_that_is_refused_says_what_is_safe(bucket):
+  refused = r'checkpoints may not be used by this account, .*; step 7 is safe\.$'
+  with pytest.raises(UserError, match=refused), Checkpoints('gs://scenes/run') as checkpoints:
+    checkpoints.save(7, {'params': items_of(7)['params']}, CARD, 0.5)
+    checkpoints.wait()
+    bucket.put('run/checkpoints/8/params/_METADATA', b'{}')  # killed while it was saved
+    bucket.read_only = True
+    checkpoints.save(9, {'params': items_of(9)['params']}, CARD, 0.5)
+  bucket.read_only = False
+  del bucket.objects['run/run.lock']  # which it could not remove
+  with Checkpoints('gs://scenes/run') as checkpoints:
+    assert checkpoints.latest_step == 7 and checkpoints.score(7) == 0.5
+  assert not bucket.names('run/checkpoints/8/') and not bucket.names('run/run.lock')
+  same(load('gs://scenes/run')['params'], items_of(7)['params'])
+
+
+def test_in_a_bucket_a_file_that_is_gone_is_damage_and_an_outage_is_not(bucket):
+  with Checkpoints('gs://scenes/run') as checkpoints:
+    checkpoints.save(7, {'params': items_of(7)['params']}, CARD)
+  checkpoints = Checkpoints('gs://scenes/run', read_only=True)
+  bucket.status = 403
+  with pytest.raises(UserError, match=r'checkpoints/7 may not be used by this account'):
+    checkpoints.load()
+  bucket.status = None
+  for name in bucket.names():
+    if '/d/' in name:
+      del bucket.objects[name]
+  with pytest.raises(UserError, match=DAMAGED):
+    Checkpoints('gs://scenes/run', read_only=True).load()
