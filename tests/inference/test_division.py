@@ -58,21 +58,24 @@ def scores(inference, weights, many):
 
 
 @pytest.mark.parametrize(
-  ('protocol', 'sizes', 'devices'),
+  ('protocol', 'sizes', 'devices', 'tiled'),
   [
     # No height divides by devices × stride, some not by the devices, one is a row a device.
-    (WHOLE, [(97, 41), (17, 90)], (2, 8)),
-    (MIRRORED, [(131, 33)], (3,)),
-    (SCALES, [(97, 61)], (8,)),
-    (ANTI_ALIASED, [(201, 60)], (8,)),
+    (WHOLE, [(97, 41), (17, 90)], (2, 8), False),
+    # An image in tiles, each of whose canvases is divided.
+    (WHOLE, [(300, 150)], (8,), True),
+    (MIRRORED, [(131, 33)], (3,), False),
+    (SCALES, [(97, 61)], (8,), False),
+    (ANTI_ALIASED, [(201, 60)], (8,), False),
   ],
-  ids=['plain', 'mirrored', 'scales', 'anti-aliased'],
+  ids=['plain', 'tiles', 'mirrored', 'scales', 'anti-aliased'],
 )
 def test_rows_that_are_divided_give_what_the_whole_gives(
   model,  # noqa: F811
   protocol,
   sizes,
   devices,
+  tiled,
   monkeypatch,
 ):
   many = images(*sizes)
@@ -80,7 +83,9 @@ def test_rows_that_are_divided_give_what_the_whole_gives(
   expected = scores(*made(model, protocol), many)
   for count in devices:
     on(count, monkeypatch)
-    inference, weights = made(model, protocol, split_height=True)
+    options = {'canvas_mb': 1} if tiled else {}
+    inference, weights = made(model, protocol, split_height=True, **options)
+    assert (len([*inference._cut(enumerate(many))]) > len(many)) == tiled
     found = scores(inference, weights, many)
     for ours, theirs in zip(found, expected, strict=True):
       assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
