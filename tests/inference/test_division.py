@@ -58,24 +58,21 @@ def scores(inference, weights, many):
 
 
 @pytest.mark.parametrize(
-  ('protocol', 'sizes', 'devices', 'tiled'),
+  ('protocol', 'sizes', 'devices'),
   [
     # No height divides by devices × stride, some not by the devices, one is a row a device.
-    (WHOLE, [(97, 41), (17, 90)], (2, 8), False),
-    # An image in tiles, each of whose canvases is divided.
-    (WHOLE, [(300, 150)], (8,), True),
-    (MIRRORED, [(131, 33)], (3,), False),
-    (SCALES, [(97, 61)], (8,), False),
-    (ANTI_ALIASED, [(201, 60)], (8,), False),
+    (WHOLE, [(97, 41), (17, 90)], (2, 8)),
+    (MIRRORED, [(131, 33)], (3,)),
+    (SCALES, [(97, 61)], (8,)),
+    (ANTI_ALIASED, [(201, 60)], (8,)),
   ],
-  ids=['plain', 'tiles', 'mirrored', 'scales', 'anti-aliased'],
+  ids=['plain', 'mirrored', 'scales', 'anti-aliased'],
 )
 def test_rows_that_are_divided_give_what_the_whole_gives(
   model,  # noqa: F811
   protocol,
   sizes,
   devices,
-  tiled,
   monkeypatch,
 ):
   many = images(*sizes)
@@ -83,9 +80,7 @@ def test_rows_that_are_divided_give_what_the_whole_gives(
   expected = scores(*made(model, protocol), many)
   for count in devices:
     on(count, monkeypatch)
-    options = {'canvas_mb': 1} if tiled else {}
-    inference, weights = made(model, protocol, split_height=True, **options)
-    assert (len([*inference._cut(enumerate(many))]) > len(many)) == tiled
+    inference, weights = made(model, protocol, split_height=True)
     found = scores(inference, weights, many)
     for ours, theirs in zip(found, expected, strict=True):
       assert np.abs(ours - theirs).max() < 2e-5 * np.abs(theirs).max()
@@ -115,6 +110,17 @@ def test_every_device_holds_its_share_of_the_canvas_and_of_the_network(model, mo
     return program.memory_analysis().temp_size_in_bytes
 
   assert temporaries(8) < temporaries(1) / 6
+
+
+@pytest.mark.parametrize('protocol', [MIRRORED, SCALES], ids=['mirrored', 'scales'])
+def test_whole_images_that_are_divided_are_never_tiles_as_well(model, protocol, monkeypatch):  # noqa: F811
+  """Every piece is the whole image: smaller canvases would save nothing."""
+  on(8, monkeypatch)
+  inference, _ = made(model, protocol, split_height=True, canvas_mb=1)
+  [image] = images((400, 200))
+  assert image[..., 0].size > inference.canvas_pixels
+  [tile] = inference._cut([(None, image)])
+  assert tile.size == (400, 200)
 
 
 def test_two_networks_score_divided_images_together(model, monkeypatch):  # noqa: F811

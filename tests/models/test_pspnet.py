@@ -69,7 +69,7 @@ TRAINED = [
   'mmseg50-b',
   'vd18-stride32',
 ]
-DIGITS = ['B1236-max-noDR', 'no-pyramid']  # of those, with optimised programs, too
+DIGITS = ['B1236-max-noDR']  # with optimised programs, too
 
 
 def pair(options, dtype=np.float32):
