@@ -24,6 +24,9 @@ demo: $(VENV)/.core  ## Train a small PSPNet on generated scenes, then evaluate 
 	@$(BIN)/pspnet evaluate --workdir=$(DEMO)
 
 test: lint  ## Lint, check types, run the tests
+	@echo 'The tests that compare digits, on programs as users compile them:'
+	@PSPNET_TESTS_OPTIMISED=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m digits
+	@echo 'All tests, on programs that compile fast:'
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: $(VENV)/.test  ## Lint, formatting and types only

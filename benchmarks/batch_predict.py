@@ -62,16 +62,25 @@ def when_labelled(process: subprocess.Popen[str], output: Path, count: int) -> N
     time.sleep(0.5)
 
 
-def workers() -> list[int]:
-  """The processes that are workers of Ray Data."""
-  found = []
-  for path in Path('/proc').glob('[0-9]*/cmdline'):
+def workers(ancestor: int, name: bytes = b'ray::MapWorker') -> list[int]:
+  """The processes of that name, workers of Ray Data, that this one or its descendants started."""
+  parents, named = {}, []
+  for path in Path('/proc').glob('[0-9]*'):
     try:
-      if path.read_bytes().startswith(b'ray::MapWorker'):
-        found.append(int(path.parent.name))
+      if (path / 'cmdline').read_bytes().startswith(name):
+        named.append(int(path.name))
+      # The name, in brackets, may hold anything; a state and the parent follow it.
+      after = (path / 'stat').read_text(errors='replace').rpartition(')')[2]
+      parents[int(path.name)] = int(after.split()[1])
     except OSError:  # it has ended
       continue
-  return found
+
+  def descends(number: int) -> bool:
+    while number in parents and number != ancestor:
+      number = parents[number]
+    return number == ancestor
+
+  return [number for number in named if descends(number)]
 
 
 def compared(output: Path, reference: Path, images: Sequence[str]) -> str:
@@ -116,7 +125,7 @@ def main() -> None:
     process = started('batch_predict', *flags)
     if engine == 'ray':
       when_labelled(process, output, count // 8)
-      os.kill(workers()[0], signal.SIGKILL)
+      os.kill(workers(process.pid)[0], signal.SIGKILL)
     when_labelled(process, output, count // 4)
     process.kill()
     process.communicate()

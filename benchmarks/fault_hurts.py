@@ -40,7 +40,8 @@ def full_disk(kilobytes: int, count: int) -> Callable[[Bench], Outcome]:
       if outcome.verdict == 'bad' and any(e.status for e in ended):
         return outcome
       subprocess.run(['mount', '-o', 'remount,size=50m', str(disk)], check=True)
-      return recovered(dataclasses.replace(bench, limit=float('inf')), workdir, ended, count)
+      patient = dataclasses.replace(bench, limit=float('inf'))
+      return recovered(patient, workdir, ended, count, ends=True)
     finally:
       subprocess.run(['umount', '-l', str(disk)], check=False)
 

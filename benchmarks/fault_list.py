@@ -74,7 +74,8 @@ def _signal_fault(
   def judge(bench: Bench) -> Outcome:
     workdir = bench.fresh(f'{name} {moment} {who}')
     ended = bench.train(workdir, count, **options)
-    return recovered(bench, workdir, ended, count, struck=indices)
+    marked = 'fault' in options
+    return recovered(bench, workdir, ended, count, struck=indices, ends=True, marked=marked)
 
   return Fault(f'{name} ({who})', moment, judge)
 

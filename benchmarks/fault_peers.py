@@ -32,7 +32,7 @@ def faults() -> Iterator[Fault]:
       fault = {**where, 'signal': int(signal.SIGSTOP)}
       workdir = bench.fresh(f'stopped {index}')
       ended = bench.train(workdir, 2, fault=fault, spared=(index,))
-      return recovered(bench, workdir, ended, 2)
+      return recovered(bench, workdir, ended, 2, ends=True, marked=True)
 
     return judge
 
@@ -83,7 +83,8 @@ def _small_files(index: int) -> Callable[[Bench], Outcome]:
   def judge(bench: Bench) -> Outcome:
     workdir = bench.fresh(f'small files {index}')
     ended = bench.train(workdir, 2, before={index: limit})
-    return recovered(dataclasses.replace(bench, limit=2 * bench.limit), workdir, ended, 2)
+    longer = dataclasses.replace(bench, limit=2 * bench.limit)
+    return recovered(longer, workdir, ended, 2, ends=True)
 
   return judge
 

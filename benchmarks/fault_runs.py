@@ -64,7 +64,7 @@ class Ended:
 
 @dataclasses.dataclass
 class Bench:
-  """Where the runs of a campaign are made.
+  """A place where the runs of a campaign are made.
 
   Args:
     folder: of all of it.
@@ -92,7 +92,7 @@ class Bench:
     return workdir
 
   def files(self, workdir: Path) -> Path:
-    """Where the processes of a workdir are recorded: not beside it, where the disk may be full."""
+    """The records of a workdir's processes: not beside it, where the disk may be full."""
     return self.folder / 'said' / re.sub(r'\W+', '_', str(workdir.relative_to(self.folder)))
 
   def reference(self, processes: int = 1) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fault_moments import MARK
 from benchmarks.fault_runs import Bench, Ended
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.stored_step import StoredStep
@@ -53,10 +54,26 @@ def recovered(
   count: int = 1,
   *,
   struck: Sequence[int] = (),
+  ends: bool = False,
+  marked: bool = False,
   again: Mapping[str, Any] = {},
 ) -> Outcome:
-  """What became of a run that was hurt and is started again as it was."""
+  """What became of a run that was hurt and is started again as it was.
+
+  Args:
+    bench: where it ran.
+    workdir: of the run.
+    ended: its processes, but for those that were spared.
+    count: how many train together.
+    struck: which of them a signal hit.
+    ends: whether the fault ends processes: if none failed, there was none.
+    marked: whether `Moments` made the fault, which leaves a file.
+    again: what is given to `Bench.train` when it is started again.
+  """
   seconds, said = max(e.seconds for e in ended), tuple(x for e in ended for x in e.sentences)
+  made = not marked or (bench.files(workdir) / MARK).exists()
+  if not made or (ends and all(e.status == 0 for e in ended)):
+    return Outcome('bad', seconds, 'the fault did not happen', said)
   for why in complaints(ended, bench.limit, struck):
     return Outcome('bad', seconds, why, said)
   for _ in range(2):

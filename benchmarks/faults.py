@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   logging.set_verbosity(logging.FATAL)  # Orbax tells of every file that it cannot read
   for number in (signal.SIGINT, signal.SIGHUP):
-    # In the background they are ignored, and so they would be by every process started here.
+    # They are ignored in the background, and so they would be by every process started here.
     signal.signal(number, signal.SIG_DFL)
   bench = Bench(args.output, args.limit)
   only = [part.lower() for part in args.only.split(',') if part]

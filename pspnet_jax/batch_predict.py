@@ -45,7 +45,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from pspnet_jax import predictor
@@ -59,7 +59,8 @@ from pspnet_jax.prediction.manifest import table_of
 from pspnet_jax.prediction.results import KINDS, set_apart
 from pspnet_jax.prediction.work import About, Task, Work, remove_parts_of, tasks_of
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime.paths import given, is_on_hub
+from pspnet_jax.runtime import storage
+from pspnet_jax.runtime.paths import given
 from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.folders import Location
 from pspnet_jax.weights.loaded import Which
@@ -111,9 +112,11 @@ def batch_predict(
     raise UserError('--address and --workers are of Ray: give --engine=ray with them.')
   if workers is not None and workers < 1:
     raise UserError(f'--workers={workers}: give 1 or more.')
-  # Workers may be started in another folder.
-  workdirs = [workdir] if isinstance(workdir, str | Path) else workdir
-  workdirs = [x if is_on_hub(x) else Path(os.path.abspath(given(x))) for x in workdirs]
+  # Workers may be started in another folder; they open an address themselves.
+  workdirs = [workdir] if isinstance(workdir, str | PurePath) else workdir
+  workdirs = [
+    str(x) if storage.is_address(x) else Path(os.path.abspath(storage.given(x))) for x in workdirs
+  ]
   images, output = (Path(os.path.abspath(given(x))) for x in (images, output))
   found = listing.read(images)
   tasks = _tasks(found, images, output)

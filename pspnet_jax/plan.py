@@ -255,7 +255,11 @@ def _on_more_devices(
   if config.model.get('ghost_batch_size') != 0 or own == 1:
     own = 0
   if compiled is not None and own:
-    steps[f'model.ghost_batch_size={own}'] = compiled(**{'model.ghost_batch_size': own})
+    try:
+      steps[f'model.ghost_batch_size={own}'] = compiled(**{'model.ghost_batch_size': own})
+    except UserError as e:  # such as too few images a part for batch normalisation
+      report.say(f'  left out: {e}')
+      own = 0
   loads = {
     name: scaling.Load(images, step_ms / 1e3 if step_ms else x.least_seconds, x.counted.messages())
     for name, x in steps.items()

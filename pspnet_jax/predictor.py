@@ -140,7 +140,11 @@ class Predictor:
 
   def probabilities(self, images: Any) -> Any:
     """Returns the probability of each class, float32 [H, W, C]; of several images a list."""
-    return self._answer(images, self._probabilities, lambda image, scores: scores)
+
+    def run(images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
+      return cut_out(self._ensemble.probabilities(self._weights, with_sizes(images)))
+
+    return self._answer(images, run, lambda image, scores: scores)
 
   def label_and_confidence(self, images: Any) -> Any:
     """Returns the class ids and how sure they are; of several images a list of such pairs.
@@ -225,11 +229,6 @@ class Predictor:
 
   def _labels(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
     return cut_out(self._ensemble.labels(self._weights, with_sizes(images)))
-
-  def _probabilities(
-    self, images: Iterable[tuple[Any, np.ndarray]]
-  ) -> Iterator[tuple[Any, np.ndarray]]:
-    return cut_out(self._ensemble.probabilities(self._weights, with_sizes(images)))
 
 
 _Run = Callable[[Iterable[tuple[Any, np.ndarray]]], Iterator[tuple[Any, Any]]]

@@ -3,12 +3,10 @@
 import functools
 import os
 
+from tests import quick
+
 # Eight CPU devices, so that sharding is tested in-process; everything else runs on the first.
-# What runs for some steps is not optimised for as many seconds: training passes compile in a third.
-os.environ['XLA_FLAGS'] = (
-  f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8'
-  ' --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
-).strip()
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {quick.flags(devices=8)}'.strip()
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'  # nothing into the user's home
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny here
@@ -27,8 +25,7 @@ TINY = {
   'aux_channels': 6,
 }
 
-# What jax.jit(compiler_options=...) gets for a training pass that runs once: a sixth to compile.
-COMPILE_FAST = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
+COMPILE_FAST = quick.OPTIONS  # of jax.jit
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pspnet_jax.data.scenes import ContextScenes
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.predict import predict
 from pspnet_jax.prediction import manifest
+from pspnet_jax.runtime import storage
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import documents, tiny
@@ -41,6 +42,17 @@ def run(photos, **options):
   workdir.mkdir(exist_ok=True)
   options = {'images': photos, 'output': photos.parent / 'out'} | options
   batch_predict(workdir, options.pop('images'), options.pop('output'), **options)
+
+
+@pytest.mark.parametrize('address', ['gs://scenes/w', 'hf://scenes/w'])
+def test_workdirs_may_be_addresses(address, photos, monkeypatch):
+  pytest.importorskip('gcsfs')
+  asked = []
+  monkeypatch.setattr(predictor, 'load', lambda x, **_: asked.append(x) or bright.Bright(photos))
+  given = storage.location(address)  # of a bucket, a path that is none of pathlib's
+  for workdir in (address, given, [address, photos.parent]):
+    batch_predict(workdir, photos, photos.parent / 'out')
+  assert asked == [[address], [address], [address, photos.parent]]
 
 
 def files(folder):

@@ -1,12 +1,26 @@
 """The campaign of faults judges rightly: what it calls bad is bad, and nothing else."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import fault_files, fault_list, faults
+from benchmarks import fault_files, fault_list, fault_verdicts, faults
 from benchmarks.fault_hurts import damage
+from benchmarks.fault_moments import MARK
 from benchmarks.fault_runs import STEPS, Bench, Ended
-from benchmarks.fault_verdicts import Fault, Outcome, complaints, ended_in_a_sentence, state_of
+from benchmarks.fault_verdicts import (
+  Fault,
+  Outcome,
+  complaints,
+  ended_in_a_sentence,
+  recovered,
+  state_of,
+)
 from pspnet_jax.data.spec import DatasetSpec
 from pspnet_jax.inference.card import Card
 from pspnet_jax.weights.checkpoints import Checkpoints
@@ -36,6 +50,31 @@ def test_how_processes_ended_is_judged(ended, struck, found):
   assert (not found and not said) or found in ' '.join(said), said
   verdict = ended_in_a_sentence(ended, 60, struck=struck).verdict
   assert verdict == ('sentence' if not found and any(e.status for e in ended) else 'bad')
+
+
+@pytest.mark.parametrize(
+  ('ended', 'written', 'asked', 'verdict'),
+  [
+    ([Ended(0, '', 9)], True, {'ends': True}, 'bad'),
+    ([Ended(1, SENTENCE, 9)], False, {'marked': True}, 'bad'),
+    ([Ended(1, SENTENCE, 9)], True, {'ends': True, 'marked': True}, 'bit-identical'),
+    ([Ended(0, '', 9)], False, {}, 'bit-identical'),
+  ],
+)
+def test_a_fault_that_did_not_happen_proves_nothing(
+  tmp_path, monkeypatch, ended, written, asked, verdict
+):
+  monkeypatch.setattr(Bench, '__post_init__', lambda bench: None)
+  monkeypatch.setattr(Bench, 'train', lambda bench, *_: [Ended(0, '', 1)])
+  monkeypatch.setattr(Bench, 'reference', lambda *_: tmp_path)
+  monkeypatch.setattr(fault_verdicts, 'state_of', lambda workdir: {'step': STEPS})
+  bench, workdir = Bench(tmp_path), tmp_path / 'run'
+  bench.files(workdir).mkdir(parents=True)
+  if written:
+    (bench.files(workdir) / MARK).touch()
+  outcome = recovered(bench, workdir, ended, **asked)
+  assert outcome.verdict == verdict
+  assert outcome.why == ('the fault did not happen' if verdict == 'bad' else '')
 
 
 def test_what_is_judged_already_is_not_done_again(tmp_path):
@@ -88,6 +127,26 @@ def test_files_that_are_damaged_are_judged(tmp_path, monkeypatch):
     checkpoints.save(STEPS, other, card, 0.5)
   different = state_of(tmp_path / 'other')
   assert [key for key in found if found[key] != different[key]] == ['batch_stats']
+
+
+def test_only_workers_of_a_command_are_killed():
+  pytest.importorskip('pyarrow')
+  from benchmarks.batch_predict import workers
+
+  script = 'import subprocess as s; s.run(["sleep", "61"])'
+  name = b'sleep\x0061'
+  own, other = (
+    subprocess.Popen([sys.executable, '-c', script], start_new_session=True) for _ in range(2)
+  )
+  try:
+    while len(found := workers(os.getpid(), name)) < 2:
+      time.sleep(0.05)
+    [ours], [theirs] = workers(own.pid, name), workers(other.pid, name)
+    assert ours != theirs and {ours, theirs} == {*found}
+  finally:
+    for process in (own, other):
+      os.killpg(process.pid, signal.SIGKILL)
+      process.wait()
 
 
 def test_a_file_is_damaged_as_named(tmp_path):

@@ -71,11 +71,14 @@ def test_the_largest_batch_and_the_ways_to_save(tmp_path, in_this_process, monke
   assert len(compiler.asked) <= 10
 
 
+@pytest.mark.parametrize('refused', [(), (2,)], ids=['all', 'but one'])
 def test_several_devices_are_told_of_on_more_of_them(
-  tmp_path, in_this_process, monkeypatch, capsys
+  refused, tmp_path, in_this_process, monkeypatch, capsys
 ):
   def compiled(config, topology, spec):
     groups.append(config.model.ghost_batch_size)
+    if groups[-1] in refused:
+      raise UserError('too few images a part')
     work = programs.counting.Work(None, None, 1, 5e9, 0.0, 0.0, {'bf16': 1e9})
     counted = programs.counting.Counted([work], [])
     return programs.Compiled(topology, config.batch_size, {}, counted, {}, 1.0, 1.0, '')
@@ -102,9 +105,10 @@ def test_several_devices_are_told_of_on_more_of_them(
     f'{exact.images_per_second:.0f}',
     f'{100 * exact.efficiency:.0f} %',
   ]
-  assert ('model.ghost_batch_size=2', '512', '1024') in rows
+  assert (('model.ghost_batch_size=2', '512', '1024') in rows) == (not refused)
   said = ' '.join(printed.split())
-  assert 'Expected, not measured' in said and 'model.ghost_batch_size=2 leaves out' in said
+  assert 'Expected, not measured' in said and ('left out: too few images' in said) == bool(refused)
+  assert ('model.ghost_batch_size=2 leaves out' in said) == (not refused)
   assert 'ms of a core of this machine' in said and 'such cores busy' in said
 
 

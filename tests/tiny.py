@@ -12,6 +12,7 @@ from pathlib import Path
 import ml_collections
 
 from pspnet_jax.config import files
+from tests import quick
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,11 +50,7 @@ def command(name: str, *arguments: object) -> list[str]:
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-  flags = (
-    f'--xla_force_host_platform_device_count={devices} '
-    # What runs for six steps should not be optimised for six seconds.
-    '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
-  )
+  flags = quick.flags(devices)
   return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'COLUMNS': '120'}
 
 

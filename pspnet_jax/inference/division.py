@@ -51,17 +51,17 @@ class Division:
 
   @property
   def pixels(self) -> Sharding:
-    """Where windows are sent. A device's share of the rows may be no whole number: all get all."""
+    """The place of windows. A device's share of the rows may be no whole number: all get all."""
     return parallel.replicated(self.mesh) if self.by_rows else parallel.split_batch(self.mesh)
 
   @property
   def logits(self) -> Any:
-    """Where logits are wanted, which are small as the network has them."""
+    """The place of logits, which are small as the network has them."""
     return parallel.replicated(self.mesh) if self.by_rows else self.mesh.devices.flat[0]
 
   @property
   def canvas(self) -> Any:
-    """Where canvases [H, W, C] lie."""
+    """The place of canvases [H, W, C]."""
     return parallel.split_batch(self.mesh) if self.by_rows else self.mesh.devices.flat[0]
 
   def canvas_size(self, size: Size) -> Size:

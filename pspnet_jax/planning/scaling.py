@@ -103,7 +103,7 @@ def _tpu(group: int, sides: int, link: float) -> Links:
 
 
 _HOPPER = _nvidia(370, 400, '370 GB/s of NVLink 4 as NCCL reaches (NVIDIA/nccl-tests, issue 212)')
-# By the names of `devices.DEVICES`.
+# The names are those of `devices.DEVICES`.
 LINKS: Mapping[str, Links] = {
   'h100': _HOPPER,
   'h200': _HOPPER,

@@ -51,6 +51,11 @@ def text_of(path: str) -> str:
   return os.fsencode(path).decode('utf-8', 'backslashreplace')
 
 
+def name_of(path: str) -> str:
+  """A path as a name that no other path has: as `text_of` has it, with each backslash doubled."""
+  return text_of(path.replace('\\', '\\\\'))
+
+
 def table_of(rows: Sequence[Row], class_names: Sequence[str]) -> pa.Table:
   """Rows as a table.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pspnet_jax.prediction.asking import Asked, Model
 from pspnet_jax.prediction.labelling import File, Outcome, label_files, made_from
-from pspnet_jax.prediction.manifest import Row, text_of
+from pspnet_jax.prediction.manifest import Row, name_of, text_of
 from pspnet_jax.prediction.results import Results
 from pspnet_jax.runtime.files import remove_leftovers
 
@@ -27,7 +27,7 @@ class Task(NamedTuple):
   @property
   def output(self) -> str:
     """The label, below the folder of results."""
-    return text_of(f'labels/{self.target.as_posix()}')
+    return name_of(f'labels/{self.target.as_posix()}')
 
 
 class About(NamedTuple):
@@ -138,7 +138,7 @@ def tasks_of(paths: Sequence[Path], targets: Sequence[Path], ids: Sequence[str])
       size, modified = status.st_size, status.st_mtime_ns
     except (OSError, ValueError):  # reading it will say why
       pass
-    tasks.append(Task(path, target, text_of(name), size, modified))
+    tasks.append(Task(path, target, name_of(name), size, modified))
   return tasks
 
 

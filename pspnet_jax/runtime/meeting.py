@@ -24,7 +24,7 @@ _GREETING, _COME, _TAKEN, _COUNT = 'pspnet', 'come', 'taken', 'count'
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where process 0 is, and which process this one is.
+  """The address of process 0, and the number of this one.
 
   Attributes:
     host, port: where process 0 listens.

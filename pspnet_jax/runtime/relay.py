@@ -43,7 +43,7 @@ class Relay:
 
   @property
   def address(self) -> str:
-    """Where JAX's client connects to."""
+    """The address that JAX's client connects to."""
     return f'unix:{self._path}'
 
   def close(self) -> None:

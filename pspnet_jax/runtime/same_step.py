@@ -37,7 +37,7 @@ class SameStep:
 
   @property
   def process(self) -> int | None:
-    """Which process got the signal."""
+    """The process that got the signal."""
     note = self._notes.found.get('stop')
     return None if note is None else int(note.split()[1])
 

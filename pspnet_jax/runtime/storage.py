@@ -1,4 +1,4 @@
-"""Where a workdir is: a folder of this computer, or one in a bucket of Google Cloud Storage.
+"""The place of a workdir: a folder of this computer, or one in a bucket of Google Cloud Storage.
 
 One in a bucket is an `epath.Path`, of etils, which Orbax uses: it has the methods of a `Path`, but
 for `is_symlink`, and `stat` has other fields. Annotations say `Path` of both. A bucket has objects

@@ -1,4 +1,4 @@
-"""Which checkpoint is read, beside a run that goes on and replaces them."""
+"""The choice of the checkpoint that is read, beside a run that goes on and replaces them."""
 
 from __future__ import annotations
 

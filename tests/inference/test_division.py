@@ -112,6 +112,17 @@ def test_every_device_holds_its_share_of_the_canvas_and_of_the_network(model, mo
   assert temporaries(8) < temporaries(1) / 6
 
 
+@pytest.mark.parametrize('protocol', [MIRRORED, SCALES], ids=['mirrored', 'scales'])
+def test_whole_images_that_are_divided_are_never_tiles_as_well(model, protocol, monkeypatch):  # noqa: F811
+  """Every piece is the whole image: smaller canvases would save nothing."""
+  on(8, monkeypatch)
+  inference, _ = made(model, protocol, split_height=True, canvas_mb=1)
+  [image] = images((400, 200))
+  assert image[..., 0].size > inference.canvas_pixels
+  [tile] = inference._cut([(None, image)])
+  assert tile.size == (400, 200)
+
+
 def test_two_networks_score_divided_images_together(model, monkeypatch):  # noqa: F811
   many = images((97, 41), (33, 64))
   labels = [x[..., 0] // 64 for x in many]

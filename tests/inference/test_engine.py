@@ -105,7 +105,13 @@ def assert_same_labels(label, scores):
 @pytest.mark.usefixtures('one_device')
 @pytest.mark.parametrize(
   ('size', 'flip'),
-  [((33, 41), True), ((20, 30), False), ((34, 41), True), ((60, 100), False), ((20, 90), True)],
+  [
+    ((33, 41), True),
+    ((20, 30), False),
+    ((34, 41), True),
+    ((60, 100), False),
+    pytest.param((20, 90), True, marks=pytest.mark.digits),
+  ],
 )
 def test_sliding_windows_equal_the_plain_way(model, size, flip):
   card, network, params, batch_stats = model

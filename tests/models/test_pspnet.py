@@ -69,6 +69,7 @@ TRAINED = [
   'mmseg50-b',
   'vd18-stride32',
 ]
+DIGITS = ['B1236-max-noDR']  # with optimised programs, too
 
 
 def pair(options, dtype=np.float32):
@@ -100,7 +101,9 @@ def evaluate_both(options, image):
   return outputs['logits'], theirs
 
 
-@pytest.mark.parametrize('name', OPTIONS)
+@pytest.mark.parametrize(
+  'name', [pytest.param(x, marks=pytest.mark.digits) if x in DIGITS else x for x in OPTIONS]
+)
 def test_logits_match_torch(name):
   assert error(*evaluate_both(OPTIONS[name], draw(2, 57, 73, 3))) < 2e-5
 
@@ -138,7 +141,9 @@ def train_both(options, dtype):
   return (loss, gradients, new), theirs
 
 
-@pytest.mark.parametrize('name', TRAINED)
+@pytest.mark.parametrize(
+  'name', [pytest.param(x, marks=pytest.mark.digits) if x in DIGITS else x for x in TRAINED]
+)
 def test_training_pass_matches_torch_in_float64(name, x64):
   ours, theirs = train_both(OPTIONS[name], np.float64)
   assert error(ours[0], theirs[0]) < 1e-12
@@ -148,7 +153,10 @@ def test_training_pass_matches_torch_in_float64(name, x64):
     assert error(value, theirs[2][key]) < 1e-12, key
 
 
-@pytest.mark.parametrize('name', ['semseg18', 'mmseg18', 'B1236-avg-noDR', 'no-aux'])
+@pytest.mark.parametrize(
+  'name',
+  ['semseg18', 'mmseg18', 'B1236-avg-noDR', pytest.param('no-aux', marks=pytest.mark.digits)],
+)
 def test_training_loss_matches_torch_in_float32(name):
   ours, theirs = train_both(OPTIONS[name], np.float32)
   assert error(ours[0], theirs[0]) < 1e-6

@@ -7,7 +7,7 @@ import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.prediction.areas import Area
-from pspnet_jax.prediction.manifest import Row, arrow, read, table_of, text_of, write
+from pspnet_jax.prediction.manifest import Row, arrow, name_of, read, table_of, text_of, write
 
 pq = pytest.importorskip('pyarrow.parquet')
 
@@ -32,6 +32,11 @@ def test_rows_become_columns_with_types_and_names_of_classes(tmp_path):
   assert table['error'].to_pylist() == [None, 'it is empty']
   assert table['attempts'].to_pylist() == [1, 3]
   assert read(tmp_path / 'a' / 'm.parquet').equals(table)
+
+
+def test_no_two_names_are_one_in_the_table():
+  names = ['\udce9.jpg', r'\xe9.jpg', r'\\xe9.jpg', 'é.jpg']
+  assert [name_of(x) for x in names] == [r'\xe9.jpg', r'\\xe9.jpg', r'\\\\xe9.jpg', 'é.jpg']
 
 
 def test_other_files_are_no_manifests(tmp_path):
