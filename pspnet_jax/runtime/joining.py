@@ -15,7 +15,7 @@ import jax
 from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.runtime import streams
 from pspnet_jax.runtime.meeting import Place, meet
-from pspnet_jax.runtime.peers import Peers, StoppedAlone
+from pspnet_jax.runtime.peers import LOST, Peers, StoppedAlone
 from pspnet_jax.runtime.relay import Relay
 
 _JOINING = 60.0  # seconds that JAX may take when all have met
@@ -211,4 +211,4 @@ class _Guard:
   def _end(self, sentence: str) -> NoReturn:
     streams.show_sentence(f'Error: {sentence}', sys.stderr)
     streams.flush()
-    os._exit(1)
+    os._exit(LOST)

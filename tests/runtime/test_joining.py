@@ -4,6 +4,7 @@ import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import joining
+from pspnet_jax.runtime.meeting import Place
 
 
 def join(coordinator=None, count=None, index=None, *, from_cluster=False, **timeouts):
@@ -68,3 +69,13 @@ def test_slurm_tells_all(monkeypatch):
     monkeypatch.setenv(f'SLURM_{name}', value)
   place = joining._place(None, None, None, from_cluster=True)
   assert (place.host, place.count, place.index, list(place.devices)) == ('node3', 3, 1, [0])
+
+
+def test_a_process_that_is_lost_while_jax_joins_is_no_mistake(monkeypatch, capsys):
+  statuses = []
+  monkeypatch.setattr(joining.os, '_exit', statuses.append)
+  guard = joining._Guard(Place('node0', 1234, 2, 1))
+  guard.process_0_is_gone()
+  guard.failed()
+  assert statuses == [75]
+  assert capsys.readouterr().err.startswith('Error: process 0 at node0:1234 has ended')
