@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 
 import jax
 
-from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.errors import Stopped, StoppedAlone, UserError
 from pspnet_jax.runtime import streams
 from pspnet_jax.runtime.meeting import Place, meet
-from pspnet_jax.runtime.peers import LOST, Peers, StoppedAlone
+from pspnet_jax.runtime.peers import LOST, Peers
 from pspnet_jax.runtime.relay import Relay
 
 _JOINING = 60.0  # seconds that JAX may take when all have met
@@ -68,6 +68,7 @@ def joined(
   try:
     peers.start()
     yield peers
+    peers.check()
     peers.leave()
   except (Exception, KeyboardInterrupt) as e:
     if not isinstance(e, Stopped) or isinstance(e, StoppedAlone):
@@ -148,7 +149,7 @@ def _other_jax() -> str:
 
 
 def _join(place: Place, timeout: float, peer_timeout: float) -> Peers:
-  # JAX's way would take SIGTERM away from Python; `Peers.reached` is ours.
+  # JAX's way would take SIGTERM away from Python; `SameStep.reached` is ours.
   jax.config.update('jax_enable_preemption_service', False)
   meet(place, timeout)
   guard = _Guard(place)
