@@ -39,6 +39,10 @@ class Stopped(UserError):
     self.status = 128 + signal_number
 
 
+class StoppedAlone(Stopped):
+  """A signal ahead of the first step: the other processes are not asked, and end by it too."""
+
+
 class PeerFailed(UserError):
   """Another of the processes that train together has failed; it says why (`runtime.peers`)."""
 

@@ -18,6 +18,8 @@ VALUES = {  # of variables
   'OMPI_COMM_WORLD_RANK': '3',
   'JOB_COMPLETION_INDEX': '1',
 }
+# A bucket's name is in small letters; without gcsfs none is taken.
+BUCKET = 'gs://bucket' if importlib.util.find_spec('gcsfs') else '/tmp/bucket'
 
 
 def blocks(kind: str) -> list[str]:
@@ -26,7 +28,7 @@ def blocks(kind: str) -> list[str]:
 
 def commands(text: str) -> list[str]:
   """The commands of ours in a file, with values for what a cluster sets."""
-  text = re.sub(r'\\\n', ' ', text).replace('gs://BUCKET', '/tmp/BUCKET')  # a path, to the parser
+  text = re.sub(r'\\\n', ' ', text).replace('gs://BUCKET', BUCKET)
   found = re.findall(r"pspnet train [^'&\n]*", text)
   return [re.sub(r'"?\$(\w+)"?', lambda name: VALUES[name[1]], line) for line in found]
 

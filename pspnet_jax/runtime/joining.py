@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 
 import jax
 
-from pspnet_jax.errors import Stopped, UserError
+from pspnet_jax.errors import Stopped, StoppedAlone, UserError
 from pspnet_jax.runtime import streams
 from pspnet_jax.runtime.meeting import Place, meet
-from pspnet_jax.runtime.peers import Peers, StoppedAlone
+from pspnet_jax.runtime.peers import LOST, Peers
 from pspnet_jax.runtime.relay import Relay
 
 _JOINING = 60.0  # seconds that JAX may take when all have met
@@ -68,6 +68,7 @@ def joined(
   try:
     peers.start()
     yield peers
+    peers.check()
     peers.leave()
   except (Exception, KeyboardInterrupt) as e:
     if not isinstance(e, Stopped) or isinstance(e, StoppedAlone):
@@ -111,9 +112,11 @@ def _found(
 ) -> tuple[str | None, int | None, int | None, Sequence[int] | None]:
   """What JAX finds out of what is not given; what Open MPI 5 tells, which JAX does not know."""
   if count is None and index is None and coordinator is not None:
-    size, rank = (os.environ.get(f'OMPI_COMM_WORLD_{name}') for name in ('SIZE', 'RANK'))
+    names = ('SIZE', 'RANK', 'LOCAL_RANK')
+    size, rank, local = (os.environ.get(f'OMPI_COMM_WORLD_{name}') for name in names)
     if size is not None and rank is not None:
-      return coordinator, int(size), int(rank), None
+      own = None if local is None or _is_alone() else [int(local)]  # as JAX has it of Open MPI 4
+      return coordinator, int(size), int(rank), own
   try:
     from jax._src.clusters import ClusterEnv
   except ImportError as e:
@@ -121,15 +124,25 @@ def _found(
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # `_where_not` says it
-      return ClusterEnv.auto_detect_unset_distributed_params(
+      found = ClusterEnv.auto_detect_unset_distributed_params(
         coordinator, count, index, None, None, 60
       )
+      return (*found[:3], None) if _is_alone() else found
   except Exception as e:  # whatever the library of a cluster raises
     reason = ' '.join(str(e).split()) or type(e).__name__
     raise UserError(
       f'--distributed: the processes cannot be found ({reason}): mend that, or give --coordinator, '
       '--num_processes and --process_id.'
     ) from e
+
+
+def _is_alone() -> bool:
+  """Whether its machine has no other process of the run, for which JAX would leave devices."""
+  here = os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE')
+  if here is not None:  # ahead of Slurm, which may have started Open MPI's daemons, one a node
+    return here == '1'
+  nodes = os.environ.get('SLURM_STEP_NUM_NODES')
+  return nodes is not None and nodes == os.environ.get('SLURM_NTASKS')
 
 
 def _where_not() -> str:
@@ -148,13 +161,14 @@ def _other_jax() -> str:
 
 
 def _join(place: Place, timeout: float, peer_timeout: float) -> Peers:
-  # JAX's way would take SIGTERM away from Python; `Peers.reached` is ours.
+  # JAX's way would take SIGTERM away from Python; `SameStep.reached` is ours.
   jax.config.update('jax_enable_preemption_service', False)
   meet(place, timeout)
   guard = _Guard(place)
   relay = None
   if place.index > 0:
     relay = Relay(place.host, place.port, guard.process_0_is_gone)
+  guard.start()
   try:
     jax.distributed.initialize(
       str(place) if relay is None else relay.address,
@@ -189,6 +203,8 @@ class _Guard:
     self._place = place
     self._over = threading.Event()
     self._peers: Peers | None = None
+
+  def start(self) -> None:
     threading.Thread(target=self._wait, name='joining', daemon=True).start()
 
   def joined(self, peers: Peers) -> None:
@@ -211,4 +227,4 @@ class _Guard:
   def _end(self, sentence: str) -> NoReturn:
     streams.show_sentence(f'Error: {sentence}', sys.stderr)
     streams.flush()
-    os._exit(1)
+    os._exit(LOST)

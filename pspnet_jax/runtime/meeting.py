@@ -17,9 +17,16 @@ from collections.abc import Iterator, Sequence
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.peers import LOST
 
 _FIRST_LINE, _NEXT_LINES = 10.0, 30.0  # seconds of waiting after which a line says so
 _GREETING, _COME, _TAKEN, _COUNT = 'pspnet', 'come', 'taken', 'count'
+
+
+class NotCome(UserError):
+  """A process is missing: taken away, as a rule, before all had come; a new start may do."""
+
+  status = LOST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +53,8 @@ def meet(place: Place, timeout: float) -> None:
   """Waits until all processes have come; a line now and then says for whom.
 
   Raises:
-    UserError: if one has not come after `timeout` seconds, process 0 cannot listen, or this one's
-      number or count is not as the others'.
+    NotCome: if one has not come after `timeout` seconds, or has ended.
+    UserError: if process 0 cannot listen, or this one's number or count is not as the others'.
   """
   if place.index == 0:
     _receive(place, timeout)
@@ -64,7 +71,7 @@ def _receive(place: Place, timeout: float) -> None:
     while len(came) < place.count - 1:
       missing = [i for i in range(1, place.count) if i not in came]
       if clock.is_over(_named(missing)):
-        raise UserError(
+        raise NotCome(
           f'{_named(missing)} of {place.count} did not come to {place} within {timeout:.0f} s: '
           'check that each was started, with this --coordinator and a --process_id of its own, and '
           'see what it says.'
@@ -116,7 +123,7 @@ def _go(place: Place, timeout: float) -> None:
         )
       why = 'what listens there is something else, or a run that has begun already'
     time.sleep(0.5)
-  raise UserError(
+  raise NotCome(
     f'process 0 did not come at {place} within {timeout:.0f} s ({why}): check that it runs, that '
     'all have the same --coordinator, and that no firewall is between.'
   )
@@ -130,7 +137,7 @@ def _answer(host: socket.socket, clock: _Clock) -> tuple[str, str]:
       word, _, rest = host.recv(100).decode('ascii', 'replace').strip().partition(' ')
     except TimeoutError:
       if clock.is_over('the others'):
-        raise UserError(
+        raise NotCome(
           f'not all of {clock.place.count} processes came to {clock.place} within '
           f'{clock.timeout:.0f} s: see what process 0 says.'
         ) from None
@@ -144,9 +151,7 @@ def _until_jax_listens(place: Place, clock: _Clock) -> None:
       socket.create_connection((place.host, place.port), timeout=10).close()
     except OSError as e:
       if clock.is_over('process 0'):
-        raise UserError(
-          f'process 0 at {place} has ended when all had come: see what it says.'
-        ) from e
+        raise NotCome(f'process 0 at {place} has ended when all had come: see what it says.') from e
       time.sleep(0.2)
     else:
       return

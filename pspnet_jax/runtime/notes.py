@@ -52,7 +52,10 @@ class Notes:
     self.found = {key.removeprefix(_NOTES): value for key, value in found}
 
   def write(self, name: str, value: str = '') -> None:
-    """Writes a note, unless there is one of that name, or process 0 is gone."""
+    """Writes a note, unless there is one of that name, or process 0 does not answer.
+
+    What is waited for has to be written again until it is in `found`.
+    """
     with contextlib.suppress(Exception):
       self._store.key_value_set(_NOTES + name, value)
 

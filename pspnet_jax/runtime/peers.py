@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pspnet_jax.errors import PeerFailed, Stopped, UserError
+from pspnet_jax.errors import PeerFailed, StoppedAlone, UserError
 from pspnet_jax.runtime import shortages, streams
 from pspnet_jax.runtime.notes import Notes, Reason, Store
 from pspnet_jax.runtime.plain_text import printable
@@ -31,10 +31,6 @@ _SUSPECTED = 8.0  # seconds of silence that do when a connection has broken alre
 _LAST_WORDS = 5.0  # seconds that process 0 waits for the others to have read why it ends
 _FIRST_LINE, _NEXT_LINES = 10.0, 30.0  # seconds of waiting after which a line says so
 _WHY_LOST = 'it was killed, or its machine or the network failed'
-
-
-class StoppedAlone(Stopped):
-  """A signal where the others are not asked, as ahead of the first step: they end by it too."""
 
 
 class Peers:
@@ -61,6 +57,7 @@ class Peers:
     self._timeout = timeout
     self._period = max(0.5, count / 200)  # seconds; process 0 answers some hundred times a second
     self._over = self._suspecting = self._stop_is_known = False
+    self._signal: int | None = None
     self._ending, self._told = threading.Lock(), threading.Event()
     self._reason: Reason | None = None
     self._heard = [time.monotonic()] * count  # when each was last heard of; the table is process 0
@@ -73,15 +70,17 @@ class Peers:
     if threading.current_thread() is threading.main_thread():
       for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as SIGHUP is under nohup
-          signal.signal(number, _raise_stopped)
+          signal.signal(number, self._raise_stopped)
     _start(self._watch)
     _start(self._judge)
 
   def leave(self) -> None:
     """Waits until all have come to their good end: they need each other until then."""
-    self._notes.write(f'done/{self.index}')
-    began, next_line = time.monotonic(), _FIRST_LINE
+    began, waited, next_line, next_try = time.monotonic(), 0.0, _FIRST_LINE, 0.0
     while len(done := self._notes.of('done')) < self.count:
+      if self.index not in done and waited >= next_try:
+        self._notes.write(f'done/{self.index}')
+        next_try = waited + 2 * self._period  # by when it has been read again, if it came
       time.sleep(0.05)
       if (waited := time.monotonic() - began) >= next_line:
         next_line += _NEXT_LINES
@@ -90,6 +89,15 @@ class Peers:
     self._over = True
     global _current
     _current = None
+
+  def _raise_stopped(self, number: int, _frame: object) -> None:
+    self._signal = self._signal or number
+    self.check()
+
+  def check(self) -> None:
+    """Raises `StoppedAlone` if that was raised before and taken for something else."""
+    if self._signal is not None:
+      raise StoppedAlone(f'{signal.Signals(self._signal).name}: stopped.', self._signal)
 
   # --- The end, by this process
 
@@ -270,10 +278,6 @@ def _may_come_of_others(error: BaseException | None) -> bool:
       return True
     error = error.__cause__ or error.__context__
   return False
-
-
-def _raise_stopped(number: int, _frame: object) -> None:
-  raise StoppedAlone(f'{signal.Signals(number).name}: stopped.', number)
 
 
 def _say(sentence: str) -> None:

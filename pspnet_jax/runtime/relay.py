@@ -18,6 +18,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from pspnet_jax.errors import UserError
+
 _near_sides: list[socket.socket] = []  # which stay open to the end of the process
 
 
@@ -30,14 +32,15 @@ class Relay:
   Args:
     host, port: where process 0 listens.
     on_lost: is called, in a thread, when process 0 has closed a connection or cannot be reached.
+
+  Raises:
+    UserError: if there is no folder for the socket file.
   """
 
   def __init__(self, host: str, port: int, on_lost: Callable[[], None]):
     self._target, self._on_lost = (host, port), on_lost
-    self._folder = Path(tempfile.mkdtemp(prefix='pspnet-'))
-    self._path = self._folder / 'process0'
     self._server = socket.socket(socket.AF_UNIX)
-    self._server.bind(str(self._path))
+    self._path = _bind(self._server)
     self._server.listen()
     _start(self._accept)
 
@@ -51,7 +54,7 @@ class Relay:
     with contextlib.suppress(OSError):
       self._server.shutdown(socket.SHUT_RDWR)
     self._server.close()
-    shutil.rmtree(self._folder, ignore_errors=True)
+    shutil.rmtree(self._path.parent, ignore_errors=True)
 
   def _accept(self) -> None:
     while True:
@@ -84,6 +87,33 @@ class Relay:
         here.sendall(data)
     there.close()
     self._on_lost()
+
+
+def _bind(server: socket.socket) -> Path:
+  """Binds it to a socket file in a new folder, and returns its path.
+
+  That may have 107 bytes only, on a Mac 103: where the folder for temporary files, TMPDIR, has a
+  long name, /tmp has it.
+  """
+  why: OSError | None = None
+  for parent in (None, '/tmp'):
+    try:
+      folder = tempfile.mkdtemp(prefix='pspnet-', dir=parent)
+    except OSError as e:
+      why = why or e
+      continue
+    try:
+      server.bind(f'{folder}/process0')
+    except OSError as e:
+      why = why or e
+      shutil.rmtree(folder, ignore_errors=True)
+    else:
+      return Path(folder) / 'process0'
+  server.close()
+  raise UserError(
+    f'no socket file can be made in the folder for temporary files, nor in /tmp '
+    f'({(why and why.strerror) or why}): set TMPDIR to a folder with a short path.'
+  )
 
 
 def _start(work: Callable[[], None]) -> None:

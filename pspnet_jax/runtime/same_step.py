@@ -28,6 +28,7 @@ class SameStep:
     self._notes, self._index, self._count, self._timeout = notes, index, count, timeout
     self._changed, self._last = threading.Condition(), -1
     self._agreed: int | None = None
+    self._asked: str | None = None  # what this process wrote, or was to
 
   @property
   def signal(self) -> signal.Signals | None:
@@ -46,8 +47,9 @@ class SameStep:
     return 'stop' in self._notes.found and self._agreed is None
 
   def ask(self, number: int) -> None:
-    """Asks all to stop; of several askings the first counts."""
-    self._notes.write('stop', f'{int(number)} {self._index}')
+    """Asks all to stop; of several askings the first counts. `answer` repeats it if it is lost."""
+    self._asked = self._asked or f'{int(number)} {self._index}'
+    self._notes.write('stop', self._asked)
 
   def reached(self, step: int) -> bool:
     """Whether all processes stop after this step; all call it for the same steps, in order.
@@ -67,6 +69,8 @@ class SameStep:
   def answer(self) -> None:
     """Says where this process is, and learns it of the others; a thread beside the main one's."""
     with self._changed:
+      if self._asked is not None and 'stop' not in self._notes.found:
+        self._notes.write('stop', self._asked)
       if self.is_being_agreed_on:
         self._notes.write(f'at/{self._index}', str(self._last))
         steps = self._notes.of('at').values()

@@ -114,7 +114,7 @@ class _Loop:
   report: Reporter
   stop: StopSignals
   callbacks: Sequence[Callback]
-  cut_short: bool = False  # whether a signal ended an evaluation, in all processes
+  cut_short: Stopped | None = None  # what ended an evaluation, in all processes
 
   def run(
     self,
@@ -191,8 +191,8 @@ class _Loop:
       began = time.monotonic()
       try:
         found = _sorted(self.evaluate(state, self.stop.check))
-      except Stopped:
-        self.cut_short = True
+      except Stopped as e:
+        self.cut_short = e
         return None
       seconds = {'time/evaluation_seconds': time.monotonic() - began}
       self.report.scalars(now, found.values | found.groups | seconds)
@@ -239,7 +239,10 @@ class _Loop:
 
   def _stop(self, now: int) -> None:
     self.saving.wait()
+    # A process that was not asked itself may not know yet by which signal all stop.
     reason = self.stop.received or signal.SIGTERM
+    if self.cut_short is not None:
+      reason = signal.Signals(self.cut_short.status - 128)
     of = f'step {now} of {self.total_steps}'
     raise Stopped(
       f'{reason.name}: {of} is saved; run the same command to go on from there.'

@@ -84,6 +84,11 @@ class StopSignals:
         if signal.getsignal(number) != signal.SIG_IGN:
           self._previous[number] = signal.signal(number, self._remember)
       if self._peers is not None:
+        try:
+          self._peers.check()  # ahead of this one a signal ends the process where it is
+        except Stopped:
+          self._restore()
+          raise
         self._peers.on_stop = self._answer_other
       self._told, self._tells = socket.socketpair()
       self._tells.setblocking(False)

@@ -1,9 +1,12 @@
 """Joining: where the processes are, and what cannot be. The rest: `test_meeting`, `test_peers`."""
 
+import os
+
 import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import joining
+from pspnet_jax.runtime.meeting import Place
 
 
 def join(coordinator=None, count=None, index=None, *, from_cluster=False, **timeouts):
@@ -13,9 +16,9 @@ def join(coordinator=None, count=None, index=None, *, from_cluster=False, **time
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch):
-  for name in ('SLURM_JOB_ID', 'OMPI_MCA_orte_hnp_uri', 'OMPI_COMM_WORLD_SIZE'):
-    monkeypatch.delenv(name, raising=False)
-  monkeypatch.delenv('KUBERNETES_SERVICE_HOST', raising=False)
+  for name in list(os.environ):
+    if name.startswith(('SLURM_', 'OMPI_', 'KUBERNETES_')):
+      monkeypatch.delenv(name)
 
 
 def test_a_process_alone_joins_nobody():
@@ -68,3 +71,27 @@ def test_slurm_tells_all(monkeypatch):
     monkeypatch.setenv(f'SLURM_{name}', value)
   place = joining._place(None, None, None, from_cluster=True)
   assert (place.host, place.count, place.index, list(place.devices)) == ('node3', 3, 1, [0])
+  # A task that has a node to itself has all of its devices.
+  monkeypatch.setenv('SLURM_STEP_NUM_NODES', '3')
+  assert joining._place(None, None, None, from_cluster=True).devices is None
+  monkeypatch.setenv('SLURM_STEP_NUM_NODES', '1')
+  assert joining._place(None, None, None, from_cluster=True).devices == [0]
+
+
+def test_of_several_open_mpi_processes_of_a_machine_each_has_one_device(monkeypatch):
+  for name, value in {'SIZE': '4', 'RANK': '3', 'LOCAL_RANK': '1', 'LOCAL_SIZE': '2'}.items():
+    monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', value)
+  place = joining._place('node0:1', None, None, from_cluster=True)
+  assert (place.count, place.index, place.devices) == (4, 3, [1])
+  monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '1')
+  assert joining._place('node0:1', None, None, from_cluster=True).devices is None
+
+
+def test_a_process_that_is_lost_while_jax_joins_is_no_mistake(monkeypatch, capsys):
+  statuses = []
+  monkeypatch.setattr(joining.os, '_exit', statuses.append)
+  guard = joining._Guard(Place('node0', 1234, 2, 1))
+  guard.process_0_is_gone()
+  guard.failed()
+  assert statuses == [75]
+  assert capsys.readouterr().err.startswith('Error: process 0 at node0:1234 has ended')

@@ -25,6 +25,7 @@ class Guest(threading.Thread):
   def __init__(self, port, count, index, timeout=60.0):
     super().__init__(daemon=True)
     self.place, self.timeout, self.said = Place('127.0.0.1', port, count, index), timeout, None
+    self.status = 0
     self.start()
 
   def run(self):
@@ -39,7 +40,7 @@ class Guest(threading.Thread):
     except TimeoutError:
       pass
     except UserError as e:
-      self.said = str(e)
+      self.said, self.status = str(e), e.status
 
 
 def said(*guests):
@@ -89,15 +90,19 @@ def gone(port, says):
 def test_counts_that_differ_are_told():
   port = free_port()
   Guest(port, 3, 0, timeout=3)
-  [other] = said(Guest(port, 2, 1))
+  guest = Guest(port, 2, 1)
+  [other] = said(guest)
   assert other == (
     f'--num_processes=2: process 0 at 127.0.0.1:{port} was given 3: give all the same.'
   )
+  assert guest.status == 1  # there is something to mend
 
 
 def test_who_does_not_come_is_waited_for_and_then_named(capsys):
   port = free_port()
-  zero, one = said(Guest(port, 3, 0, timeout=2.5), Guest(port, 3, 1, timeout=6))
+  guests = Guest(port, 3, 0, timeout=2.5), Guest(port, 3, 1, timeout=6)
+  zero, one = said(*guests)
+  assert [guest.status for guest in guests] == [75, 75]  # a scheduler may start them again
   assert zero.startswith(f'process 2 of 3 did not come to 127.0.0.1:{port} within 2 s: check that')
   assert one.startswith(
     f'process 0 did not come at 127.0.0.1:{port} within 6 s (Connection refused): check that it'
@@ -114,8 +119,9 @@ def test_who_does_not_come_is_waited_for_and_then_named(capsys):
 
 def test_something_else_that_listens_there_is_not_waited_for_for_ever():
   with socket.create_server(('127.0.0.1', 0)) as silent:
-    [found] = said(Guest(silent.getsockname()[1], 2, 1, timeout=1))
-  assert found.startswith('not all of 2 processes came to ')
+    guest = Guest(silent.getsockname()[1], 2, 1, timeout=1)
+    [found] = said(guest)
+  assert guest.status == 75 and found.startswith('not all of 2 processes came to ')
 
 
 def test_a_run_that_has_begun_already_does_not_notice(monkeypatch):

@@ -1,14 +1,18 @@
 """One fails, all know: real processes that only join each other, and the table they share."""
 
+import contextlib
 import signal
 import threading
 import time
 
 import pytest
 
-from pspnet_jax.errors import PeerFailed
+from pspnet_jax.errors import PeerFailed, StoppedAlone, UserError
+from pspnet_jax.runtime import joining
 from pspnet_jax.runtime.notes import Notes
+from pspnet_jax.runtime.peers import Peers
 from pspnet_jax.runtime.same_step import SameStep
+from pspnet_jax.training.stop_signals import StopSignals
 from tests import processes
 
 KEPT = 'the checkpoint of step 20 is sound'
@@ -17,10 +21,14 @@ KEPT = 'the checkpoint of step 20 is sound'
 class Table:
   """Stands for JAX's table; as there, what is written stays unless it may be overwritten."""
 
-  def __init__(self):
+  def __init__(self, lost=0):
     self.values = {}
+    self.lost = lost  # so many notes never come
 
   def key_value_set(self, key, value, allow_overwrite=False):
+    if self.lost and not allow_overwrite:
+      self.lost -= 1
+      raise RuntimeError('DEADLINE_EXCEEDED')
     if not allow_overwrite and key in self.values:
       raise RuntimeError('ALREADY_EXISTS')
     self.values[key] = value
@@ -79,6 +87,63 @@ def test_all_stop_after_the_same_step_wherever_they_are(ahead):
     thread.join(timeout=60)
   [found] = set(stopped)
   assert found[0] >= 5 and found[1:] == (signal.SIGINT, 1)
+
+
+def test_a_signal_whose_note_is_lost_is_told_again():
+  notes = Notes(Table(lost=2))
+  step = SameStep(notes, 0, 1, timeout=20)
+  step.ask(signal.SIGINT)
+  for _ in range(4):
+    notes.read()
+    step.answer()
+  assert step.signal == signal.SIGINT and step.reached(0)
+
+
+def test_a_good_end_whose_note_is_lost_is_told_again():
+  peers = Peers(Table(lost=2), 0, 1, timeout=60)
+
+  def leave():  # no main thread, and so without its signals
+    peers.start()
+    peers.leave()
+
+  thread = threading.Thread(target=leave, daemon=True)
+  thread.start()
+  thread.join(timeout=60)
+  assert not thread.is_alive()
+
+
+@pytest.fixture
+def stopped_in_silence():
+  """One process, whose main thread took the exception of a signal for something else."""
+  before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+  peers = Peers(Table(), 0, 1, timeout=60)
+  peers.start()
+  with contextlib.suppress(UserError):
+    signal.raise_signal(signal.SIGTERM)
+  yield peers
+  peers.leave()
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
+def test_a_signal_that_was_swallowed_ends_the_run_ahead_of_its_first_step(stopped_in_silence):
+  handler = signal.getsignal(signal.SIGTERM)
+  with pytest.raises(StoppedAlone, match='SIGTERM: stopped'), StopSignals(processes=1):
+    raise AssertionError('training began')
+  assert signal.getsignal(signal.SIGTERM) == handler
+
+
+def test_a_signal_that_was_swallowed_is_no_good_end(stopped_in_silence, monkeypatch):
+  ends = []
+  monkeypatch.setattr(stopped_in_silence, 'end_by', ends.append)
+  monkeypatch.setattr(stopped_in_silence, 'start', lambda: None)
+  monkeypatch.setattr(joining, '_join', lambda *_: stopped_in_silence)
+  with (
+    pytest.raises(StoppedAlone),
+    joining.joined('node0:1234', 1, 0, from_cluster=False),
+  ):
+    pass
+  assert [error.status for error in ends] == [143]
 
 
 def test_who_is_not_answered_does_not_wait_for_ever():

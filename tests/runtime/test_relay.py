@@ -1,10 +1,13 @@
 """The connection to process 0 that outlives it."""
 
+import os
 import socket
+import tempfile
 import threading
 
 import pytest
 
+from pspnet_jax.errors import UserError
 from pspnet_jax.runtime.relay import Relay
 
 
@@ -37,3 +40,24 @@ def test_a_process_0_that_cannot_be_reached_is_lost():
     near.connect(relay.address.removeprefix('unix:'))
     assert lost.wait(10)
   relay.close()
+
+
+def test_a_long_path_of_temporary_files_does_not_matter(tmp_path, monkeypatch):
+  """The name of a socket file has 107 bytes at most."""
+  folder = tmp_path / ('x' * 120)
+  folder.mkdir()
+  monkeypatch.setattr(tempfile, 'tempdir', str(folder))
+  relay = Relay('127.0.0.1', 1, lambda: None)
+  path = relay.address.removeprefix('unix:')
+  assert os.path.exists(path) and not any(folder.iterdir())
+  relay.close()
+  assert not os.path.exists(os.path.dirname(path))
+
+
+def test_where_no_folder_takes_it_tmpdir_is_named(monkeypatch):
+  def refused(**_):
+    raise PermissionError(13, 'Permission denied')
+
+  monkeypatch.setattr(tempfile, 'mkdtemp', refused)
+  with pytest.raises(UserError, match=r'Permission denied\): set TMPDIR to a folder with a short'):
+    Relay('127.0.0.1', 1, lambda: None)

@@ -602,6 +602,17 @@ def test_made_up_for_it_may_be_cut_short_again_or_end_the_run(checkpoints):
   assert int(state.step) == 4 and values == {'val/mIoU': 10.0} and checkpoints.score(4) == 10.0
 
 
+def test_all_end_with_the_status_that_the_evaluation_was_cut_short_with(checkpoints):
+  """As where another process got the signal, and this one has not read by now which it was."""
+
+  def cut_short(state, check):
+    raise Stopped('stopped in another process.', signal.SIGINT)
+
+  with pytest.raises(Stopped, match='SIGINT: step 4 of 6 is saved') as raised:
+    run(evaluate=cut_short, checkpoints=checkpoints, every=Every(evaluate=4))
+  assert raised.value.status == 130
+
+
 def test_what_was_not_due_is_not_evaluated_late(checkpoints):
   checkpoints.save(3, state_of(3, 6.0).items(), CARD)
   recorder = Recorder()
