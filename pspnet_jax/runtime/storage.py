@@ -98,6 +98,22 @@ def blob(path: Path) -> Any:
   return _bucket(path).blob(str(path).removeprefix(_SCHEME).partition('/')[2])
 
 
+def copy_objects(folder: Path, to: Path, but_for: str) -> None:
+  """Copies what lies in a folder of a bucket to another one there; nothing passes through here.
+
+  Args:
+    folder, to: of the same bucket.
+    but_for: a file of the folder that is left out.
+  """
+  bucket = _bucket(folder)
+  before, after = (f'{blob(path).name}/' for path in (folder, to))
+  for found in bucket.list_blobs(prefix=before):
+    if (name := found.name.removeprefix(before)) != but_for:
+      copy, token = bucket.blob(after + name), ''
+      while token is not None:  # the service copies large ones in several goes
+        token, _, _ = copy.rewrite(found, token=token or None)
+
+
 def sentence(error: BaseException, where: Path | None = None) -> str | None:
   """Says in one sentence what a bucket, or the way there, refused.
 
@@ -111,7 +127,7 @@ def sentence(error: BaseException, where: Path | None = None) -> str | None:
   if not (_prepare_once.cache_info().currsize if where is None else is_remote(where)):
     return None
   name = 'the bucket' if where is None else str(where)
-  for e in _chain(error):
+  for e in chain(error):
     home, kind, text = type(e).__module__.partition('.')[0], type(e).__name__, str(e)
     if where is None and not _is_of_a_bucket(e):
       continue
@@ -136,7 +152,7 @@ def sentence(error: BaseException, where: Path | None = None) -> str | None:
   return None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
   """The error, and what it came of."""
   seen = 0
   while error is not None and seen < 20:

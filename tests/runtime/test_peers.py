@@ -11,7 +11,7 @@ from pspnet_jax.runtime.notes import Notes
 from pspnet_jax.runtime.same_step import SameStep
 from tests import processes
 
-KEPT = 'the checkpoint of step 20 is sound'
+KEPT = 'the checkpoint of step 20 is saved'
 
 
 class Table:
