@@ -125,6 +125,15 @@ def steps_in(directory: Path) -> list[Path]:
   return [path for path in named if is_link(path) or path.is_dir()]
 
 
+def kept_in(directory: Path) -> str:
+  """Says what is saved in a directory of checkpoints; it raises nothing."""
+  try:
+    step = latest_whole(directory)
+  except Exception:  # of the disk, or the network
+    return 'what was saved before is where it was'
+  return 'no checkpoint was saved' if step is None else f'the checkpoint of step {step} is saved'
+
+
 def _safe(directory: Path) -> str:
   """Says which checkpoint is whole."""
   try:

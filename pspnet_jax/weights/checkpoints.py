@@ -20,13 +20,14 @@ from pspnet_jax.runtime.bucket_lock import BucketLock
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.shared_folder import check_shared
-from pspnet_jax.weights.checkpoint_faults import Damaged, latest_whole, steps_in, writing
+from pspnet_jax.weights.checkpoint_faults import Damaged, kept_in, writing
 from pspnet_jax.weights.checkpoint_manager import open_manager
 from pspnet_jax.weights.choosing import agreed, read_one, step_of
 from pspnet_jax.weights.loaded import Loaded, Which
 from pspnet_jax.weights.packed import is_packed
 from pspnet_jax.weights.step_folders import (
   SCORES,
+  made_anew,
   no_other,
   scored,
   set_aside,
@@ -109,8 +110,7 @@ class Checkpoints:
 
   def kept(self) -> str:
     """Says what is on disk now, for a run that something ends; any thread may ask."""
-    step = latest_whole(self.directory)
-    return 'no checkpoint was saved' if step is None else f'the checkpoint of step {step} is saved'
+    return kept_in(self.directory)
 
   def lost(self) -> bool:
     """Whether the workdir was removed, moved or replaced while this process worked there.
@@ -120,16 +120,7 @@ class Checkpoints:
     Raises:
       UserError: if another process writes there now, or has left checkpoints.
     """
-    if self._lock is None:
-      return False
-    lost = which_folders(self.directory) != self._folders
-    self._lock.renew()  # where it is taken, the new folder is somebody else's
-    if lost and steps_in(self.directory):
-      raise UserError(
-        f'{self.directory} was replaced while training went on by one that holds checkpoints, and '
-        'nothing was saved there: look whose they are, or give another workdir.'
-      )
-    return lost
+    return self._renew()
 
   def reload(self) -> None:
     """Looks at the folder anew, so that checkpoints that went with the old one are forgotten."""
@@ -151,8 +142,11 @@ class Checkpoints:
         another process has taken the folder.
     """
     with parallel.together():
-      self._renew()
-    if parallel.of_first(np.array([step in self._manager.all_steps()], np.int64))[0]:
+      lost = self._renew()
+    lost, there = parallel.of_first(np.array([lost, step in self._manager.all_steps()], np.int64))
+    if lost:
+      self._manager.reload()
+    elif there:
       return  # saved already, and then something went wrong before the next step was done
     items = {name: x for name, x in items.items() if x != NOTHING}
     saved = {name: ocp.args.StandardSave(x) for name, x in items.items()}
@@ -180,8 +174,7 @@ class Checkpoints:
     """
     self.wait()
     with parallel.together():  # the others read what the first has written
-      self._renew()
-      if jax.process_index() == 0:
+      if jax.process_index() == 0 and not self._renew():
         write_whole(self.directory / str(step) / SCORES, json.dumps(scored(miou, step)))
     self._manager.reload()
 
@@ -291,9 +284,14 @@ class Checkpoints:
   def _read_one(self, which: Which, read: Callable[[StoredStep], _T]) -> _T:
     return read_one(self._manager, self.directory, which, read, live=self._lock is None)
 
-  def _renew(self) -> None:
-    if self._lock is not None:
-      self._lock.renew()
+  def _renew(self) -> bool:
+    if self._lock is None:
+      return False
+    lost = which_folders(self.directory) != self._folders
+    self._lock.renew()  # where it is taken, the new folder is somebody else's
+    if lost:
+      self._folders = made_anew(self.directory)
+    return lost
 
   def _release(self) -> None:
     if self._lock is not None:

@@ -120,6 +120,24 @@ def which_folders(directory: Path) -> list[tuple[int, int]]:
   return []
 
 
+def made_anew(directory: Path) -> list[tuple[int, int]]:
+  """`which_folders`, for a run whose own are gone: they are made if need be.
+
+  Raises:
+    UserError: if it holds checkpoints, which are somebody else's, or cannot be made.
+  """
+  if steps_in(directory):
+    raise UserError(
+      f'{directory} was replaced while training went on by a folder that holds checkpoints, and '
+      'nothing was saved there: look whose they are, or give another workdir.'
+    )
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise cannot_write(directory, e) from e
+  return which_folders(directory)
+
+
 def _link_in(folder: Path) -> str | None:
   """Says which file of a checkpoint is a link; None if none is."""
   if storage.is_remote(folder):
