@@ -46,9 +46,9 @@ def test_a_disk_that_refuses_is_no_damage(tmp_path, number):
   wrapped = ValueError('cannot restore')
   wrapped.__cause__ = of_disk
   for error in (of_disk, wrapped, ValueError(TENSORSTORE.format(what='x', number=number))):
-    with pytest.raises(UserError, match=rf'cannot be read \({os.strerror(number)}\)') as raised:
-      with reading(tmp_path):
-        raise error
+    says = pytest.raises(UserError, match=rf'cannot be read \({os.strerror(number)}\)')
+    with says as raised, reading(tmp_path):
+      raise error
     assert not isinstance(raised.value, Damaged)
     assert str(raised.value).startswith(str(tmp_path))
   with pytest.raises(UserError, match='cannot be read'), reading(tmp_path):
