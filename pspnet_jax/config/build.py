@@ -224,7 +224,7 @@ def _first_state(
     note = f'The moving average begins at the parameters of step {stored.step}.'
     return dataclasses.replace(state, ema_params=average), [note]
 
-  if checkpoints.latest_step is not None:
+  if checkpoints.agreed_steps():
     state, notes = checkpoints.from_newest(go_on)
     return jax.device_put(state, sharding), notes
   state = new_state()

@@ -36,14 +36,15 @@ class FolderLock:
     self._folder, self._busy = folder.absolute(), busy
     self._path = self._folder / '.lock'
     self._fd: int | None = None
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-      raise cannot_write(folder, e) from e
+    self._released = False
     self._take()
 
   def release(self) -> None:
     """Gives the folder to others; again does nothing."""
+    self._released = True
+    self._let_go()
+
+  def _let_go(self) -> None:
     if self._fd is not None:
       os.close(self._fd)
       self._fd = None
@@ -61,15 +62,21 @@ class FolderLock:
   def renew(self) -> None:
     """Takes the lock again if its file was removed, as by somebody who thought it a leftover.
 
+    The folder is made anew if that is gone, too. Does nothing after `release`.
+
     Raises:
-      UserError: if another process has taken the folder meanwhile.
+      UserError: if another process has taken the folder meanwhile, each time that this is called.
     """
-    if self._fd is None or _same_file(self._fd, self._path):
+    if self._released or (self._fd is not None and _same_file(self._fd, self._path)):
       return
-    self.release()
+    self._let_go()
     self._take()
 
   def _take(self) -> None:
+    try:
+      self._folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+      raise cannot_write(self._folder, e) from e
     try:
       # A link could lead to any file of the user's, which would be written over.
       flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -82,6 +82,13 @@ def sum_over_processes(x: np.ndarray) -> np.ndarray:
   return (high << 32) + low
 
 
+def of_first(x: np.ndarray) -> np.ndarray:
+  """Gives each process the first one's int64 array of one axis; theirs may be of other lengths."""
+  first = jax.process_index() == 0
+  length = int(sum_over_processes(np.array([len(x) if first else 0], np.int64))[0])
+  return sum_over_processes(np.asarray(x if first else np.zeros(length), np.int64))
+
+
 @contextlib.contextmanager
 def together() -> Iterator[None]:
   """Ends all processes if one of them fails in the block, which all of them enter.

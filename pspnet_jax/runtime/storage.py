@@ -16,6 +16,7 @@ import importlib.util
 import logging
 import os
 import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ _SCHEME = 'gs://'
 _BUCKET = re.compile(r'[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]')
 _PATIENCE = 30.0  # seconds that a bucket may take to answer at all
 _OUT_OF_REACH = ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'retry attempts failed')  # TensorStore's
+_LIBRARIES = ('gcsfs', 'google')
 _NEEDED = 'the roles Storage Object User and Storage Legacy Bucket Reader'
 
 
@@ -96,10 +98,27 @@ def blob(path: Path) -> Any:
   return _bucket(path).blob(str(path).removeprefix(_SCHEME).partition('/')[2])
 
 
+def copy_objects(folder: Path, to: Path, but_for: str) -> None:
+  """Copies what lies in a folder of a bucket to another one there; nothing passes through here.
+
+  Args:
+    folder, to: of the same bucket.
+    but_for: a file of the folder that is left out.
+  """
+  bucket = _bucket(folder)
+  before, after = (f'{blob(path).name}/' for path in (folder, to))
+  for found in bucket.list_blobs(prefix=before):
+    if (name := found.name.removeprefix(before)) != but_for:
+      copy, token = bucket.blob(after + name), ''
+      while token is not None:  # the service copies large ones in several goes
+        token, _, _ = copy.rewrite(found, token=token or None)
+
+
 def sentence(error: BaseException, where: Path | None = None) -> str | None:
   """Says in one sentence what a bucket, or the way there, refused.
 
-  None for other errors, for a folder of this computer, and where no bucket was named at all.
+  None for other errors, for a folder of this computer, and where no bucket was named at all. Where
+  nothing says that a bucket was in use, the error has to come from what speaks with one.
 
   Args:
     error: of gcsfs, google-cloud-storage, or TensorStore, which says all in the text of plain ones.
@@ -108,8 +127,10 @@ def sentence(error: BaseException, where: Path | None = None) -> str | None:
   if not (_prepare_once.cache_info().currsize if where is None else is_remote(where)):
     return None
   name = 'the bucket' if where is None else str(where)
-  for e in _chain(error):
+  for e in chain(error):
     home, kind, text = type(e).__module__.partition('.')[0], type(e).__name__, str(e)
+    if where is None and not _is_of_a_bucket(e):
+      continue
     code = getattr(e, 'code', None)
     of_account = type(e).__module__.startswith('google.auth.') and kind != 'TransportError'
     if of_account or 'Project was not passed' in text:
@@ -131,7 +152,7 @@ def sentence(error: BaseException, where: Path | None = None) -> str | None:
   return None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
   """The error, and what it came of."""
   seen = 0
   while error is not None and seen < 20:
@@ -139,10 +160,25 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     error, seen = error.__cause__ or error.__context__, seen + 1
 
 
+def _is_of_a_bucket(error: BaseException) -> bool:
+  """Whether a library that speaks with a bucket has raised it, and not the Hub's, say."""
+  if type(error).__module__.partition('.')[0] in _LIBRARIES or type(error) is ValueError:
+    return True  # of plain ones `_says` asks more
+  frames = traceback.walk_tb(error.__traceback__)
+  return any(f.f_globals.get('__name__', '').partition('.')[0] in _LIBRARIES for f, _ in frames)
+
+
 def _says(error: BaseException, *words: str) -> bool:
-  """Whether it is TensorStore's, which are plain ones; JAX's use the same words of processes."""
-  plain = isinstance(error, ValueError | RuntimeError) and type(error).__module__ == 'builtins'
-  return plain and any(word in str(error) for word in words)
+  """Whether it is TensorStore's of a bucket: a plain one, which has no number of a local disk's.
+
+  JAX uses the same words of processes and devices, in a RuntimeError or one of its own.
+  """
+  text = str(error)
+  return (
+    type(error) is ValueError
+    and any(word in text for word in words)
+    and '[os_error_code=' not in text
+  )
 
 
 def _given_here(text: str) -> Path:

@@ -67,6 +67,7 @@ class Saving:
       lost = found.lost()
     if not parallel.sum_over_processes(np.array([lost], np.int64))[0]:
       return
+    found.reload()
     raise UserError(
       f'{found.directory.parent} was removed or moved while training went on, with what was saved '
       f'there; {self.keep(state)}: run the same command to go on.'

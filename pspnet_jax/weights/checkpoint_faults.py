@@ -15,8 +15,10 @@ import jax
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import storage
+from pspnet_jax.runtime.files import is_link
+from pspnet_jax.runtime.plain_text import printable
 
-_COMMITTED = 'commit_success.txt'  # which Orbax writes last
+COMMITTED = 'commit_success.txt'  # which Orbax writes last
 
 
 class Damaged(UserError):
@@ -43,12 +45,38 @@ def reading(checkpoint: Path) -> Iterator[None]:
   except (UserError, MemoryError, jax.errors.JaxRuntimeError):
     raise
   except Exception as e:
-    if (number := _error_number(e)) in _TOO_MANY_FILES:
-      raise OSError(number, os.strerror(number)) from e
-    if (refused := storage.sentence(e, checkpoint)) is not None:
-      raise UserError(refused) from e
+    raise_refusal(e, checkpoint)
     reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
     raise Damaged(checkpoint, reason) from e
+
+
+def raise_refusal(error: Exception, checkpoint: Path) -> None:
+  """Raises a sentence where a disk or a bucket refuses to be read, which is no damage.
+
+  Raises:
+    OSError: if this process may open no more files.
+    UserError: for other things that the next attempt may not meet.
+  """
+  if (refused := storage.sentence(error, checkpoint)) is not None:
+    raise UserError(refused) from error
+  for e in storage.chain(error):
+    if (number := _error_number(e)) in _TOO_MANY_FILES:
+      raise OSError(number, os.strerror(number)) from error
+    if not _is_of_content(e, number):
+      where = getattr(e, 'filename', None) or checkpoint
+      why = os.strerror(number) if number else str(e) or type(e).__name__
+      raise UserError(
+        f'{printable(str(where))} cannot be read ({printable(why)}), so that nobody knows whether '
+        'the checkpoint is damaged: mend that, and run the same command again.'
+      ) from error
+
+
+def _is_of_content(error: BaseException, number: int | None) -> bool:
+  """Whether an error can come of what a checkpoint holds or lacks, and not of the disk."""
+  if number is not None:
+    return number in _OF_CONTENT
+  gone = FileNotFoundError | NotADirectoryError | IsADirectoryError | UnicodeError | EOFError
+  return isinstance(error, gone) or not isinstance(error, OSError)
 
 
 @contextlib.contextmanager
@@ -73,14 +101,37 @@ def writing(directory: Path) -> Iterator[None]:
 
 
 def latest_whole(directory: Path) -> int | None:
-  """The latest step whose checkpoint is whole: on a disk, such a one alone has its number as name.
+  """The latest step whose checkpoint was written to its end."""
+  return max((int(path.name) for path in steps_in(directory)), default=None)
 
-  In a bucket, where nothing is renamed, a file says it.
+
+def steps_in(directory: Path) -> list[Path]:
+  """The folders of a directory, and links, that are named after steps, and written to their end.
+
+  On a disk, such a one alone has its number as name; in a bucket, where nothing is renamed, a file
+  says it, and Orbax removes those without.
+
+  Raises:
+    UserError: if it cannot be listed.
   """
-  whole = [path for path in directory.glob('*') if path.name.isdigit()]
+  try:
+    named = [path for path in directory.iterdir() if re.fullmatch('[0-9]+', path.name)]
+  except FileNotFoundError:
+    return []
+  except OSError as e:
+    raise UserError(f'cannot read {directory}: {e.strerror or e}.') from e
   if storage.is_remote(directory):
-    whole = [path for path in whole if (path / _COMMITTED).exists()]
-  return max((int(path.name) for path in whole), default=None)
+    return [path for path in named if (path / COMMITTED).exists()]
+  return [path for path in named if is_link(path) or path.is_dir()]
+
+
+def kept_in(directory: Path) -> str:
+  """Says what is saved in a directory of checkpoints; it raises nothing."""
+  try:
+    step = latest_whole(directory)
+  except Exception:  # of the disk, or the network
+    return 'what was saved before is where it was'
+  return 'no checkpoint was saved' if step is None else f'the checkpoint of step {step} is saved'
 
 
 def _safe(directory: Path) -> str:
@@ -92,13 +143,22 @@ def _safe(directory: Path) -> str:
   return 'no earlier one exists' if latest is None else f'step {latest} is safe'
 
 
-def _error_number(error: Exception) -> int | None:
+def _error_number(error: BaseException) -> int | None:
   """The operating system's number; TensorStore has it in the text of a ValueError."""
   found = re.search(r"\[os_error_code='(\d+)'", str(error))
   return int(found[1]) if found else getattr(error, 'errno', None)
 
 
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+# What is not there, is of another kind, or has an impossible name, as a damaged file may say.
+_OF_CONTENT = (
+  errno.ENOENT,
+  errno.ENOTDIR,
+  errno.EISDIR,
+  errno.ENAMETOOLONG,
+  errno.EINVAL,
+  errno.ELOOP,
+)
 _REASONS: dict[int | None, str] = {errno.ENOSPC: 'the disk is full'}
 _REMEDIES: dict[int | None, str] = {
   **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'make room'),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Sharding
 
-from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.errors import UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.runtime import bucket_lock, parallel, storage
@@ -22,17 +20,19 @@ from pspnet_jax.runtime.bucket_lock import BucketLock
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.shared_folder import check_shared
-from pspnet_jax.weights.checkpoint_faults import Damaged, latest_whole, writing
+from pspnet_jax.weights.checkpoint_faults import Damaged, kept_in, writing
 from pspnet_jax.weights.checkpoint_manager import open_manager
-from pspnet_jax.weights.choosing import read_one, step_of
+from pspnet_jax.weights.choosing import agreed, read_one, step_of
 from pspnet_jax.weights.loaded import Loaded, Which
 from pspnet_jax.weights.packed import is_packed
 from pspnet_jax.weights.step_folders import (
   SCORES,
+  made_anew,
   no_other,
   scored,
   set_aside,
   set_aside_unusable,
+  which_folders,
 )
 from pspnet_jax.weights.stored_step import NOTHING, StoredStep, custom_metadata
 
@@ -80,14 +80,13 @@ class Checkpoints:
           self._take(workdir)
         check_shared(workdir)
       self._manager = open_manager(self.directory, read_only=read_only)
-    except UserError:
+    except BaseException as e:  # a signal's, too
       self._release()
-      raise
-    except OSError as e:
-      self._release()
+      if not isinstance(e, OSError):
+        raise
       doing = 'read' if read_only else 'write to'
       raise UserError(f'cannot {doing} {self.directory}: {e.strerror or e}.') from e
-    self._folders = self._folders_now()
+    self._folders = which_folders(self.directory)
 
   def _take(self, workdir: Path) -> None:
     if jax.process_index() == 0:
@@ -111,24 +110,21 @@ class Checkpoints:
 
   def kept(self) -> str:
     """Says what is on disk now, for a run that something ends; any thread may ask."""
-    step = latest_whole(self.directory)
-    return 'no checkpoint was saved' if step is None else f'the checkpoint of step {step} is sound'
+    return kept_in(self.directory)
 
   def lost(self) -> bool:
     """Whether the workdir was removed, moved or replaced while this process worked there.
 
-    Checkpoints that went with it are forgotten; what is saved now makes a new folder.
+    What is saved after `reload` makes a new folder. Waits for no other process.
 
     Raises:
-      UserError: if another process writes there now.
+      UserError: if another process writes there now, or has left checkpoints.
     """
-    if self._lock is None:
-      return False
-    if self._folders_now() != self._folders:
-      self._manager.reload()
-      return True
-    self._lock.renew()
-    return False
+    return self._renew()
+
+  def reload(self) -> None:
+    """Looks at the folder anew, so that checkpoints that went with the old one are forgotten."""
+    self._manager.reload()
 
   def save(
     self, step: int, items: Mapping[str, Any], card: Card, miou: float | None = None
@@ -142,9 +138,15 @@ class Checkpoints:
       miou: the validation score, by which the best checkpoint is chosen.
 
     Raises:
-      UserError: if this or the previous checkpoint could not be written, on a full disk say.
+      UserError: if this or the previous checkpoint could not be written, on a full disk say, or
+        another process has taken the folder.
     """
-    if step in self._manager.all_steps():
+    with parallel.together():
+      lost = self._renew()
+    lost, there = parallel.of_first(np.array([lost, step in self._manager.all_steps()], np.int64))
+    if lost:
+      self._manager.reload()
+    elif there:
       return  # saved already, and then something went wrong before the next step was done
     items = {name: x for name, x in items.items() if x != NOTHING}
     saved = {name: ocp.args.StandardSave(x) for name, x in items.items()}
@@ -172,7 +174,7 @@ class Checkpoints:
     """
     self.wait()
     with parallel.together():  # the others read what the first has written
-      if jax.process_index() == 0:
+      if jax.process_index() == 0 and not self._renew():
         write_whole(self.directory / str(step) / SCORES, json.dumps(scored(miou, step)))
     self._manager.reload()
 
@@ -209,6 +211,14 @@ class Checkpoints:
 
     return self.from_newest(read)
 
+  def agreed_steps(self) -> list[int]:
+    """The steps there are, the newest first, which all processes see. All call it together.
+
+    Raises:
+      UserError: if a process sees others than the first, as where its disk's listing is an old one.
+    """
+    return agreed(self._manager.all_steps(), self.directory)
+
   def from_newest(self, read: Callable[[StoredStep], _T]) -> _T:
     """What `read` gives of the newest checkpoint that is sound.
 
@@ -221,7 +231,7 @@ class Checkpoints:
     """
     damaged: list[Damaged] = []
     found: _T
-    for step in sorted(self._manager.all_steps(), reverse=True):
+    for step in self.agreed_steps():
       fault, folder = None, self.directory / str(step)
       with parallel.together():
         try:
@@ -239,10 +249,7 @@ class Checkpoints:
   def _set_aside(self, damaged: list[Damaged]) -> None:
     with parallel.together():
       for fault in damaged if jax.process_index() == 0 else ():
-        try:
-          self.passed_over.append(set_aside(fault.folder, fault.reason))
-        except OSError as e:
-          raise cannot_write(fault.folder, e) from e
+        self.passed_over.append(set_aside(fault.folder, fault.reason))
     if damaged:
       self._manager.reload()
 
@@ -266,10 +273,6 @@ class Checkpoints:
     """
     return self._read_one(which, lambda stored: stored.load(build, ema=ema))
 
-  def has_average(self, which: Which = 'best') -> bool:
-    """Whether a moving average of the parameters was kept beside them."""
-    return self._read_one(which, lambda stored: stored.has_average)
-
   def card(self, which: Which = 'best') -> Card:
     """The card of a checkpoint."""
     return self._read_one(which, lambda stored: stored.card())
@@ -281,12 +284,14 @@ class Checkpoints:
   def _read_one(self, which: Which, read: Callable[[StoredStep], _T]) -> _T:
     return read_one(self._manager, self.directory, which, read, live=self._lock is None)
 
-  def _folders_now(self) -> list[tuple[int, int]]:
-    """Which folders these are; empty if one is gone."""
-    with contextlib.suppress(OSError):
-      found = map(os.stat, (self.directory.parent, self.directory))
-      return [(folder.st_dev, folder.st_ino) for folder in found]
-    return []
+  def _renew(self) -> bool:
+    if self._lock is None:
+      return False
+    lost = which_folders(self.directory) != self._folders
+    self._lock.renew()  # where it is taken, the new folder is somebody else's
+    if lost:
+      self._folders = made_anew(self.directory)
+    return lost
 
   def _release(self) -> None:
     if self._lock is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from pspnet_jax.errors import UserError
+from pspnet_jax.runtime import parallel
 from pspnet_jax.weights.checkpoint_faults import Damaged
 from pspnet_jax.weights.checkpoint_manager import PAUSES, retried
 from pspnet_jax.weights.loaded import Which
@@ -45,6 +48,29 @@ def step_of(manager: ocp.CheckpointManager, directory: Path, which: Which, *, li
     return which
   best = None if which == 'latest' else manager.best_step()
   return max(steps) if best is None else best
+
+
+def agreed(own: Sequence[int], directory: Path) -> list[int]:
+  """The steps that all processes see, the newest first. All call it together.
+
+  Args:
+    own: the steps that this process sees.
+    directory: that of the checkpoints.
+
+  Raises:
+    UserError: if a process sees others than the first, as where its disk shows an old listing.
+  """
+  steps = [int(step) for step in parallel.of_first(np.array(sorted(own, reverse=True), np.int64))]
+  with parallel.together():
+    if different := set(steps) ^ set(own):
+      step, me = max(different), f'process {jax.process_index()}'
+      said = (
+        f'{me} cannot see step {step} of {directory}, which process 0 sees'
+        if step in steps
+        else f'{me} sees step {step} of {directory}, which process 0 does not see'
+      )
+      raise UserError(f'{said}: its disk shows an old listing, so run the same command again.')
+  return steps
 
 
 def read_one(

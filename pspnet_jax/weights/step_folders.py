@@ -6,13 +6,16 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orbax.checkpoint as ocp
 
-from pspnet_jax.weights.checkpoint_faults import Damaged
+from pspnet_jax.errors import UserError, cannot_write
+from pspnet_jax.runtime import storage
+from pspnet_jax.runtime.files import is_link
+from pspnet_jax.weights.checkpoint_faults import COMMITTED, Damaged, raise_refusal, steps_in
 
 METADATA = '_CHECKPOINT_METADATA'  # Orbax's, in each checkpoint; what is `custom` in it is ours
 SCORES = 'metrics/metrics'  # where Orbax keeps those of a checkpoint, as JSON
@@ -36,7 +39,7 @@ def check(directory: Path) -> None:
   Args:
     directory: of checkpoints.
   """
-  for folder in _steps(directory):
+  for folder in steps_in(directory):
     if fault := _fault_of_metadata(folder) or _fault_of_score(folder):
       raise Damaged(folder, fault)
 
@@ -52,7 +55,7 @@ def set_aside_unusable(directory: Path) -> list[str]:
   Raises:
     Damaged: if no other one is left; nothing is moved then.
   """
-  folders = sorted(_steps(directory), key=lambda folder: int(folder.name))
+  folders = sorted(steps_in(directory), key=lambda folder: int(folder.name))
   found = {
     folder: _link_in(folder) or _fault_of_metadata(folder) or _fault_of_score(folder)
     for folder in folders
@@ -74,25 +77,71 @@ def set_aside(folder: Path, reason: str) -> str:
 
   Returns:
     A sentence that says so.
+
+  Raises:
+    UserError: if that is refused.
   """
   number, to = 1, folder.with_name(f'{folder.name}.damaged')
-  while os.path.lexists(to):
-    number += 1
-    to = folder.with_name(f'{folder.name}.damaged-{number}')
-  folder.rename(to)
+  try:
+    while to.exists() or is_link(to):
+      number += 1
+      to = folder.with_name(f'{folder.name}.damaged-{number}')
+    _move(folder, to)
+  except Exception as e:
+    if (refused := storage.sentence(e, folder)) is not None:
+      raise UserError(refused) from e
+    if isinstance(e, OSError):
+      raise cannot_write(folder, e) from e
+    raise
   return f'Step {folder.name} is damaged ({reason}) and passed over: it lies in {to}.'
 
 
-def _steps(directory: Path) -> Iterator[Path]:
-  """Yields the folders that are named after steps."""
-  with contextlib.suppress(FileNotFoundError):
-    for path in directory.iterdir():
-      if path.name.isdecimal() and (path.is_dir() or path.is_symlink()):
-        yield path
+def _move(folder: Path, to: Path) -> None:
+  """Renames a checkpoint; in a bucket, copies it and removes it.
+
+  What Orbax finds in a bucket without a commit mark it removes, at once in another thread. So the
+  mark is the first that is copied, and the first that is removed: whenever this is cut short, the
+  checkpoint is there as it was, or its copy is whole.
+  """
+  if not storage.is_remote(folder):
+    folder.rename(to)
+    return
+  (to / COMMITTED).write_text(f'Moved from {folder}, which is damaged.', encoding='utf-8')
+  storage.copy_objects(folder, to, but_for=COMMITTED)
+  (folder / COMMITTED).unlink(missing_ok=True)
+  cast(Any, folder).rmtree(missing_ok=True)
+
+
+def which_folders(directory: Path) -> list[tuple[int, int]]:
+  """Which folders a workdir and its checkpoints are; empty if one is gone, and in a bucket."""
+  with contextlib.suppress(OSError):
+    found = map(os.stat, (directory.parent, directory))
+    return [(folder.st_dev, folder.st_ino) for folder in found]
+  return []
+
+
+def made_anew(directory: Path) -> list[tuple[int, int]]:
+  """`which_folders`, for a run whose own are gone: they are made if need be.
+
+  Raises:
+    UserError: if it holds checkpoints, which are somebody else's, or cannot be made.
+  """
+  if steps_in(directory):
+    raise UserError(
+      f'{directory} was replaced while training went on by a folder that holds checkpoints, and '
+      'nothing was saved there: look whose they are, or give another workdir.'
+    )
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise cannot_write(directory, e) from e
+  return which_folders(directory)
 
 
 def _link_in(folder: Path) -> str | None:
   """Says which file of a checkpoint is a link; None if none is."""
+  if storage.is_remote(folder):
+    return None  # a bucket has none
   if folder.is_symlink():
     return 'it is a link'
   for where, folders, files in os.walk(folder):
@@ -107,7 +156,8 @@ def _fault_of_metadata(folder: Path) -> str | None:
   try:
     names = ocp.path.step.standard_name_format()
     _ = names.find_step(folder.parent, int(folder.name)).commit_timestamp  # reads all of it
-  except Exception:  # whatever it raises
+  except Exception as e:  # whatever it raises
+    raise_refusal(e, folder)
     return f'{METADATA} cannot be read' if folder.is_dir() else None  # None: just removed
   return None
 
@@ -119,19 +169,13 @@ def _fault_of_score(folder: Path) -> str | None:
     rank({key: float(x) for key, x in values.items()})
   except (FileNotFoundError, NotADirectoryError):  # no score, or just removed
     return None
-  except (OSError, ValueError, TypeError, KeyError, AttributeError):
+  except Exception as e:
+    raise_refusal(e, folder)
     return f'its score, {SCORES}, cannot be read'
   crc32 = values.pop('crc32', None)
   changed = crc32 is not None and crc32 != _crc32(values)
-  if (
-    changed
-    or not values.keys() <= _SCORE_KEYS
-    or str(values.get('step', ''))
-    not in (
-      '',
-      folder.name,
-    )
-  ):
+  of_another = str(values.get('step', folder.name)) != folder.name
+  if changed or of_another or not values.keys() <= _SCORE_KEYS:
     return f'its score, {SCORES}, is not what was written'
   return None
 

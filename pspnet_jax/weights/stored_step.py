@@ -130,7 +130,8 @@ class StoredStep:
   @property
   def lost_score(self) -> bool:
     """Whether it was saved with a score, which is gone."""
-    return bool(self._custom.get(_SCORED)) and not (self._path / SCORES).exists()
+    with reading(self._path):
+      return bool(self._custom.get(_SCORED)) and not (self._path / SCORES).exists()
 
   def _read_verified(self, trees: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Items of these structures as NumPy arrays, compared with their digests, and the digests."""

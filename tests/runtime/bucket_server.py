@@ -106,7 +106,7 @@ class Storage:
         return handler.reply({'kind': 'storage#bucket', 'name': BUCKET, 'id': BUCKET})
       if len(parts) == 3:
         return handler.reply(self._list(asked))
-      return self._one(handler, parts[3], asked)
+      return self._one(handler, parts, asked)
 
   def _list(self, asked: Mapping[str, str]) -> object:
     prefix, delimiter = asked.get('prefix', ''), asked.get('delimiter')
@@ -133,7 +133,8 @@ class Storage:
       **more,
     }
 
-  def _one(self, handler: _Handler, name: str, asked: Mapping[str, str]) -> None:
+  def _one(self, handler: _Handler, parts: list[str], asked: Mapping[str, str]) -> None:
+    name = parts[3]
     there = self.objects.get(name)
     if there is None:
       return handler.refuse(404, f'No such object: {BUCKET}/{name}')
@@ -143,6 +144,11 @@ class Storage:
     if handler.command == 'DELETE':
       del self.objects[name]
       return handler.reply(b'', status=204)
+    if len(parts) == 9 and parts[4] == 'rewriteTo':
+      self.put(parts[8], there.content)
+      size = str(len(there.content))
+      done = {'done': True, 'totalBytesRewritten': size, 'objectSize': size}
+      return handler.reply(done | {'resource': self._resource(parts[8])})
     if asked.get('alt') != 'media':
       return handler.reply(self._resource(name))
     start, end, status = 0, len(there.content), 200

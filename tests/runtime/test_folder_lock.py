@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -70,8 +71,22 @@ def test_a_removed_file_is_no_way_in(tmp_path):
     with pytest.raises(UserError, match='this process itself'):
       FolderLock(tmp_path, BUSY)
     (tmp_path / '.lock').unlink()
-    with FolderLock(tmp_path, BUSY), pytest.raises(UserError, match='this process itself'):
-      lock.renew()
+    with FolderLock(tmp_path, BUSY):
+      for _ in range(2):  # it stays lost
+        with pytest.raises(UserError, match='this process itself'):
+          lock.renew()
+
+
+def test_a_removed_folder_is_made_anew_and_taken_but_not_after_the_end(tmp_path):
+  folder = tmp_path / 'run'
+  with FolderLock(folder, BUSY) as lock:
+    shutil.rmtree(folder)
+    lock.renew()
+    with pytest.raises(UserError, match='this process itself'):
+      FolderLock(folder, BUSY)
+  shutil.rmtree(folder)
+  lock.renew()
+  assert not folder.exists()
 
 
 def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, capsys):

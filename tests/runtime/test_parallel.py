@@ -52,6 +52,20 @@ def test_sum_over_one_process_is_the_array():
   np.testing.assert_array_equal(parallel.sum_over_processes(x), x)
 
 
+def test_all_go_by_the_array_of_the_first(monkeypatch):
+  sent = []
+
+  def sum_over_processes(x):
+    sent.append(x)
+    return x + (sent[len(sent) - 3] if len(sent) > 2 else 0)
+
+  monkeypatch.setattr(parallel, 'sum_over_processes', sum_over_processes)
+  for index, own in enumerate(([7, 2**40], [9])):
+    monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
+    found = parallel.of_first(np.array(own, np.int64))
+    assert found.tolist() == [7, 2**40] and found.dtype == np.int64
+
+
 def test_what_differs_between_processes_is_named(monkeypatch):
   """Three processes after one another; what is summed is the sum of their tables."""
   given = [{'seed': 1, 'size': (3, 4), 'data': 'a'}] * 2 + [

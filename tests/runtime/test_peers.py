@@ -15,7 +15,7 @@ from pspnet_jax.runtime.same_step import SameStep
 from pspnet_jax.training.stop_signals import StopSignals
 from tests import processes
 
-KEPT = 'the checkpoint of step 20 is sound'
+KEPT = 'the checkpoint of step 20 is saved'
 
 
 class Table:

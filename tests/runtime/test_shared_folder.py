@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime import parallel, shared_folder
+from pspnet_jax.runtime import parallel, shared_folder, storage
 from pspnet_jax.runtime.files import remove_leftovers
 
 
@@ -37,3 +37,11 @@ def test_a_folder_of_ones_own_is_refused(process, tmp_path):
 def test_a_process_alone_writes_nothing(tmp_path):
   shared_folder.check_shared(tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
+
+
+def test_a_bucket_is_one_folder_and_nothing_is_written_there(bucket, process):
+  process(1)
+  shared_folder.check_shared(storage.given('gs://scenes/run'))
+  process(0)
+  shared_folder.check_shared(storage.given('gs://scenes/run'))
+  assert bucket.requests == []

@@ -88,6 +88,14 @@ def test_a_bucket_that_is_not_there_is_a_sentence(bucket):
     storage.check(storage.given('gs://another/run'))
 
 
+def raised_in(module, error):
+  """The error, as raised by a function of that module."""
+  try:
+    exec('raise error', {'__name__': module, 'error': error})
+  except type(error) as e:
+    return e
+
+
 def test_what_the_libraries_raise_is_told_apart(installed):
   class HttpError(Exception):
     code = 403
@@ -113,8 +121,17 @@ def test_what_the_libraries_raise_is_told_apart(installed):
     assert f'gs://scenes/run {says}' in storage.sentence(error, where)
     wrapped = RuntimeError('something')
     wrapped.__cause__ = error
+    of_a_bucket = type(error) is ValueError  # TensorStore's; others say it by where they come from
+    assert (storage.sentence(wrapped) is not None) == of_a_bucket
+    wrapped.__cause__ = raised_in('gcsfs.core', error)
     assert f'the bucket {says}' in storage.sentence(wrapped)
   barrier = jax.errors.JaxRuntimeError('DEADLINE_EXCEEDED: Barrier timed out')
-  for other in (ValueError('x'), FileNotFoundError('x'), KeyError('UNAVAILABLE'), barrier):
-    assert storage.sentence(other, where) is None
+  backend = RuntimeError("Unable to initialize backend 'tpu': UNAVAILABLE: no device")
+  disk = ValueError('PERMISSION_DENIED: Failed to open: "/data/a" [os_error_code=\'13\']')
+  others = ValueError('x'), FileNotFoundError('x'), KeyError('UNAVAILABLE'), barrier, backend, disk
+  for other in others:
+    assert storage.sentence(other, where) is None and storage.sentence(other) is None
+  hub = HttpError('no')
+  hub.__cause__ = raised_in('huggingface_hub', ClientConnectorError('no'))
+  assert storage.sentence(hub) is None
   assert storage.sentence(ValueError('UNAVAILABLE: no route'), Path('run')) is None

@@ -363,7 +363,7 @@ def test_what_is_not_finite_ends_the_run_and_names_the_sound_checkpoint(checkpoi
     params = {name: x * bad for name, x in state.params.items()}
     return dataclasses.replace(state, params=params), measured
 
-  message = r'finite between steps 4 and 4; the checkpoint of step 3 is sound: '
+  message = r'finite between steps 4 and 4; the checkpoint of step 3 is saved: '
   with pytest.raises(UserError, match=message):
     run(step=diverge, checkpoints=checkpoints)
   assert stored(checkpoints) == (3, 6.0)
@@ -378,9 +378,9 @@ def test_what_is_not_finite_ends_the_run_and_names_the_sound_checkpoint(checkpoi
   ('method', 'step', 'kept'),
   [
     ('on_start', 0, 'no checkpoint was saved'),
-    ('on_log', 2, 'the checkpoint of step 2 is sound'),
-    ('on_evaluate', 4, 'the checkpoint of step 4 is sound'),
-    ('on_save', 3, 'the checkpoint of step 3 is sound'),
+    ('on_log', 2, 'the checkpoint of step 2 is saved'),
+    ('on_evaluate', 4, 'the checkpoint of step 4 is saved'),
+    ('on_save', 3, 'the checkpoint of step 3 is saved'),
   ],
 )
 def test_a_callback_that_raises_ends_the_run_with_its_name_and_loses_nothing(
@@ -638,7 +638,7 @@ def test_a_folder_that_is_gone_ends_the_run_and_nothing_is_lost(checkpoints, tmp
 
   message = (
     rf'^{folder} was removed or moved while training went on, with what was saved there; the '
-    r'checkpoint of step 6 is sound: run the same command to go on\.$'
+    r'checkpoint of step 6 is saved: run the same command to go on\.$'
   )
   with (
     pytest.raises(UserError, match=message),

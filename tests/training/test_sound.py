@@ -38,7 +38,7 @@ def test_a_loss_that_has_grown_a_hundredfold_is_not_saved(checkpoints):
   with pytest.raises(UserError) as caught:
     run(step=losing([1.1, 1.3, 1.2, 2.6e10]), checkpoints=checkpoints, every=every)
   assert str(caught.value) == (
-    'the loss has grown to 2.6e+10 between steps 4 and 4; the checkpoint of step 2 is sound: lower '
+    'the loss has grown to 2.6e+10 between steps 4 and 4; the checkpoint of step 2 is saved: lower '
     'config.optimizer.base_lr and run the command again.'
   )
   assert stored(checkpoints)[0] == 2

@@ -15,10 +15,11 @@ from PIL import Image
 import pspnet_jax
 from pspnet_jax.config import files
 from pspnet_jax.data.spec import DatasetSpec
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import Stopped, UserError
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.train import train
+from pspnet_jax.weights import checkpoints as checkpoints_module
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
 
@@ -137,6 +138,42 @@ def test_two_do_not_write_at_once(tmp_path):
     with pytest.raises(UserError, match='holds no checkpoint: '):  # reading is open to all
       Checkpoints(tmp_path, read_only=True).load()
   Checkpoints(tmp_path).close()
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, Stopped('x'), ValueError('x')])
+def test_whatever_ends_the_opening_gives_the_workdir_free(tmp_path, monkeypatch, error):
+  def end(*_, **__):
+    raise error
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoints_module, 'open_manager', end)
+    with pytest.raises(type(error) if isinstance(error, Exception) else error) as kept:
+      Checkpoints(tmp_path)
+  Checkpoints(tmp_path).close()
+  assert kept.tb  # which holds the first one, so that nothing else has let it go
+
+
+def test_nothing_is_saved_among_the_checkpoints_of_another_run(tmp_path):
+  items = {'params': {'a': jnp.float32(1)}, 'batch_stats': {}}
+  with Checkpoints(tmp_path / 'run') as checkpoints:
+    checkpoints.save(180, items, CARD)
+    checkpoints.wait()
+    shutil.rmtree(tmp_path / 'run')
+    with Checkpoints(tmp_path / 'run') as other:
+      for attempt in (checkpoints.lost, lambda: checkpoints.save(181, items, CARD)) * 2:
+        with pytest.raises(UserError, match='run is in use by this process itself'):
+          attempt()
+      other.save(2, items, CARD)
+    for attempt in (checkpoints.lost, lambda: checkpoints.save(181, items, CARD)) * 2:
+      with pytest.raises(UserError, match=r'was replaced while .* nothing was saved there'):
+        attempt()
+    assert [path.name for path in checkpoints.directory.iterdir()] == ['2']
+    shutil.rmtree(tmp_path / 'run')
+    checkpoints.save(181, items, CARD)
+    checkpoints.wait()
+    assert checkpoints.kept() == 'the checkpoint of step 181 is saved' and not checkpoints.lost()
+    checkpoints.save(182, items, CARD)
+  assert Checkpoints(tmp_path / 'run', read_only=True).latest_step == 182
 
 
 def test_a_run_that_could_not_begin_gives_the_workdir_free(workdir, tmp_path):

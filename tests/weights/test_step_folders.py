@@ -1,7 +1,9 @@
 """A damaged checkpoint costs the steps since the one before, in a sentence, and nothing else."""
 
+import errno
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import parallel
+from pspnet_jax.weights import step_folders
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.step_folders import METADATA, SCORES
 from tests.weights.test_stored_step import CARD, items_of, load, restore, same
@@ -157,7 +160,8 @@ def test_the_folder_of_checkpoints_may_not_be_a_link(workdir, tmp_path):
 def test_what_one_process_cannot_read_all_pass_over(workdir, monkeypatch):
   with Checkpoints(workdir) as checkpoints:
     # Sums over the processes: whether one has failed in a block, whether one found damage, ...
-    sums = iter([0, 1, 0, 0, 0])
+    sums = iter([0, 0, 1, 0, 0, 0])
+    monkeypatch.setattr(parallel, 'of_first', lambda x: x)
     monkeypatch.setattr(parallel, 'sum_over_processes', lambda x: np.array([next(sums)]))
     step, items = checkpoints.restore(jax.eval_shape(lambda: items_of(7)), sharding())
     monkeypatch.undo()
@@ -165,6 +169,48 @@ def test_what_one_process_cannot_read_all_pass_over(workdir, monkeypatch):
     same(items, items_of(7))
     [said] = checkpoints.passed_over
     assert said.startswith('Step 8 is damaged (another process cannot read it) and passed over')
+
+
+@pytest.mark.parametrize(('method', 'name'), [('read_bytes', SCORES), ('read_text', METADATA)])
+def test_where_a_disk_refuses_for_a_while_nothing_is_moved(workdir, monkeypatch, method, name):
+  here, plain = workdir / 'checkpoints', getattr(Path, method)
+
+  def refuse(path, **options):
+    if path == here / '8' / name or path == here / '7' / name:
+      raise OSError(errno.ESTALE, 'Stale file handle', str(path))
+    return plain(path, **options)
+
+  before = sorted(path.name for path in here.iterdir())
+  with monkeypatch.context() as patch:
+    patch.setattr(Path, method, refuse)
+    with pytest.raises(UserError, match=rf'/{name} cannot be read \(Stale file handle\)'):
+      restore(workdir)
+  assert sorted(path.name for path in here.iterdir()) == before
+  same(restore(workdir), items_of(8))
+
+
+def test_what_cannot_be_moved_is_a_sentence_for_all_processes(workdir, monkeypatch):
+  (workdir / 'checkpoints' / '7' / SCORES).write_text('{')
+
+  def refuse(*_):
+    raise OSError(errno.EROFS, 'Read-only file system')
+
+  monkeypatch.setattr(Path, 'rename', refuse)
+  with pytest.raises(UserError, match=r'cannot write to .*/7: Read-only file system'):
+    Checkpoints(workdir)
+  with pytest.raises(UserError, match=r'cannot write to .*/7: Read-only file system'):
+    step_folders.set_aside(workdir / 'checkpoints' / '7', 'x')
+
+
+@pytest.mark.parametrize(('first', 'says'), [([8, 7], 'sees step 6'), ([9, 8, 7, 6], 'cannot see')])
+def test_processes_that_see_other_steps_do_not_go_on_from_them(workdir, monkeypatch, first, says):
+  with Checkpoints(workdir) as checkpoints:
+    assert checkpoints.agreed_steps() == [8, 7, 6]
+    with monkeypatch.context() as patch:
+      patch.setattr(parallel, 'of_first', lambda x: np.array(first))
+      with pytest.raises(UserError, match=f'^process 0 {says}.* old listing'):
+        checkpoints.restore(jax.eval_shape(lambda: items_of(7)), sharding())
+    assert not checkpoints.passed_over
 
 
 TIME = '{"commit_timestamp_nsecs": %s}'

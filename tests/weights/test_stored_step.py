@@ -263,6 +263,31 @@ def test_in_a_bucket_a_save_that_is_refused_says_what_is_safe(bucket):
   same(load('gs://scenes/run')['params'], items_of(7)['params'])
 
 
+def test_in_a_bucket_a_damaged_checkpoint_is_passed_over_and_lies_beside_it(bucket):
+  here = 'run/checkpoints/'
+  items = {'params': {'kernel': np.arange(9.0)}}
+  with Checkpoints('gs://scenes/run') as checkpoints:
+    for step in (6, 7, 8):
+      checkpoints.save(step, items, CARD, 0.5)
+  bucket.put(f'{here}8/{SCORES}', b'{')
+  for name in bucket.names(here):
+    if name.startswith('7/params/') and '/d/' in name:
+      bucket.put(here + name, b'')
+  before = bucket.names(f'{here}7/')
+  with Checkpoints('gs://scenes/run') as checkpoints:
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    step, found = checkpoints.restore(jax.eval_shape(lambda: items), sharding)
+    assert step == checkpoints.latest_step == 6
+    same(found, items)
+    score, arrays = checkpoints.passed_over
+    assert score.startswith('Step 8 is damaged (its score,')
+    assert arrays.endswith('it lies in gs://scenes/run/checkpoints/7.damaged.')
+    assert not bucket.names(f'{here}7/') and not bucket.names(f'{here}8/')
+    checkpoints.save(7, items, CARD, 0.1)
+  assert Checkpoints('gs://scenes/run', read_only=True).latest_step == 7
+  assert bucket.names(f'{here}7.damaged/') == before  # which Orbax leaves there
+
+
 def test_in_a_bucket_a_file_that_is_gone_is_damage_and_an_outage_is_not(bucket):
   with Checkpoints('gs://scenes/run') as checkpoints:
     checkpoints.save(7, {'params': items_of(7)['params']}, CARD)
