@@ -65,32 +65,34 @@ def meet(place: Place, timeout: float) -> None:
 def _receive(place: Place, timeout: float) -> None:
   """Process 0's part."""
   came: dict[int, socket.socket] = {}
-  with _listening(place.port) as server, contextlib.ExitStack() as open_until_the_end:
-    server.settimeout(0.2)
-    clock = _Clock(place, timeout)
-    while len(came) < place.count - 1:
-      missing = [i for i in range(1, place.count) if i not in came]
-      if clock.is_over(_named(missing)):
-        raise NotCome(
-          f'{_named(missing)} of {place.count} did not come to {place} within {timeout:.0f} s: '
-          'check that each was started, with this --coordinator and a --process_id of its own, and '
-          'see what it says.'
-        )
-      with contextlib.suppress(OSError, ValueError):  # nobody came, or went again, or a stranger
-        guest, _ = server.accept()
-        open_until_the_end.enter_context(guest)
-        guest.settimeout(5)
-        word, _, numbers = guest.recv(100).decode('ascii', 'replace').partition(' ')
-        guest.setblocking(False)
-        index, count = map(int, numbers.split()) if word == _GREETING else (-1, -1)
+  with contextlib.ExitStack() as open_until_the_end:
+    with _listening(place.port) as server:
+      server.settimeout(0.2)
+      clock = _Clock(place, timeout)
+      while len(came) < place.count - 1:
+        missing = [i for i in range(1, place.count) if i not in came]
+        if clock.is_over(_named(missing)):
+          raise NotCome(
+            f'{_named(missing)} of {place.count} did not come to {place} within {timeout:.0f} s: '
+            'check that each was started, with this --coordinator and a --process_id of its own, '
+            'and see what it says.'
+          )
+        with contextlib.suppress(OSError, ValueError):  # nobody came, or went again, or a stranger
+          guest, _ = server.accept()
+          open_until_the_end.enter_context(guest)
+          guest.settimeout(5)
+          word, _, numbers = guest.recv(100).decode('ascii', 'replace').partition(' ')
+          guest.setblocking(False)
+          index, count = map(int, numbers.split()) if word == _GREETING else (-1, -1)
+          came = {i: other for i, other in came.items() if not _is_gone(other)}
+          if word == _GREETING and count != place.count:
+            guest.sendall(f'{_COUNT} {place.count}\n'.encode())
+          elif index in came or index == 0:
+            guest.sendall(f'{_TAKEN}\n'.encode())
+          elif 0 < index < place.count:
+            came[index] = guest
         came = {i: other for i, other in came.items() if not _is_gone(other)}
-        if word == _GREETING and count != place.count:
-          guest.sendall(f'{_COUNT} {place.count}\n'.encode())
-        elif index in came or index == 0:
-          guest.sendall(f'{_TAKEN}\n'.encode())
-        elif 0 < index < place.count:
-          came[index] = guest
-      came = {i: other for i, other in came.items() if not _is_gone(other)}
+    # Nobody listens any more, so that what they find at the port from now on is JAX.
     for guest in came.values():
       with contextlib.suppress(OSError):
         guest.sendall(f'{_COME}\n'.encode())
