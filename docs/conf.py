@@ -54,7 +54,11 @@ napoleon_use_ivar = True
 # only the package itself makes.
 nitpicky = True
 _ROOMS = 'checkup|inference.engine|reporting|training.stop_signals|weights.stored_step'
-nitpick_ignore_regex = [('py:.*', r'(?!pspnet_jax\.).*'), ('py:.*', rf'pspnet_jax\.({_ROOMS})\..*')]
+nitpick_ignore_regex = [
+  ('py:.*', r'(?!pspnet_jax\.).*'),
+  ('py:.*', rf'pspnet_jax\.({_ROOMS})\..*'),
+  ('py:.*', r'pspnet_jax\..*\._\w+'),  # private names, such as a type variable
+]
 
 html_theme = 'sphinx_book_theme'
 html_title = 'pspnet_jax'
