@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 
 from tests import quick
 
@@ -10,6 +11,9 @@ os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {quick.flags(devic
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'  # nothing into the user's home
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny here
+# Tests that run in the background hand down that SIGINT is ignored, to processes they send it to.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax
 import pytest
