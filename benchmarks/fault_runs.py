@@ -122,7 +122,8 @@ class Bench:
     command += [f'--config={self.config}', f'--workdir={workdir}', *flags]
     if processes > 1:
       command += [f'--coordinator=127.0.0.1:{port}', f'--num_processes={processes}']
-      command += [f'--process_id={index}']
+      # A process that waits for one that was killed ahead of the meeting gives up in time, too.
+      command += [f'--process_id={index}', f'--join_timeout={max(20.0, self.limit / 2):g}']
     with (
       (files / f'out{index}').open('w') as out,
       (files / f'err{index}').open('w') as err,
