@@ -109,7 +109,6 @@ def train(output: Path, steps: int, samples: Samples) -> None:
   """Takes steps as `pspnet train` does, with forty reports, evaluations and checkpoints."""
   from pspnet_jax.config import build, files
   from pspnet_jax.reporting.reporter import Reporter
-  from pspnet_jax.training import loop
   from pspnet_jax.training.callbacks import Callback
   from pspnet_jax.training.stop_signals import StopSignals
 
@@ -130,20 +129,8 @@ def train(output: Path, steps: int, samples: Samples) -> None:
   ):
     if run.start_step:
       raise RuntimeError(f'{workdir} holds a run already: remove it, as its beginning is measured.')
-    loop.fit(
-      run.step,
-      run.state,
-      run.batches,
-      total_steps=steps,
-      every=run.every,
-      evaluate=run.validation,
-      checkpoints=run.checkpoints,
-      card=run.card,
-      report=report,
-      stop=stop,
-      callbacks=[*run.callbacks, Sampled()],
-      log_also=run.log_also,
-    )
+    run.callbacks.append(Sampled())
+    run.fit(report, stop)
 
 
 def predict(output: Path, images: int, sizes: int, samples: Samples, *, whole: bool) -> None:

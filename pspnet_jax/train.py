@@ -45,7 +45,6 @@ from pspnet_jax.evaluation import scoring
 from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import joining, peers, storage
 from pspnet_jax.runtime.plain_text import printable
-from pspnet_jax.training import loop
 from pspnet_jax.training.stop_signals import StopSignals
 
 
@@ -69,20 +68,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     if (others := peers.current()) is not None:
       others.kept = run.checkpoints.kept
     _introduce(report, run, config)
-    loop.fit(
-      run.step,
-      run.state,
-      run.batches,
-      total_steps=run.total_steps,
-      every=run.every,
-      evaluate=run.validation,
-      checkpoints=run.checkpoints,
-      card=run.card,
-      report=report,
-      stop=stop,
-      callbacks=run.callbacks,
-      log_also=run.log_also,
-    )
+    run.fit(report, stop)
     _conclude(report, run, config, workdir)
 
 

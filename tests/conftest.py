@@ -29,8 +29,6 @@ TINY = {
   'aux_channels': 6,
 }
 
-COMPILE_FAST = quick.OPTIONS  # of jax.jit
-
 
 @pytest.fixture
 def tiny() -> dict:

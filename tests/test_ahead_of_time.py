@@ -10,14 +10,14 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.planning import devices, hlo
 from pspnet_jax.training import optim
 from pspnet_jax.training.step import make_train_step
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch, tmp_path):
   """A small network for this CPU, and figures of its own."""
   monkeypatch.setattr(devices, 'keep_to_the_cpu', lambda: None)
-  monkeypatch.setattr(devices.Topology, 'compiler_options', lambda self: COMPILE_FAST)
+  monkeypatch.setattr(devices.Topology, 'compiler_options', lambda self: {})
   monkeypatch.setattr(ahead_of_time, 'RECORDED', tmp_path / 'recorded.json')
 
   def recipe(case):

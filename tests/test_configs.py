@@ -19,7 +19,6 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.weights import catalogue
 from tests import tiny
-from tests.conftest import COMPILE_FAST
 
 ROWS = {name: python_file.rows(name) for name in shipped.names()}
 EVERY = [
@@ -158,7 +157,7 @@ def test_one_step_at_miniature_size(name):
   c.crop_size, c.batch_size = (41, 49), 2
   network = parts.make_network(c, parts.make_card(c, SCENES.spec))
   _, tx = parts.make_optimizer(c, network.param_shapes)
-  step = jax.jit(parts.make_step(c, network, tx), compiler_options=COMPILE_FAST)
+  step = jax.jit(parts.make_step(c, network, tx))
   state = TrainState.create(network, tx, seed=0, ema_decay=0.0)
   after, measured = step(state, batch_of(name))
   loss = float(measured['loss'].compute())

@@ -27,7 +27,7 @@ from pspnet_jax.ops.images import normalize
 from pspnet_jax.runtime import compiler_options
 from pspnet_jax.weights.checkpoints import Checkpoints
 from tests import tiny
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 
 # Names that would do something if they were more than text.
 NAMES = ('sky', 'road', '<img src=x onerror="alert(1)">', '${alert(2)}{{value}}', 'car')
@@ -54,7 +54,7 @@ def write_workdir(folder, seed):
   network = Network(**card.network)
   params, batch_stats = network.init(seed)
   noise = np.random.default_rng(seed).integers(0, 256, (1, 33, 33, 3), np.uint8)
-  run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
+  run = jax.jit(network.apply)
   outputs, _ = run(params, batch_stats, normalize(noise, card.mean, card.std))
   params['classifier/conv/bias'] -= outputs['logits'].mean((0, 1, 2))
   with Checkpoints(folder) as checkpoints:
@@ -185,7 +185,7 @@ def downloaded(page, act):
 
 @pytest.mark.slow
 def test_an_image_is_labelled_by_both_and_by_both_together(server, page, one_device, monkeypatch):
-  monkeypatch.setattr(compiler_options, 'for_network', lambda *_, **__: COMPILE_FAST)
+  monkeypatch.setattr(compiler_options, 'for_network', lambda *_, **__: {})
   path = server.images / 'street.png'
   models = [predictor.load(x) for x in server.workdirs]
   expected = [model(path) for model in models]

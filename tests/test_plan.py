@@ -10,14 +10,13 @@ from pspnet_jax.config import files
 from pspnet_jax.errors import UserError
 from pspnet_jax.planning import devices, programs, scaling
 from tests import tiny
-from tests.conftest import COMPILE_FAST
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
   """JAX is in use here, and compiles what runs once at once."""
   monkeypatch.setattr(devices, 'keep_to_the_cpu', lambda: None)
-  monkeypatch.setattr(devices.Topology, 'compiler_options', lambda self: COMPILE_FAST)
+  monkeypatch.setattr(devices.Topology, 'compiler_options', lambda self: {})
 
 
 def test_a_plan_says_what_fits_and_how_fast_it_can_be(tmp_path, in_this_process, capsys):

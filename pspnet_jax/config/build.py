@@ -24,13 +24,16 @@ from pspnet_jax.errors import UserError
 from pspnet_jax.evaluation.validation import Validation
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
+from pspnet_jax.reporting.reporter import Reporter
 from pspnet_jax.runtime import parallel
+from pspnet_jax.training import loop
 from pspnet_jax.training.callbacks import Callback
 from pspnet_jax.training.going_on import check_same
 from pspnet_jax.training.init_from import start_from
 from pspnet_jax.training.loop import Every
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import Batch, Step, jit_options
+from pspnet_jax.training.stop_signals import StopSignals
 from pspnet_jax.weights.checkpoints import Checkpoints
 from pspnet_jax.weights.stored_step import StoredStep
 
@@ -68,6 +71,23 @@ class Run:
   source: Source
   notes: list[str]
   _stack: contextlib.ExitStack
+
+  def fit(self, report: Reporter, stop: StopSignals) -> None:
+    """Trains; see `loop.fit`."""
+    loop.fit(
+      self.step,
+      self.state,
+      self.batches,
+      total_steps=self.total_steps,
+      every=self.every,
+      evaluate=self.validation,
+      checkpoints=self.checkpoints,
+      card=self.card,
+      report=report,
+      stop=stop,
+      callbacks=self.callbacks,
+      log_also=self.log_also,
+    )
 
   def __enter__(self) -> Run:
     return self

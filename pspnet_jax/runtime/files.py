@@ -141,17 +141,11 @@ def _part_of(path: Path) -> tuple[Path, Path]:
 
 def _send(path: Path, content: bytes | None) -> None:
   """Writes an object of a bucket, or removes it."""
-  try:
+  with storage.writing(path):
     if content is None:
       path.unlink(missing_ok=True)
     else:
       path.write_bytes(content)
-  except Exception as e:
-    if (said := storage.sentence(e, path)) is not None:
-      raise UserError(said) from e
-    if isinstance(e, OSError):
-      raise cannot_write(path, e) from e
-    raise
 
 
 def _encoded(content: str | bytes) -> bytes:

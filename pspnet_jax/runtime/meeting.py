@@ -78,24 +78,30 @@ def _receive(place: Place, timeout: float) -> None:
             'and see what it says.'
           )
         with contextlib.suppress(OSError, ValueError):  # nobody came, or went again, or a stranger
-          guest, _ = server.accept()
-          open_until_the_end.enter_context(guest)
-          guest.settimeout(5)
-          word, _, numbers = guest.recv(100).decode('ascii', 'replace').partition(' ')
-          guest.setblocking(False)
-          index, count = map(int, numbers.split()) if word == _GREETING else (-1, -1)
-          came = {i: other for i, other in came.items() if not _is_gone(other)}
-          if word == _GREETING and count != place.count:
-            guest.sendall(f'{_COUNT} {place.count}\n'.encode())
-          elif index in came or index == 0:
-            guest.sendall(f'{_TAKEN}\n'.encode())
-          elif 0 < index < place.count:
-            came[index] = guest
-        came = {i: other for i, other in came.items() if not _is_gone(other)}
+          guest = open_until_the_end.enter_context(server.accept()[0])
+          _welcome(guest, came, place.count)
+        for index in [i for i, guest in came.items() if _is_gone(guest)]:
+          del came[index]
     # Nobody listens any more, so that what they find at the port from now on is JAX.
     for guest in came.values():
       with contextlib.suppress(OSError):
         guest.sendall(f'{_COME}\n'.encode())
+
+
+def _welcome(guest: socket.socket, came: dict[int, socket.socket], expected: int) -> None:
+  """Takes the number that a guest says, or answers why it cannot stay."""
+  guest.settimeout(5)
+  word, _, numbers = guest.recv(100).decode('ascii', 'replace').partition(' ')
+  guest.setblocking(False)
+  if word != _GREETING:
+    return
+  index, count = map(int, numbers.split())
+  if count != expected:
+    guest.sendall(f'{_COUNT} {expected}\n'.encode())
+  elif index == 0 or (index in came and not _is_gone(came[index])):
+    guest.sendall(f'{_TAKEN}\n'.encode())
+  elif 0 < index < expected:
+    came[index] = guest
 
 
 def _go(place: Place, timeout: float) -> None:

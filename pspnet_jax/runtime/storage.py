@@ -11,6 +11,7 @@ The environment says who may: what `gcloud auth application-default login` left,
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from pspnet_jax.errors import UserError
+from pspnet_jax.errors import UserError, cannot_write
 from pspnet_jax.runtime import paths
 from pspnet_jax.runtime.plain_text import printable
 
@@ -150,6 +151,23 @@ def sentence(error: BaseException, where: Path | None = None) -> str | None:
       why = ' '.join(text.split())[:120] or kind
       return f'{name} cannot be reached ({printable(why)}): check the network, and run this again.'
   return None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+  """Turns what the operating system or a bucket refuses in the block into a sentence.
+
+  Raises:
+    UserError: if `path` cannot be written.
+  """
+  try:
+    yield
+  except Exception as e:
+    if (said := sentence(e, path)) is not None:
+      raise UserError(said) from e
+    if isinstance(e, OSError):
+      raise cannot_write(path, e) from e
+    raise
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

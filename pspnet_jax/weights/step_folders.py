@@ -82,17 +82,11 @@ def set_aside(folder: Path, reason: str) -> str:
     UserError: if that is refused.
   """
   number, to = 1, folder.with_name(f'{folder.name}.damaged')
-  try:
+  with storage.writing(folder):
     while to.exists() or is_link(to):
       number += 1
       to = folder.with_name(f'{folder.name}.damaged-{number}')
     _move(folder, to)
-  except Exception as e:
-    if (refused := storage.sentence(e, folder)) is not None:
-      raise UserError(refused) from e
-    if isinstance(e, OSError):
-      raise cannot_write(folder, e) from e
-    raise
   return f'Step {folder.name} is damaged ({reason}) and passed over: it lies in {to}.'
 
 

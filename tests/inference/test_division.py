@@ -14,7 +14,6 @@ from pspnet_jax.inference.engine import Inference
 from pspnet_jax.inference.ensemble import Ensemble
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.runtime import compiler_options, parallel
-from tests.conftest import COMPILE_FAST
 from tests.inference.test_engine import Source, images, model  # noqa: F401  (a fixture)
 
 WHOLE = Protocol(window='image', padding='none')
@@ -35,7 +34,7 @@ ANTI_ALIASED = dataclasses.replace(
 
 @pytest.fixture(autouse=True)
 def compiled_quickly(monkeypatch):
-  options = dict(COMPILE_FAST, xla_cpu_scheduler_type='CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED')
+  options = {'xla_cpu_scheduler_type': 'CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED'}
   monkeypatch.setattr(compiler_options, 'for_network', lambda *args, **kwargs: options)
 
 

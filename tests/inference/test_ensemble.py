@@ -17,7 +17,7 @@ from pspnet_jax.inference.ensemble import Ensemble, check_together
 from pspnet_jax.inference.protocol import PLAIN, SEMSEG
 from pspnet_jax.inference.tiled import cut
 from pspnet_jax.models.network import Network
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 
 CLASSES = 5
 OPTIONS = {'num_classes': CLASSES, **TINY}
@@ -36,7 +36,7 @@ IMAGES = [
 def weights():
   """The weights of two networks whose labels differ from pixel to pixel."""
   network, found = Network(**OPTIONS), []
-  apply = jax.jit(network.apply, compiler_options=COMPILE_FAST)
+  apply = jax.jit(network.apply)
   for seed in range(2):
     params, batch_stats = network.init(seed)
     noise = np.random.default_rng(seed).normal(size=(1, 33, 33, 3)).astype(np.float32)

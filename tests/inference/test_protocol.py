@@ -23,7 +23,7 @@ from pspnet_jax.inference.protocol import (
 )
 from pspnet_jax.models.network import Network
 from tests import plain_protocols
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 
 CLASSES = 5
 CROP = (41, 41)
@@ -45,7 +45,7 @@ class Model:
       name: x + rng.normal(0, 0.3, x.shape).astype(np.float32) if '/bn/' in name else x
       for name, x in params.items()
     }
-    self._apply = jax.jit(self.network.apply, compiler_options=COMPILE_FAST)
+    self._apply = jax.jit(self.network.apply)
     # A classifier that tells places apart.
     logits = self.logits(picture((81, 81)))
     kernel, bias = (f'classifier/conv/{name}' for name in ('kernel', 'bias'))

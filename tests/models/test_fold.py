@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pspnet_jax.models.network import Network
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 from tests.models.heads import AsppNet, FlaxNormNet
 from tests.torch_pspnet import random_arrays
 
@@ -28,7 +28,7 @@ def logits_of(options, dtype):
   params = random_arrays(network.param_shapes, 0, wide)
   stats = random_arrays(network.batch_stat_shapes, 1, wide)
   image = np.random.default_rng(2).normal(size=(2, 41, 33, 3)).astype(wide)
-  apply = [jax.jit(n.apply, compiler_options=COMPILE_FAST) for n in (network, network.folded())]
+  apply = [jax.jit(n.apply) for n in (network, network.folded())]
   plain, _ = apply[0](params, stats, image)
   folded, nothing = apply[1](*network.fold(params, stats), image)
   assert nothing == {} and folded.keys() == {'logits'}
@@ -87,9 +87,9 @@ def head_logits(model, dtype, **options):
   params = random_arrays(network.param_shapes, 0, dtype)
   stats = random_arrays(network.batch_stat_shapes, 1, dtype)
   image = np.random.default_rng(2).normal(size=(2, 41, 33, 3)).astype(dtype)
-  plain, _ = jax.jit(network.apply, compiler_options=COMPILE_FAST)(params, stats, image)
+  plain, _ = jax.jit(network.apply)(params, stats, image)
   arrays = network.fold(params, stats)
-  folded, _ = jax.jit(network.folded().apply, compiler_options=COMPILE_FAST)(*arrays, image)
+  folded, _ = jax.jit(network.folded().apply)(*arrays, image)
   return np.asarray(plain['logits']), np.asarray(folded['logits']), arrays
 
 
@@ -114,7 +114,7 @@ def test_flax_batch_normalisation_trains_and_stays_and_a_nested_conv_bn_is_folde
   assert norm == {'bottleneck/parts/norm/mean', 'bottleneck/parts/norm/var'}
   image = np.random.default_rng(2).normal(size=(2, 41, 33, 3)).astype('f')
   train = functools.partial(network.apply, train=True, key=jax.random.key(0))
-  _, stats = jax.jit(train, compiler_options=COMPILE_FAST)(params, stats, image)
+  _, stats = jax.jit(train)(params, stats, image)
   before = random_arrays(network.batch_stat_shapes, 1)
   assert all((stats[name] != before[name]).any() for name in norm)
   plain, _ = jax.jit(network.apply)(params, stats, image)

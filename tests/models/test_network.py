@@ -15,7 +15,6 @@ from pspnet_jax.ops.images import resize
 from pspnet_jax.training import optim
 from pspnet_jax.training.state import TrainState
 from pspnet_jax.training.step import make_train_step
-from tests.conftest import COMPILE_FAST as FAST
 from tests.models.heads import AsppNet
 from tests.torch_pspnet import random_arrays, torch_name
 
@@ -111,7 +110,7 @@ def test_logits_and_statistics_are_float32_or_wider(tiny, dtype):
     params = random_arrays(network.param_shapes, 0, wide)
     stats = random_arrays(network.batch_stat_shapes, 1, wide)
     image, key = np.ones((2, 17, 9, 3), wide), jax.random.key(0)
-    run = jax.jit(lambda *args: network.apply(*args, train=True, key=key), compiler_options=FAST)
+    run = jax.jit(lambda *args: network.apply(*args, train=True, key=key))
     outputs, new = run(params, stats, image)
     assert {x.dtype for x in (*outputs.values(), *new.values())} == {wide}
     program = run.lower(params, stats, image).as_text().splitlines()
@@ -135,7 +134,7 @@ def test_apply_changes_no_argument(tiny):
   before = {name: array.copy() for name, array in stats.items()}
   image = np.random.default_rng(0).normal(size=(2, 9, 9, 3)).astype(np.float32)
 
-  @functools.partial(jax.jit, compiler_options=FAST)
+  @jax.jit
   def run(image):
     return network.apply(params, stats, image, train=True, key=jax.random.key(0))
 
@@ -150,7 +149,7 @@ def test_dropout_of_both_heads_follows_the_key(tiny):
   params, stats = random_arrays(network.param_shapes), random_arrays(network.batch_stat_shapes, 1)
   image = np.random.default_rng(0).normal(size=(2, 9, 9, 3)).astype(np.float32)
 
-  @functools.partial(jax.jit, compiler_options=FAST)
+  @jax.jit
   def run(key):
     return network.apply(params, stats, image, train=True, key=key)[0]
 
@@ -190,7 +189,7 @@ def test_computing_activations_again_changes_no_gradient(depth, tiny, x64):
 
     grad = jax.grad(loss, has_aux=True)
     assert ('remat' in str(jax.make_jaxpr(grad)(params))) == remat
-    results.append(jax.jit(grad, compiler_options=FAST)(params))
+    results.append(jax.jit(grad)(params))
   (plain, plain_stats), (again, again_stats) = results
   for arrays, expected in ((again, plain), (again_stats, plain_stats)):
     for name, value in expected.items():
@@ -356,7 +355,7 @@ def test_fixed_statistics_are_used_in_training_and_left_alone(tiny):
 
   def run(network, train):
     apply = functools.partial(network.apply, train=train, key=jax.random.key(0))
-    return jax.jit(apply, compiler_options=FAST)(params, stats, image)
+    return jax.jit(apply)(params, stats, image)
 
   _, new = run(fixed, train=True)
   for name in stats:

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from pspnet_jax.errors import UserError
 from pspnet_jax.models.network import Network
 from pspnet_jax.training.pixel_losses import cross_entropy
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 from tests.torch_pspnet import (
   TorchPSPNet,
   from_torch,
@@ -92,7 +92,7 @@ def error(ours, theirs) -> float:
 
 def evaluate_both(options, image):
   network, params, stats, model = pair(options)
-  outputs, same = jax.jit(network.apply, compiler_options=COMPILE_FAST)(params, stats, image)
+  outputs, same = jax.jit(network.apply)(params, stats, image)
   with torch.no_grad():
     theirs = nhwc(model.eval()(nchw(image))['logits'])
   assert set(outputs) == {'logits'}
@@ -128,7 +128,7 @@ def train_both(options, dtype):
     losses = [cross_entropy(x, label) for x in outputs.values()]
     return losses[0] + 0.4 * sum(losses[1:]), new
 
-  run = jax.jit(jax.value_and_grad(loss_fn, has_aux=True), compiler_options=COMPILE_FAST)
+  run = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
   (loss, new), gradients = run(params)
   outputs = keep_biased_variance(model).train()(nchw(image))
   target = torch.tensor(label)

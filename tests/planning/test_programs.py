@@ -7,7 +7,7 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.planning import devices, programs
 from pspnet_jax.training import optim
 from pspnet_jax.training.step import make_train_step
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 
 SIZE = (33, 41)
 
@@ -22,7 +22,7 @@ def training_step(topology, *, batch_size=2, accumulation_steps=1):
 @pytest.fixture(scope='module')
 def cpu():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(devices.Topology, 'compiler_options', lambda self: COMPILE_FAST)
+    patch.setattr(devices.Topology, 'compiler_options', lambda self: {})
     yield devices.open_topology('cpu')
 
 

@@ -19,11 +19,11 @@ import struct
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from tests.http_handler import Handler
 from tests.weights import file_server
 
 BUCKET = 'scenes'
@@ -234,23 +234,12 @@ def _parts(kind: str, body: bytes) -> tuple[dict[str, str], bytes]:
   return json.loads(about), content
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
   storage: Storage
-  protocol_version = 'HTTP/1.1'
 
   def handle(self) -> None:
     with contextlib.suppress(ConnectionError):  # gcsfs hangs up on the slower of two questions
       super().handle()
-
-  def content(self) -> bytes:
-    if self.headers['Transfer-Encoding'] != 'chunked':
-      return self.rfile.read(int(self.headers['Content-Length'] or 0))
-    parts = []
-    while size := int(self.rfile.readline(), 16):
-      parts.append(self.rfile.read(size))
-      self.rfile.readline()
-    self.rfile.readline()
-    return b''.join(parts)
 
   def reply(
     self, content: object, *, status: int = 200, headers: Mapping[str, str] | None = None
@@ -271,13 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
     empty = status in (204, 304)
     self.reply(b'' if empty else {'error': {'code': status, 'message': message}}, status=status)
 
-  def do_GET(self) -> None:
+  def answer(self) -> None:
     self.storage.answer(self)
-
-  do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
-
-  def log_message(self, *_: object) -> None:
-    pass
 
 
 @contextlib.contextmanager

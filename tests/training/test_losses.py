@@ -19,7 +19,6 @@ from pspnet_jax.training.pixel_losses import (
   pixel_losses_of_upsampled,
   sum_losses,
 )
-from tests.conftest import COMPILE_FAST
 
 CLASSES = 5
 ALL = {'cross_entropy': 0.5, 'dice': 1.0, 'focal': 2.0, 'lovasz': 0.25}
@@ -37,11 +36,6 @@ def draw(ignored=0.3, shape=(4, 11, 13), size=None, seed=0):
   return logits.astype(np.float32), label
 
 
-def quickly(function):
-  """Compiled with little effort, for a program that runs once."""
-  return jax.jit(function, compiler_options=COMPILE_FAST)
-
-
 def whole(loss: Loss, logits, label, **options):
   """The values and the gradient of a batch in one piece."""
 
@@ -49,7 +43,7 @@ def whole(loss: Loss, logits, label, **options):
     values = loss(x, label, loss.denominators(label), **options)
     return values['loss'], values
 
-  gradient, values = quickly(jax.grad(total, has_aux=True))(jnp.asarray(logits))
+  gradient, values = jax.jit(jax.grad(total, has_aux=True))(jnp.asarray(logits))
   return {name: float(value) for name, value in values.items()}, np.asarray(gradient)
 
 
@@ -147,7 +141,7 @@ def test_losses_in_cells_are_those_of_resized_logits(x64, case, align_corners, f
       assert found.keys() == loss.weights.keys()
       return sum(loss.weights[name] * value for name, value in found.items())
 
-    return quickly(jax.value_and_grad(weighted))(logits)
+    return jax.jit(jax.value_and_grad(weighted))(logits)
 
   wanted, wanted_gradient = total(loss._sums)
   value, gradient = total(loss._sums_in_cells, flat=flat)
@@ -201,7 +195,7 @@ def test_chunks_of_cross_entropy_alone_are_as_without_terms(align_corners):
     return sum_losses(total, label) / denominator(label)
 
   values, gradient = whole(loss, logits, label, **options)
-  wanted, wanted_gradient = quickly(jax.value_and_grad(plain))(logits)
+  wanted, wanted_gradient = jax.jit(jax.value_and_grad(plain))(logits)
   assert values['loss'] == wanted
   np.testing.assert_array_equal(gradient, wanted_gradient)
 
@@ -218,7 +212,7 @@ def test_chunks_of_rows_change_nothing(x64, weights, align_corners, rows):
     x = resize(x, label.shape[1:], align_corners=align_corners)
     return loss(x, label, loss.denominators(label))['loss']
 
-  wanted, wanted_gradient = quickly(jax.value_and_grad(upsampled))(logits)
+  wanted, wanted_gradient = jax.jit(jax.value_and_grad(upsampled))(logits)
   chunked = SegmentationLoss(**weights, **MINED, chunk_rows=rows)
   values, gradient = whole(chunked, logits, label, align_corners=align_corners)
   np.testing.assert_allclose(values['loss'], wanted, rtol=1e-12)
@@ -253,7 +247,7 @@ def test_parts_add_up_to_the_batch(x64, loss, parts):
   logits = logits.astype(np.float64)
   values, gradient = whole(loss, logits, label)
 
-  @quickly
+  @jax.jit
   def of_part(logits, label, denominators):
     def total(x):
       values = loss(x, label, denominators)

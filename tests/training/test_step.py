@@ -19,7 +19,7 @@ from pspnet_jax.training.step import (
   make_train_step,
 )
 from pspnet_jax.training.window import merge, start
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 
 CLASSES, SEED = 4, 3
 PARTS = ('backbone', 'pyramid', 'bottleneck', 'aux_head')  # all that have batch statistics
@@ -52,7 +52,7 @@ def setup(
     accumulation_steps=accumulation_steps,
     **PIXELS,
   )
-  step = jax.jit(step, compiler_options=COMPILE_FAST, **(jit or {}))
+  step = jax.jit(step, **(jit or {}))
   return network, step, state
 
 
@@ -246,7 +246,6 @@ def test_what_is_to_be_computed_again_is():
   def convolutions(remat: bool) -> int:
     network, _, state = setup({'remat': remat})
     options = jit_options(network)
-    options['compiler_options'] |= COMPILE_FAST
     tx = optim.sgd(network.param_shapes, optim.learning_rate(0.01, 10))
     step = jax.jit(make_train_step(network, tx, seed=SEED, **PIXELS), **options)
     program = step.lower(state, make_batch()).compile().as_text()

@@ -9,11 +9,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 
 import pytest
 from huggingface_hub import constants
 
+from tests.http_handler import Handler
 from tests.weights import file_server
 
 TOKEN = 'hf_secret'
@@ -157,19 +157,8 @@ class Hub:
     return handler.reply(status, content[start:], headers=headers, cut=cut)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
   hub: Hub
-  protocol_version = 'HTTP/1.1'
-
-  def content(self) -> bytes:
-    if self.headers['Transfer-Encoding'] != 'chunked':
-      return self.rfile.read(int(self.headers['Content-Length'] or 0))
-    parts = []
-    while size := int(self.rfile.readline(), 16):
-      parts.append(self.rfile.read(size))
-      self.rfile.readline()
-    self.rfile.readline()
-    return b''.join(parts)
 
   def reply(
     self,
@@ -192,13 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
     if self.command != 'HEAD':
       self.wfile.write(body[:cut])
 
-  def do_GET(self) -> None:
+  def answer(self) -> None:
     self.hub.answer(self)
-
-  do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
-
-  def log_message(self, *_: object) -> None:
-    pass
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """State dicts for other implementations, and the file they are written to."""
 
 import dataclasses
-import functools
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pspnet_jax.inference.card import Card
 from pspnet_jax.inference.protocol import Protocol
 from pspnet_jax.weights import exporting, importing, written_card
 from tests import tiny
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 from tests.weights import state_dicts
 from tests.weights.state_dicts import MMSEG, NARROW
 
@@ -102,9 +101,8 @@ def test_there_and_back_is_the_same_network_or_an_error(name, format_name, tmp_p
       np.testing.assert_array_equal(x, theirs[key])
   if name == 'bins':
     x = np.random.default_rng(0).normal(size=(1, 41, 41, 3)).astype(np.float32)
-    run = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
-    logits, _ = run(network.apply)(params, batch_stats, x)
-    again, _ = run(back.card.build_network().apply)(back.params, back.batch_stats, x)
+    logits, _ = jax.jit(network.apply)(params, batch_stats, x)
+    again, _ = jax.jit(back.card.build_network().apply)(back.params, back.batch_stats, x)
     np.testing.assert_array_equal(logits['logits'], again['logits'])
 
 

@@ -16,7 +16,7 @@ from pspnet_jax.models.network import Network
 from pspnet_jax.ops.images import normalize
 from pspnet_jax.weights import importing
 from pspnet_jax.weights.foreign import caffe
-from tests.conftest import COMPILE_FAST, TINY
+from tests.conftest import TINY
 from tests.torch_pspnet import from_torch, nchw, nhwc
 from tests.weights import caffe_files, rebuilt, rebuilt_more, state_dicts
 from tests.weights.state_dicts import CLASSES, MMSEG, NARROW
@@ -48,7 +48,7 @@ def logits(converted, image, dtype='float32', **changes):
       for part in (converted.params, converted.batch_stats)
     )
     x = normalize(image[None].astype(dtype), card.mean, card.std, dtype)
-    run = jax.jit(network.apply, compiler_options=COMPILE_FAST)
+    run = jax.jit(network.apply)
     return np.asarray(run(params, batch_stats, x)[0]['logits'][0])
 
 
