@@ -1,4 +1,4 @@
-"""Draws docs/images/context_scenes.png: scenes above their labels, and a legend.
+"""Draws docs/images/context_scenes.png, scenes above their labels and a legend, and scene.png, one.
 
 python docs/draw_scenes.py
 """
@@ -13,6 +13,7 @@ from pspnet_jax.pictures import legends
 from pspnet_jax.pictures.labels import colour
 
 INDICES = (1, 2, 7, 8)
+ALONE = 3  # which the README has labelled
 SIZE = (225, 225)
 GAP = 6
 
@@ -40,7 +41,10 @@ def main():
   path = Path(__file__).parent / 'images' / 'context_scenes.png'
   path.parent.mkdir(exist_ok=True)
   Image.fromarray(sheet).quantize(256, kmeans=4, dither=Image.Dither.NONE).save(path, optimize=True)
-  print(f'{path}: {path.stat().st_size / 1000:.0f} kB')
+  alone = path.with_name('scene.png')
+  Image.fromarray(scenes[ALONE]['image']).save(alone, optimize=True)
+  for made in (path, alone):
+    print(f'{made}: {made.stat().st_size / 1000:.0f} kB')
 
 
 if __name__ == '__main__':
