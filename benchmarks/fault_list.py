@@ -109,11 +109,13 @@ def _clock(jump: int) -> Callable[[Bench], Outcome]:
 def _mtimes(seconds: int) -> Callable[[Bench], Outcome]:
   def judge(bench: Bench) -> Outcome:
     workdir = bench.fresh(f'mtimes {seconds}')
-    stopped = bench.train(workdir, flags={0: [f'--config.total_steps={EVERY}']})
+    where = {'method': 'on_log', 'step': EVERY + 1, 'delay': 0.0, 'processes': [0]}
+    stopped = bench.train(workdir, fault={**where, 'signal': int(signal.SIGTERM)})
     when = time.time() + seconds
     for path in workdir.rglob('*'):
       os.utime(path, (when, when))
-    return recovered(dataclasses.replace(bench, limit=float('inf')), workdir, stopped)
+    patient = dataclasses.replace(bench, limit=float('inf'))
+    return recovered(patient, workdir, stopped, struck=(0,), ends=True, marked=True)
 
   return judge
 

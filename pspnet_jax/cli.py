@@ -10,7 +10,6 @@ import importlib
 import logging
 import shutil
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 import pspnet_jax
-from pspnet_jax.config import checks, command_line, named
+from pspnet_jax.config import checks, command_line, help_text, named
 from pspnet_jax.config.overrides import as_flags
 from pspnet_jax.config.path_flags import define_folder, define_folders, first_path
 from pspnet_jax.config.path_flags import define_path as define_path
@@ -41,6 +40,7 @@ _HELP = {'-h', '-help', '--help', '--helpfull', '--helpshort'}
 # What `main` is called with, beside its flags: the config, words, or nothing; with 'protocol',
 # --config.eval.KEY=VALUE is allowed for `protocol_options`.
 _takes: Literal['config', 'protocol', 'words', None] = None
+_tell: Callable[[str, int], None] | None = None
 _own: list[flags.Flag[Any]] = []  # the command's flags
 _config: ml_collections.ConfigDict | None = None
 _saved: Path | None = None  # the file that the config was read from, if it was a workdir's
@@ -64,6 +64,12 @@ def takes_protocol() -> None:
 def takes_words() -> None:
   """Says, in `define_flags`, that `main` is called with the words that stand beside the flags."""
   _declare('words')
+
+
+def tells_failures(tell: Callable[[str, int], None]) -> None:
+  """Says, in `define_flags`, who learns the sentence and status of a failure ahead of `main`."""
+  global _tell
+  _tell = tell
 
 
 def _declare(takes: Literal['config', 'protocol', 'words']) -> None:
@@ -123,7 +129,7 @@ def _run(
   define_flags()
   _own.extend(FLAGS[name] for name in FLAGS if name not in before)
   if _HELP & set(sys.argv):
-    streams.show(_help(doc or ''))
+    streams.show(help_text.of(doc or '', _own, takes_config=_takes == 'config'))
     sys.exit()
   if '--version' in sys.argv:
     streams.show(f'pspnet_jax {pspnet_jax.__version__}')
@@ -149,6 +155,8 @@ def _run(
 
 
 def _call(main: Callable[..., None], words: Sequence[str]) -> None:
+  global _tell
+  _tell = None
   if 'jax' in sys.modules:  # some commands do without
     from pspnet_jax.runtime import compile_cache
 
@@ -159,25 +167,6 @@ def _call(main: Callable[..., None], words: Sequence[str]) -> None:
     main(words)
   else:
     main()
-
-
-def _help(doc: str) -> str:
-  rows = []
-  for flag in _own:
-    name = f'--[no]{flag.name}' if flag.boolean and flag.default else f'--{flag.name}'
-    note = ' (required)' if flag.validators else ''
-    if not note and flag.default not in (None, False):
-      note = f' (default: {flag.default_unparsed})'
-    rows.append((name, f'{flag.help}{note}'))
-    if flag.name == 'settings' and _takes == 'config':
-      names = "A config file, FILE.py, or the name of one of the package's, such as camvid."
-      rows.append(('--config', names))
-  width = max((len(name) for name, _ in rows), default=0) + 4
-  lines = [doc.strip(), '', 'Flags, written --NAME=VALUE:']
-  for name, text in rows:
-    indent = '  ' + name.ljust(width - 2)
-    lines += textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=' ' * width)
-  return '\n'.join(lines)
 
 
 def _parse(argv: Sequence[str]) -> Sequence[str]:
@@ -246,6 +235,8 @@ def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
   streams.flush()
   streams.show_sentence(f'Error: {printable(message)}', sys.stderr)
+  if _tell is not None:
+    _tell(message, status)
   sys.exit(status)
 
 

@@ -1,6 +1,7 @@
 """The exceptions for what a user can mend."""
 
 import difflib
+import re
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,6 +46,23 @@ class StoppedAlone(Stopped):
 
 class PeerFailed(UserError):
   """Another of the processes that train together has failed; it says why (`runtime.peers`)."""
+
+
+# What XLA says of a collective operation whose other end is gone: "UNKNOWN: Gloo AllGather failed".
+# It is a JaxRuntimeError as a rule, and a ValueError where it is raised while one is compiled.
+_XLA = re.compile(r'(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ')
+
+
+def may_come_of_a_peer(error: BaseException | None) -> bool:
+  """Whether what was raised here may be the consequence of another process' failure."""
+  while error is not None:
+    # JAX's own error by its name: commands that do without JAX ask, too.
+    if isinstance(error, PeerFailed) or type(error).__name__ == 'JaxRuntimeError':
+      return True
+    if isinstance(error, (ValueError, RuntimeError)) and _XLA.match(str(error)):
+      return True
+    error = error.__cause__ or error.__context__
+  return False
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

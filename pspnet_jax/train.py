@@ -9,9 +9,13 @@ on a CPU bit for bit, on a GPU but for the last digits (--config.deterministic=T
 
 from __future__ import annotations
 
+import contextlib
+import sys
+
 from absl import flags
 
 from pspnet_jax import cli
+from pspnet_jax.config import command_line
 
 FLAGS = flags.FLAGS
 
@@ -19,6 +23,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
   """Defines the command's flags; see `cli`."""
   cli.takes_config()
+  cli.tells_failures(_tell_others)
   text = 'Where checkpoints and logs go, here or gs://BUCKET/FOLDER.'
   cli.define_path('workdir', None, text, required=True, in_bucket=True)
   flags.DEFINE_bool('distributed', False, 'Several processes, found from Slurm, MPI, a TPU pod ...')
@@ -27,6 +32,26 @@ def define_flags() -> None:
   flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
   flags.DEFINE_float('join_timeout', 300, 'Seconds to wait for all processes to come.')
   flags.DEFINE_float('peer_timeout', 60, 'Seconds within which all end when one has failed.')
+
+
+def _tell_others(sentence: str, status: int) -> None:
+  """Tells those that wait for this process, going by a command line that may be no good one."""
+  names = ('coordinator', 'num_processes', 'process_id')
+  where, count, index = (command_line.value_of(sys.argv[1:], name) for name in names)
+  distributed = any(x.lstrip('-').partition('=')[0] == 'distributed' for x in sys.argv[1:])
+  if where is None and not distributed:
+    return
+  from pspnet_jax.runtime import joining
+
+  with contextlib.suppress(ValueError):
+    joining.tell_failure_ahead(
+      where,
+      None if count is None else int(count),
+      None if index is None else int(index),
+      sentence,
+      status,
+      from_cluster=distributed,
+    )
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX

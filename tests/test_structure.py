@@ -27,6 +27,7 @@ errors
 TESTED_IN = {
   '__main__': 'test_cli',  # it only finds the command
   'config.defaults': 'config/test_signatures',  # they stand in signatures
+  'config.help_text': 'test_cli',
   'data.checked': 'data/test_sources',  # sources of one's own are checked
   'inference.by_rows': 'inference/test_division',  # what divides does its work by it
   'data.scene_drawing': 'data/test_scenes',  # a scene is what it draws
@@ -34,6 +35,7 @@ TESTED_IN = {
   'prediction.results': 'test_predict',  # what the command writes, and what it finds again
   'prediction.video': 'test_predict',
   'prediction.work': 'test_batch_predict',  # what each worker does
+  'runtime.meeting_place': 'runtime/test_meeting',
   'runtime.notes': 'runtime/test_peers',  # what they tell each other by
   'runtime.same_step': 'runtime/test_peers',
   'training.saving': 'training/test_loop',  # what a loop keeps, and when

@@ -14,7 +14,8 @@ import jax
 
 from pspnet_jax.errors import Stopped, StoppedAlone, UserError
 from pspnet_jax.runtime import streams
-from pspnet_jax.runtime.meeting import Place, meet
+from pspnet_jax.runtime.meeting import TELLING, meet, tell_failure
+from pspnet_jax.runtime.meeting_place import Failure, Place
 from pspnet_jax.runtime.peers import LOST, Peers
 from pspnet_jax.runtime.relay import Relay
 
@@ -75,6 +76,23 @@ def joined(
       peers.end_by(e)
     peers.leave()
     raise
+
+
+def tell_failure_ahead(
+  coordinator: str | None,
+  count: int | None,
+  index: int | None,
+  sentence: str,
+  status: int,
+  *,
+  from_cluster: bool,
+) -> None:
+  """Tells the others, if there are any, that this process has failed before it could join them."""
+  with contextlib.suppress(UserError):
+    place = _place(coordinator, count, index, from_cluster)
+    if place is not None:
+      streams.show(f'Telling the others at {place}, for {TELLING:.0f} s at most.', sys.stderr)
+      tell_failure(place, Failure(place.index, status, sentence), TELLING)
 
 
 def _place(

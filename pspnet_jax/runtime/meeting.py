@@ -8,19 +8,28 @@ and say their numbers first; when everybody is there, that port is given free, a
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import streams
+from pspnet_jax.runtime.meeting_place import (
+  FAILED,
+  LONGEST,
+  Failure,
+  Place,
+  connected,
+  listening,
+  said,
+  split,
+)
 from pspnet_jax.runtime.peers import LOST
 
 _FIRST_LINE, _NEXT_LINES = 10.0, 30.0  # seconds of waiting after which a line says so
 _GREETING, _COME, _TAKEN, _COUNT = 'pspnet', 'come', 'taken', 'count'
+TELLING = 30.0  # seconds for which one that fails waits for those that it has to tell
 
 
 class NotCome(UserError):
@@ -29,24 +38,15 @@ class NotCome(UserError):
   status = LOST
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-  """The address of process 0, and the number of this one.
+class FailedAhead(UserError):
+  """Another process has failed before it came; this one ends with its status."""
 
-  Attributes:
-    host, port: where process 0 listens.
-    count, index: how many processes there are, and which this one is.
-    devices: those of this machine that are its own; None for all.
-  """
-
-  host: str
-  port: int
-  count: int
-  index: int
-  devices: Sequence[int] | None = None
-
-  def __str__(self) -> str:
-    return f'[{self.host}]:{self.port}' if ':' in self.host else f'{self.host}:{self.port}'
+  def __init__(self, failure: Failure):
+    super().__init__(
+      f'process {failure.index} failed before it came: {failure.sentence.rstrip(".")}: start all '
+      'again.'
+    )
+    self.status = failure.status
 
 
 def meet(place: Place, timeout: float) -> None:
@@ -54,6 +54,7 @@ def meet(place: Place, timeout: float) -> None:
 
   Raises:
     NotCome: if one has not come after `timeout` seconds, or has ended.
+    FailedAhead: if one says that it has failed.
     UserError: if process 0 cannot listen, or this one's number or count is not as the others'.
   """
   if place.index == 0:
@@ -62,11 +63,48 @@ def meet(place: Place, timeout: float) -> None:
     _go(place, timeout)
 
 
+def tell_failure(place: Place, failure: Failure, timeout: float) -> None:
+  """Tells the others, who wait for this process, that it has failed; for `timeout` s at most."""
+  until = time.monotonic() + timeout
+  if place.index == 0:
+    # The port may be another's.
+    with contextlib.suppress(UserError), listening(place.port) as server:
+      server.settimeout(0.2)
+      _tell_guests(server, {}, place.count, failure, until)
+  while place.index and time.monotonic() < until:
+    with contextlib.suppress(OSError), connected(place) as host:
+      host.sendall(failure.line())
+      host.settimeout(10)
+      if host.recv(100):  # it has been heard
+        return
+    time.sleep(0.5)
+
+
+def _tell_guests(
+  server: socket.socket,
+  came: Mapping[int, socket.socket],
+  count: int,
+  failure: Failure,
+  until: float,
+) -> None:
+  """Tells those that came, and those that still come, what process 0 ends by."""
+  told = {0, failure.index, *came}
+  for guest in came.values():
+    with contextlib.suppress(OSError):
+      guest.sendall(failure.line())
+  while len(told) < count and time.monotonic() < until:
+    with contextlib.suppress(OSError, ValueError), server.accept()[0] as guest:
+      word, rest = said(guest)
+      if word in (_GREETING, FAILED):
+        guest.sendall(failure.line())
+        told.add(int(rest.split()[0]))
+
+
 def _receive(place: Place, timeout: float) -> None:
   """Process 0's part."""
   came: dict[int, socket.socket] = {}
   with contextlib.ExitStack() as open_until_the_end:
-    with _listening(place.port) as server:
+    with listening(place.port) as server:
       server.settimeout(0.2)
       clock = _Clock(place, timeout)
       while len(came) < place.count - 1:
@@ -77,9 +115,13 @@ def _receive(place: Place, timeout: float) -> None:
             'check that each was started, with this --coordinator and a --process_id of its own, '
             'and see what it says.'
           )
+        failure = None
         with contextlib.suppress(OSError, ValueError):  # nobody came, or went again, or a stranger
           guest = open_until_the_end.enter_context(server.accept()[0])
-          _welcome(guest, came, place.count)
+          failure = _welcome(guest, came, place.count)
+        if failure is not None:
+          _tell_guests(server, came, place.count, failure, time.monotonic() + TELLING)
+          raise FailedAhead(failure)
         for index in [i for i, guest in came.items() if _is_gone(guest)]:
           del came[index]
     # Nobody listens any more, so that what they find at the port from now on is JAX.
@@ -88,20 +130,23 @@ def _receive(place: Place, timeout: float) -> None:
         guest.sendall(f'{_COME}\n'.encode())
 
 
-def _welcome(guest: socket.socket, came: dict[int, socket.socket], expected: int) -> None:
-  """Takes the number that a guest says, or answers why it cannot stay."""
-  guest.settimeout(5)
-  word, _, numbers = guest.recv(100).decode('ascii', 'replace').partition(' ')
+def _welcome(guest: socket.socket, came: dict[int, socket.socket], expected: int) -> Failure | None:
+  """Takes the number that a guest says, or answers why it cannot stay; its failure, if it has."""
+  word, rest = said(guest)
   guest.setblocking(False)
+  if word == FAILED:
+    guest.sendall(f'{FAILED}\n'.encode())
+    return Failure.of(rest)
   if word != _GREETING:
-    return
-  index, count = map(int, numbers.split())
+    return None
+  index, count = map(int, rest.split())
   if count != expected:
     guest.sendall(f'{_COUNT} {expected}\n'.encode())
   elif index == 0 or (index in came and not _is_gone(came[index])):
     guest.sendall(f'{_TAKEN}\n'.encode())
   elif 0 < index < expected:
     came[index] = guest
+  return None
 
 
 def _go(place: Place, timeout: float) -> None:
@@ -109,9 +154,9 @@ def _go(place: Place, timeout: float) -> None:
   clock, why = _Clock(place, timeout), 'nobody listens there'
   while not clock.is_over(f'process 0 ({why})'):
     try:
-      with socket.create_connection((place.host, place.port), timeout=10) as host:
+      with connected(place) as host:
         host.sendall(f'{_GREETING} {place.index} {place.count}\n'.encode())
-        answer, numbers = _answer(host, clock)
+        answer, rest = _answer(host, clock)
     except socket.gaierror as e:
       why = f'its name is not known here: {e.strerror}'
     except OSError as e:
@@ -126,9 +171,11 @@ def _go(place: Place, timeout: float) -> None:
         )
       if answer == _COUNT:
         raise UserError(
-          f'--num_processes={place.count}: process 0 at {place} was given {numbers}: give all the '
-          'same.'
+          f'--num_processes={place.count}: process 0 at {place} was given '
+          f'{rest if rest.isdecimal() else "?"}: give all the same.'
         )
+      if answer == FAILED and (failure := Failure.of(rest)) is not None:
+        raise FailedAhead(failure)
       why = 'what listens there is something else, or a run that has begun already'
     time.sleep(0.5)
   raise NotCome(
@@ -142,21 +189,19 @@ def _answer(host: socket.socket, clock: _Clock) -> tuple[str, str]:
   host.settimeout(0.2)
   while True:
     try:
-      word, _, rest = host.recv(100).decode('ascii', 'replace').strip().partition(' ')
+      return split(host.recv(LONGEST))
     except TimeoutError:
       if clock.is_over('the others'):
         raise NotCome(
           f'not all of {clock.place.count} processes came to {clock.place} within '
           f'{clock.timeout:.0f} s: see what process 0 says.'
         ) from None
-    else:
-      return word, rest if rest.isdecimal() else '?'
 
 
 def _until_jax_listens(place: Place, clock: _Clock) -> None:
   while True:
     try:
-      socket.create_connection((place.host, place.port), timeout=10).close()
+      connected(place).close()
     except OSError as e:
       if clock.is_over('process 0'):
         raise NotCome(f'process 0 at {place} has ended when all had come: see what it says.') from e
@@ -179,22 +224,6 @@ class _Clock:
       where = f'at {self.place}, {waited:.0f} of {self.timeout:.0f} s'
       streams.show(f'Waiting for {whom} {where}.', sys.stderr)
     return waited >= self.timeout
-
-
-@contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-  """Listens at a port of all addresses, as JAX does after it."""
-  dual = socket.has_dualstack_ipv6()
-  family = socket.AF_INET6 if dual else socket.AF_INET
-  try:
-    server = socket.create_server(('', port), family=family, dualstack_ipv6=dual, backlog=1024)
-  except OSError as e:
-    remedy = 'give another one to all' if e.errno == errno.EADDRINUSE else 'give another one'
-    raise UserError(
-      f'process 0 cannot listen at port {port} of --coordinator: {e.strerror}: {remedy}.'
-    ) from e
-  with server:
-    yield server
 
 
 def _is_gone(guest: socket.socket) -> bool:

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pspnet_jax.errors import PeerFailed, StoppedAlone, UserError
+from pspnet_jax.errors import StoppedAlone, UserError, may_come_of_a_peer
 from pspnet_jax.runtime import shortages, streams
 from pspnet_jax.runtime.notes import Notes, Reason, Store
 from pspnet_jax.runtime.plain_text import printable
@@ -143,7 +143,7 @@ class Peers:
 
   def _settle(self, error: BaseException) -> None:
     """Does not return if what the main thread has raised comes of another process."""
-    if self._reason is None and _may_come_of_others(error):
+    if self._reason is None and may_come_of_a_peer(error):
       self._suspecting = True
       self._notes.write('suspected')
       self._told.wait(_SUSPECTED + 4 * self._period + _GRACE)
@@ -269,15 +269,6 @@ _current: Peers | None = None
 def current() -> Peers | None:
   """The processes that this one trains together with, if there are any."""
   return _current
-
-
-def _may_come_of_others(error: BaseException | None) -> bool:
-  while error is not None:
-    # JAX's own error by its name: commands that do without JAX import this module too.
-    if isinstance(error, PeerFailed) or type(error).__name__ == 'JaxRuntimeError':
-      return True
-    error = error.__cause__ or error.__context__
-  return False
 
 
 def _say(sentence: str) -> None:

@@ -1,12 +1,16 @@
 """Joining: where the processes are, and what cannot be. The rest: `test_meeting`, `test_peers`."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import joining
-from pspnet_jax.runtime.meeting import Place
+from pspnet_jax.runtime.meeting import FailedAhead, meet
+from pspnet_jax.runtime.meeting_place import Place
+from tests.processes import free_port
 
 
 def join(coordinator=None, count=None, index=None, *, from_cluster=False, **timeouts):
@@ -95,3 +99,17 @@ def test_a_process_that_is_lost_while_jax_joins_is_no_mistake(monkeypatch, capsy
   guard.failed()
   assert statuses == [75]
   assert capsys.readouterr().err.startswith('Error: process 0 at node0:1234 has ended')
+
+
+def test_a_command_line_that_is_no_good_ends_the_others_too(tmp_path):
+  port = free_port()
+  command = [sys.executable, '-m', 'pspnet_jax.train', f'--config={tmp_path / "none.py"}']
+  command += [f'--workdir={tmp_path}', f'--coordinator=127.0.0.1:{port}']
+  command += ['--num_processes', '2', '--process_id', '1']
+  process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+  with pytest.raises(FailedAhead, match=r'process 1 failed before it came: .*none\.py') as found:
+    meet(Place('127.0.0.1', port, 2, 0), 60)
+  assert found.value.status == 1
+  said = process.communicate(timeout=60)[1].splitlines()
+  assert process.returncode == 1
+  assert [line.partition(':')[0] for line in said] == ['Error', 'Telling the others at 127.0.0.1']

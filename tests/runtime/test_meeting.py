@@ -9,7 +9,8 @@ import pytest
 
 from pspnet_jax.errors import UserError
 from pspnet_jax.runtime import meeting
-from pspnet_jax.runtime.meeting import Place, meet
+from pspnet_jax.runtime.meeting import meet, tell_failure
+from pspnet_jax.runtime.meeting_place import Failure, Place
 from tests.processes import free_port
 
 
@@ -151,3 +152,57 @@ def test_a_port_in_use_is_named():
     port = taken.getsockname()[1]
     with pytest.raises(UserError, match=f'cannot listen at port {port} .* give another one to all'):
       meet(Place('127.0.0.1', port, 2, 0), 5)
+
+
+def test_one_that_fails_before_it_comes_ends_all_with_its_status():
+  port = free_port()
+  waiting = [Guest(port, 4, 0), Guest(port, 4, 1)]
+  time.sleep(0.5)
+  tell_failure(Place('127.0.0.1', port, 4, 3), Failure(3, 9, "no config\nof this 'name'."), 30)
+  late = Guest(port, 4, 2)
+  for guest, sentence in zip([*waiting, late], said(*waiting, late), strict=True):
+    assert guest.status == 9
+    assert sentence == (
+      "process 3 failed before it came: no config of this 'name': start all again."
+    )
+
+
+def test_process_0_that_fails_before_it_comes_tells_all_that_come():
+  port = free_port()
+  early = Guest(port, 3, 1)
+  told = threading.Thread(
+    target=tell_failure, args=(Place('127.0.0.1', port, 3, 0), Failure(0, 1, 'why'), 30)
+  )
+  told.start()
+  time.sleep(0.5)
+  late = Guest(port, 3, 2)
+  assert said(early, late) == ['process 0 failed before it came: why: start all again.'] * 2
+  told.join(timeout=20)
+  assert not told.is_alive()
+
+
+def test_where_all_fail_nobody_waits():
+  port, began = free_port(), time.monotonic()
+  threads = [
+    threading.Thread(
+      target=tell_failure, args=(Place('127.0.0.1', port, 3, index), Failure(index, 1, 'why'), 30)
+    )
+    for index in (2, 0, 1)
+  ]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert time.monotonic() < began + 15
+
+
+def test_a_failure_is_told_for_a_time_only():
+  began = time.monotonic()
+  tell_failure(Place('127.0.0.1', free_port(), 2, 1), Failure(1, 1, 'why'), 1)
+  tell_failure(Place('127.0.0.1', free_port(), 2, 0), Failure(0, 1, 'why'), 1)
+  assert time.monotonic() < began + 10
+
+
+@pytest.mark.parametrize('rest', ['', 'x 1 why', '1 1', '1 9999 why', '-1 1 why'])
+def test_words_of_a_stranger_are_no_failure(rest):
+  assert Failure.of(rest) is None
