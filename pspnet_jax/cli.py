@@ -26,7 +26,7 @@ from pspnet_jax.config.path_flags import define_folder, define_folders, first_pa
 from pspnet_jax.config.path_flags import define_path as define_path
 from pspnet_jax.config.path_flags import define_paths as define_paths
 from pspnet_jax.errors import UserError
-from pspnet_jax.runtime import shortages, storage, streams
+from pspnet_jax.runtime import shortages, signals, storage, streams
 from pspnet_jax.runtime.plain_text import printable
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def _run(
   define_flags: Callable[[], None],
 ) -> NoReturn:
   streams.make_safe()
+  signals.raise_interrupts()
   before = set(FLAGS)
   define_flags()
   _own.extend(FLAGS[name] for name in FLAGS if name not in before)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pspnet_jax.errors import StoppedAlone, UserError, may_come_of_a_peer
-from pspnet_jax.runtime import shortages, streams
+from pspnet_jax.runtime import shortages, signals, streams
 from pspnet_jax.runtime.notes import Notes, Reason, Store
 from pspnet_jax.runtime.plain_text import printable
 from pspnet_jax.runtime.same_step import SameStep
@@ -70,7 +70,7 @@ class Peers:
     if threading.current_thread() is threading.main_thread():
       for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as SIGHUP is under nohup
-          signal.signal(number, self._raise_stopped)
+          signal.signal(number, signals.raising(self._stopped))
     _start(self._watch)
     _start(self._judge)
 
@@ -90,14 +90,14 @@ class Peers:
     global _current
     _current = None
 
-  def _raise_stopped(self, number: int, _frame: object) -> None:
+  def _stopped(self, number: int) -> StoppedAlone:
     self._signal = self._signal or number
-    self.check()
+    return StoppedAlone(f'{signal.Signals(self._signal).name}: stopped.', self._signal)
 
   def check(self) -> None:
     """Raises `StoppedAlone` if that was raised before and taken for something else."""
     if self._signal is not None:
-      raise StoppedAlone(f'{signal.Signals(self._signal).name}: stopped.', self._signal)
+      raise self._stopped(self._signal)
 
   # --- The end, by this process
 
