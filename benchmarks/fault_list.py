@@ -8,7 +8,6 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import fault_peers
@@ -95,12 +94,9 @@ def _one_process() -> Iterator[Fault]:
 
 def _clock(jump: int) -> Callable[[Bench], Outcome]:
   def judge(bench: Bench) -> Outcome:
-    folder = bench.folder / f'clock_{jump}'
-    folder.mkdir(exist_ok=True)
-    (folder / 'sitecustomize.py').write_text(_CLOCK.format(jump=jump))
-    path = os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])
     workdir = bench.fresh(f'clock {jump}')
-    ended = bench.train(workdir, env={'PYTHONPATH': path})
+    env = bench.beginning_with(f'clock_{jump}', _CLOCK.format(jump=jump))
+    ended = bench.train(workdir, env=env)
     return recovered(dataclasses.replace(bench, limit=float('inf')), workdir, ended)
 
   return judge

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -77,12 +76,10 @@ def _bad_image(index: int) -> Callable[[Bench], Outcome]:
 def _small_files(index: int) -> Callable[[Bench], Outcome]:
   """Lets one process write files of 3 kB at most, as a stand-in for a disk of its own."""
 
-  def limit() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-
   def judge(bench: Bench) -> Outcome:
     workdir = bench.fresh(f'small files {index}')
-    ended = bench.train(workdir, 2, before={index: limit})
+    limited = 'import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n'
+    ended = bench.train(workdir, 2, own_env={index: bench.beginning_with('small_files', limited)})
     longer = dataclasses.replace(bench, limit=2 * bench.limit)
     return recovered(longer, workdir, ended, 2, ends=True)
 

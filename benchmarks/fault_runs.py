@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,13 @@ class Bench:
     """The records of a workdir's processes: not beside it, where the disk may be full."""
     return self.folder / 'said' / re.sub(r'\W+', '_', str(workdir.relative_to(self.folder)))
 
+  def beginning_with(self, name: str, code: str) -> dict[str, str]:
+    """The environment of a process that runs `code` before anything else."""
+    folder = self.folder / name
+    folder.mkdir(exist_ok=True)
+    (folder / 'sitecustomize.py').write_text(code)
+    return {'PYTHONPATH': os.pathsep.join([str(folder), str(ROOT)])}
+
   def reference(self, processes: int = 1) -> Path:
     """The workdir of an undisturbed run."""
     workdir = self.folder / f'reference_{processes}'
@@ -113,7 +120,6 @@ class Bench:
     port: int,
     *flags: str,
     env: Mapping[str, str],
-    before: Callable[[], None] | None = None,
   ) -> subprocess.Popen[str]:
     """Starts one process of a run; what it says goes to files beside the workdir."""
     files = self.files(workdir)
@@ -136,7 +142,6 @@ class Bench:
         cwd=ROOT,
         env=self._environment() | env,
         start_new_session=True,
-        preexec_fn=before,
       )
 
   def _environment(self) -> dict[str, str]:
@@ -163,7 +168,7 @@ class Bench:
     flags: Mapping[int, Sequence[str]] = {},
     env: Mapping[str, str] = {},
     workdirs: Mapping[int, Path] = {},
-    before: Mapping[int, Callable[[], None]] = {},
+    own_env: Mapping[int, Mapping[str, str]] = {},
     spared: Sequence[int] = (),
   ) -> list[Ended]:
     """Runs to the end, or until patience is.
@@ -174,7 +179,7 @@ class Bench:
       indices: of those that are started; all, as a rule.
       fault: see `Moments`.
       strike: seconds after the start at which a signal is sent from here, the signal, to whom.
-      flags, workdirs, before: what is another one for some of the processes.
+      flags, workdirs, own_env: what is another one for some of the processes.
       env: in all of them.
       spared: those that are not waited for, which are ended when the others have.
     """
@@ -191,8 +196,7 @@ class Bench:
         processes,
         port,
         *flags.get(i, ()),
-        env=env,
-        before=before.get(i),
+        env={**env, **own_env.get(i, {})},
       )
       for i in (range(processes) if indices is None else indices)
     }
