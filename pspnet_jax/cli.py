@@ -234,8 +234,7 @@ class _LogFormatter(absl_logging.PythonFormatter):  # for records ahead of a rep
 
 def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
-  streams.flush()
-  streams.show_sentence(f'Error: {printable(message)}', sys.stderr)
+  streams.show_sentence(f'Error: {message}')
   if _tell is not None:
     _tell(message, status)
   sys.exit(status)

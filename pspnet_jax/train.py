@@ -91,7 +91,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     ) as report,
   ):
     if (others := peers.current()) is not None:
-      others.kept = run.checkpoints.kept
+      others.kept, others.broken = run.checkpoints.kept, run.checkpoints.write.failure
     _introduce(report, run, config)
     run.fit(report, stop)
     _conclude(report, run, config, workdir)

@@ -25,7 +25,7 @@ from pspnet_jax.evaluation.validation import Validation
 from pspnet_jax.inference.card import Card
 from pspnet_jax.models.network import Network
 from pspnet_jax.reporting.reporter import Reporter
-from pspnet_jax.runtime import parallel
+from pspnet_jax.runtime import parallel, peers
 from pspnet_jax.training import loop
 from pspnet_jax.training.callbacks import Callback
 from pspnet_jax.training.going_on import check_same
@@ -93,6 +93,8 @@ class Run:
     return self
 
   def __exit__(self, *error: Any) -> None:
+    if (others := peers.current()) is not None and error[1] is not None:
+      others.leaving_by(error[1])
     self._stack.__exit__(*error)
 
 

@@ -243,6 +243,5 @@ class _Guard:
       self._end(f'one of {self._place.count} processes has ended when all had come: see which one.')
 
   def _end(self, sentence: str) -> NoReturn:
-    streams.show_sentence(f'Error: {sentence}', sys.stderr)
-    streams.flush()
+    streams.show_sentence(f'Error: {sentence}')
     os._exit(LOST)

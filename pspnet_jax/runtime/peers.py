@@ -19,10 +19,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pspnet_jax.errors import StoppedAlone, UserError, may_come_of_a_peer
+from pspnet_jax.errors import Stopped, StoppedAlone, UserError, may_come_of_a_peer
 from pspnet_jax.runtime import shortages, signals, streams
 from pspnet_jax.runtime.notes import Notes, Reason, Store
-from pspnet_jax.runtime.plain_text import printable
 from pspnet_jax.runtime.same_step import SameStep
 
 LOST = 75  # EX_TEMPFAIL of sysexits.h: there is nothing to mend, and it can be started again
@@ -30,7 +29,6 @@ _GRACE = 2.0  # seconds that a main thread has to come out of what it does by it
 _SUSPECTED = 8.0  # seconds of silence that do when a connection has broken already
 _LAST_WORDS = 5.0  # seconds that process 0 waits for the others to have read why it ends
 _FIRST_LINE, _NEXT_LINES = 10.0, 30.0  # seconds of waiting after which a line says so
-_WHY_LOST = 'it was killed, or its machine or the network failed'
 
 
 class Peers:
@@ -44,6 +42,7 @@ class Peers:
   Attributes:
     stop: what all stop by.
     kept: says what is saved; called when something ends the run.
+    broken: says what a thread has failed with that nobody waits for.
     on_stop: called, in a thread, when another process was asked to stop: with the signal, and which
       process it was.
   """
@@ -51,6 +50,7 @@ class Peers:
   def __init__(self, store: Store, index: int, count: int, *, timeout: float):
     self.index, self.count = index, count
     self.kept: Callable[[], str] = str
+    self.broken: Callable[[], Exception | None] = lambda: None
     self.on_stop: Callable[[signal.Signals, int], None] = lambda number, process: None
     self._notes = Notes(store)
     self.stop = SameStep(self._notes, index, count, timeout=timeout / 2)
@@ -121,8 +121,22 @@ class Peers:
     else:
       traceback.print_exception(error)
       sentence, status = f'{type(error).__name__}: {" ".join(str(error).split())[:300]}', 1
-    _say(f'Error: {sentence}')
+    streams.show_sentence(f'Error: {sentence}')
     self._end_all(sentence, status)
+
+  def leaving_by(self, error: BaseException) -> None:
+    """Has this process end by `error` if it does not come to `end_by`, as it does as a rule.
+
+    What it has begun to save may wait for processes that wait for this one.
+    """
+
+    def late() -> None:
+      time.sleep(self._timeout / 3)
+      if not self._over:
+        self.end_by(error)
+
+    if not isinstance(error, Stopped) or isinstance(error, StoppedAlone):
+      _start(late)
 
   def fail(self, sentence: str, status: int) -> NoReturn:
     """Ends this process, from whatever thread, and with it all others."""
@@ -134,7 +148,7 @@ class Peers:
     _end_after(_LAST_WORDS + _GRACE, status)
     kept = self.kept()
     if not kept or kept not in sentence:
-      _say(f'All {self.count} processes end{f"; {kept}" if kept else ""}.')
+      streams.show_sentence(f'All {self.count} processes end{f"; {kept}" if kept else ""}.')
     self._notes.write('failed', Reason(self.index, f'failed: {sentence}', status).text())
     with contextlib.suppress(Exception):
       self._notes.read()
@@ -156,7 +170,7 @@ class Peers:
     """Ends this process because another one is gone, once its main thread had time to come out."""
     if self._over:
       return
-    reason = Reason(index, f'was lost: {_WHY_LOST}', LOST)
+    reason = Reason(index, 'was lost: it was killed, or its machine or the network failed', LOST)
     if self.index == 0:  # it finds this for all
       self._notes.write('failed', reason.text())
     self._tell(reason)
@@ -183,7 +197,7 @@ class Peers:
     if kept:
       what += '' if kept in what else f'; {kept}'
       remedy += ' to go on from there'
-    _say(f'Error: {what}: {remedy}.')
+    streams.show_sentence(f'Error: {what}: {remedy}.')
     self._last_words(reason.status, reason.index)
 
   def _last_words(self, status: int, gone: int = 0) -> NoReturn:
@@ -197,8 +211,7 @@ class Peers:
       with contextlib.suppress(Exception):
         self._notes.read()
     streams.flush()
-    if sys.__stdout__ is not None and sys.__stdout__.isatty():
-      print('\x1b[?25h', file=sys.__stdout__, flush=True)  # a progress bar has hidden the cursor
+    streams.show_cursor()
     os._exit(status)
 
   def _take_over(self) -> None:
@@ -234,6 +247,8 @@ class Peers:
       if process != self.index:
         self.on_stop(number, process)
     self.stop.answer()
+    if (error := self.broken()) is not None:
+      _start(lambda: self.end_by(error))
 
   def _hear(self) -> None:
     now = time.monotonic()
@@ -269,11 +284,6 @@ _current: Peers | None = None
 def current() -> Peers | None:
   """The processes that this one trains together with, if there are any."""
   return _current
-
-
-def _say(sentence: str) -> None:
-  streams.flush()
-  streams.show_sentence(printable(sentence), sys.stderr)
 
 
 def _start(work: Callable[[], Any]) -> None:

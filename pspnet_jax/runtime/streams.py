@@ -30,11 +30,16 @@ def make_safe() -> None:
       stream.reconfigure(errors='backslashreplace')
 
 
-def show_sentence(text: str, stream: IO[str]) -> None:
-  """Prints a sentence; a terminal gets it in lines that are broken between words."""
+def show_sentence(text: str) -> None:
+  """Prints a sentence on standard error, after all that was printed before.
+
+  It is one line; a terminal gets it in lines that are broken between words.
+  """
+  flush()
+  text = printable(text)
   with contextlib.suppress(OSError, ValueError):  # no terminal
-    text = in_lines(printable(text), os.get_terminal_size(stream.fileno()).columns)
-  show(text, stream)
+    text = in_lines(text, os.get_terminal_size(sys.stderr.fileno()).columns)
+  show(text, sys.stderr)
 
 
 def show(text: str, stream: IO[str] | None = None) -> None:
@@ -47,6 +52,12 @@ def show(text: str, stream: IO[str] | None = None) -> None:
     print(printable_lines(text), file=stream, flush=True)
   except (OSError, ValueError):
     silence(stream)
+
+
+def show_cursor() -> None:
+  """Brings back the cursor, which a progress bar has hidden, where the process ends at once."""
+  if sys.__stdout__ is not None and sys.__stdout__.isatty():
+    print('\x1b[?25h', file=sys.__stdout__, flush=True)
 
 
 def flush() -> None:

@@ -152,8 +152,7 @@ class StopSignals:
       streams.show(f'{received.name} again: {what}', sys.stderr)
     self._answered += 1
     if self._answered == 2 and self._owns_process and not self._over.wait(_PATIENCE):
-      if sys.__stdout__ is not None and sys.__stdout__.isatty():
-        print('\x1b[?25h', file=sys.__stdout__, flush=True)  # rich hides the cursor
+      streams.show_cursor()
       if self._peers is not None:
         self._peers.fail(f'{received.name} again: stopped at once.', 128 + received)
       os._exit(128 + received)

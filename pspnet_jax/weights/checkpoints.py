@@ -20,6 +20,7 @@ from pspnet_jax.runtime.bucket_lock import BucketLock
 from pspnet_jax.runtime.files import refuse_links, remove_leftovers, write_whole
 from pspnet_jax.runtime.folder_lock import FolderLock
 from pspnet_jax.runtime.shared_folder import check_shared
+from pspnet_jax.weights.background_write import BackgroundWrite
 from pspnet_jax.weights.checkpoint_faults import Damaged, kept_in, writing
 from pspnet_jax.weights.checkpoint_manager import open_manager
 from pspnet_jax.weights.choosing import agreed, read_one, step_of
@@ -56,6 +57,7 @@ class Checkpoints:
   Attributes:
     passed_over: what was found damaged and set aside in the place of which an earlier one counts, a
       sentence each; in the first process.
+    write: the one that goes on in the background.
 
   Raises:
     UserError: if the directory cannot be used, or another process writes there.
@@ -66,6 +68,7 @@ class Checkpoints:
     storage.check(workdir)
     self.directory = workdir / _FOLDER
     self.passed_over: list[str] = []
+    self.write = BackgroundWrite(self.directory)
     self._lock: FolderLock | BucketLock | None = None
     if read_only and not self.directory.is_dir():
       raise UserError(f'{workdir} holds no checkpoints: train into it first, or name another.')
@@ -151,12 +154,11 @@ class Checkpoints:
     items = {name: x for name, x in items.items() if x != NOTHING}
     saved = {name: ocp.args.StandardSave(x) for name, x in items.items()}
     saved['card'] = ocp.args.JsonSave(card.to_json())
-    metrics = None if miou is None else scored(miou, step)
     with writing(self.directory):
       self._manager.save(
         step,
         args=ocp.args.Composite(**saved),
-        metrics=metrics,
+        metrics=None if miou is None else scored(miou, step),
         force=True,
         custom_metadata=custom_metadata(step, items, card, scored=miou is not None),
       )
@@ -179,7 +181,7 @@ class Checkpoints:
     self._manager.reload()
 
   def wait(self) -> None:
-    """Waits until what was saved is on disk."""
+    """Waits until all is on disk."""
     with writing(self.directory):
       self._manager.wait_until_finished()
 

@@ -170,6 +170,23 @@ def test_the_sentence_of_one_ends_all_with_its_status_wherever_they_wait():
   assert found[0][1] == found[2][1] == others
 
 
+@pytest.mark.parametrize(
+  'what',
+  [
+    # A thread of Orbax that has failed to write, while all main threads wait.
+    "others.broken = lambda: UserError('the disk is full.')",
+    # On the way out of a run, which waits for its checkpoint.
+    "others.leaving_by(UserError('the disk is full.'))",
+  ],
+)
+def test_who_fails_and_waits_for_the_others_ends_all(what):
+  started = processes.start(2, {0: processes.COLLECTIVE, 1: f'{what}\ntime.sleep(200)'})
+  ended = processes.ends(started)
+  assert {status for status, _ in ended.values()} == {1}
+  assert ended[1][1].startswith('Error: the disk is full.\n')
+  assert 'Error: process 1 failed: the disk is full' in ended[0][1]
+
+
 def test_what_is_a_defect_of_ours_keeps_its_traceback_where_it_is():
   found = processes.ends(processes.start(2, {0: 'x = 1 / 0', 1: processes.COLLECTIVE}))
   assert [found[i][0] for i in range(2)] == [1, 1]
