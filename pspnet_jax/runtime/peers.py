@@ -193,11 +193,8 @@ class Peers:
     with contextlib.suppress(Exception):
       kept = self.kept()
     what = f'process {reason.index} {reason.what.rstrip(".")}'
-    remedy = 'start all again'
-    if kept:
-      what += '' if kept in what else f'; {kept}'
-      remedy += ' to go on from there'
-    streams.show_sentence(f'Error: {what}: {remedy}.')
+    what += f'; {kept}' if kept and kept not in what else ''
+    streams.show_sentence(f'Error: {what}: start all again.')
     self._last_words(reason.status, reason.index)
 
   def _last_words(self, status: int, gone: int = 0) -> NoReturn:

@@ -205,7 +205,7 @@ def test_a_process_that_is_killed_ends_the_others_in_a_sentence(victim):
   for status, error in found.values():
     assert status == 75 and error == (
       f'Error: process {victim} was lost: it was killed, or its machine or the network failed; '
-      f'{KEPT}: start all again to go on from there.\n'
+      f'{KEPT}: start all again.\n'
     )
 
 
