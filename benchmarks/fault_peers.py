@@ -42,7 +42,9 @@ def faults() -> Iterator[Fault]:
     root = '--config.data.root=/nonexistent'
     yield Fault('other flags on one', f'no data, {who}', _other(index, root))
     yield Fault('a damaged image on one', who, _bad_image(index))
-    yield Fault('full disk (one of two)', who, _small_files(index))
+    for kilobytes in (3, 20):  # its config is too large, or its arrays are
+      name = f'{who}, {kilobytes} kB'
+      yield Fault('full disk (one of two)', name, _small_files(index, kilobytes))
   kind = 'latest checkpoint damaged (two processes)'
   for item in ('params', 'card'):
     yield Fault(kind, item, damaged_latest(item, 'flip', 2))
@@ -73,13 +75,15 @@ def _bad_image(index: int) -> Callable[[Bench], Outcome]:
   return judge
 
 
-def _small_files(index: int) -> Callable[[Bench], Outcome]:
-  """Lets one process write files of 3 kB at most, as a stand-in for a disk of its own."""
+def _small_files(index: int, kilobytes: int) -> Callable[[Bench], Outcome]:
+  """Lets one process write small files only, as a stand-in for a full disk of its own."""
+  size = 1000 * kilobytes
+  limited = f'import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n'
 
   def judge(bench: Bench) -> Outcome:
-    workdir = bench.fresh(f'small files {index}')
-    limited = 'import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n'
-    ended = bench.train(workdir, 2, own_env={index: bench.beginning_with('small_files', limited)})
+    workdir = bench.fresh(f'small files {index} {kilobytes}')
+    env = bench.beginning_with(f'small_files_{kilobytes}', limited)
+    ended = bench.train(workdir, 2, own_env={index: env})
     longer = dataclasses.replace(bench, limit=2 * bench.limit)
     return recovered(longer, workdir, ended, 2, ends=True)
 
