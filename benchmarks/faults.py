@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     description=__doc__, formatter_class=argparse.RawTextHelpFormatter
   )
   parser.add_argument('--output', type=Path, required=True)
-  parser.add_argument('--only', default='', help='parts of the names of kinds, by commas')
+  parser.add_argument('--only', default='', help='parts of "KIND: NAME", by commas')
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--quick', action='store_true', help='a sample of what two processes suffer')
   parser.add_argument('--limit', type=float, default=60, help='seconds from a fault to the end')
@@ -83,14 +83,14 @@ def main(argv: Sequence[str] | None = None) -> None:
   bench = Bench(args.output, args.limit)
   only = [part.lower() for part in args.only.split(',') if part]
 
-  def chosen(kind: str) -> bool:
-    return not only or any(part in kind.lower() for part in only)
+  def chosen(key: str) -> bool:
+    return not only or any(part in key.lower() for part in only)
 
   found = fault_list.faults(args.seed, args.quick)
   if any(map(chosen, fault_files.KINDS)):
     found = itertools.chain(found, fault_files.faults(bench, args.seed, FLIPS))
   records = []
-  for record in run(bench, (f for f in found if chosen(f.kind)), args.output / 'faults.jsonl'):
+  for record in run(bench, (f for f in found if chosen(f.key)), args.output / 'faults.jsonl'):
     records.append(record)
     if record['verdict'] not in VERDICTS[:2]:
       print(f'{record["verdict"]}: {record["kind"]}: {record["name"]}: {record["why"]}', flush=True)
