@@ -40,7 +40,7 @@ _HELP = {'-h', '-help', '--help', '--helpfull', '--helpshort'}
 # What `main` is called with, beside its flags: the config, words, or nothing; with 'protocol',
 # --config.eval.KEY=VALUE is allowed for `protocol_options`.
 _takes: Literal['config', 'protocol', 'words', None] = None
-_tell: Callable[[str, int], None] | None = None
+_tell: Callable[[str, int], None] | None = None  # of a failure ahead of it; see `tells_failures`
 _own: list[flags.Flag[Any]] = []  # the command's flags
 _config: ml_collections.ConfigDict | None = None
 _saved: Path | None = None  # the file that the config was read from, if it was a workdir's
@@ -146,6 +146,8 @@ def _run(
     _fail(f'{str(e).rstrip(".")}; see --help.')
   except Exception as e:
     if (said := shortages.sentence(e) or storage.sentence(e)) is None:
+      if _tell is not None:
+        _tell(f'{type(e).__name__}: {e}', 1)
       raise
     _fail(said)
   except KeyboardInterrupt:

@@ -36,22 +36,24 @@ def define_flags() -> None:
 
 def _tell_others(sentence: str, status: int) -> None:
   """Tells those that wait for this process, going by a command line that may be no good one."""
-  names = ('coordinator', 'num_processes', 'process_id')
-  where, count, index = (command_line.value_of(sys.argv[1:], name) for name in names)
-  distributed = any(x.lstrip('-').partition('=')[0] == 'distributed' for x in sys.argv[1:])
-  if where is None and not distributed:
-    return
-  from pspnet_jax.runtime import joining
-
+  arguments = sys.argv[1:]
+  distributed = any(x.lstrip('-').partition('=')[0] == 'distributed' for x in arguments)
   with contextlib.suppress(ValueError):
-    joining.tell_failure_ahead(
-      where,
-      None if count is None else int(count),
-      None if index is None else int(index),
-      sentence,
-      status,
-      from_cluster=distributed,
+    where, count, index = (
+      command_line.value_of(arguments, name)
+      for name in ('coordinator', 'num_processes', 'process_id')
     )
+    if where is not None or distributed:
+      from pspnet_jax.runtime import joining
+
+      joining.tell_failure_ahead(
+        where,
+        None if count is None else int(count),
+        None if index is None else int(index),
+        sentence,
+        status,
+        from_cluster=distributed,
+      )
 
 
 if __name__ == '__main__':  # ahead of the imports: --help does not wait for JAX

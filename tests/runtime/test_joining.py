@@ -11,6 +11,7 @@ from pspnet_jax.runtime import joining
 from pspnet_jax.runtime.meeting import FailedAhead, meet
 from pspnet_jax.runtime.meeting_place import Place
 from tests.processes import free_port
+from tests.tiny import ROOT
 
 
 def join(coordinator=None, count=None, index=None, *, from_cluster=False, **timeouts):
@@ -101,15 +102,33 @@ def test_a_process_that_is_lost_while_jax_joins_is_no_mistake(monkeypatch, capsy
   assert capsys.readouterr().err.startswith('Error: process 0 at node0:1234 has ended')
 
 
-def test_a_command_line_that_is_no_good_ends_the_others_too(tmp_path):
-  port = free_port()
-  command = [sys.executable, '-m', 'pspnet_jax.train', f'--config={tmp_path / "none.py"}']
+@pytest.mark.parametrize('fault', ['no config', 'a defect'])
+def test_who_fails_ahead_of_joining_ends_the_others_too(fault, tmp_path):
+  port, config = free_port(), tmp_path / 'none.py'
+  env = dict(os.environ)
+  if fault == 'a defect':  # of an installation, say
+    config = 'camvid'
+    (tmp_path / 'clu.py').write_text('raise OSError("broken on this machine")')
+    env['PYTHONPATH'] = os.pathsep.join([str(tmp_path), str(ROOT)])
+  command = [sys.executable, '-m', 'pspnet_jax.train', f'--config={config}']
   command += [f'--workdir={tmp_path}', f'--coordinator=127.0.0.1:{port}']
   command += ['--num_processes', '2', '--process_id', '1']
-  process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-  with pytest.raises(FailedAhead, match=r'process 1 failed before it came: .*none\.py') as found:
+  process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, cwd=ROOT)
+  with pytest.raises(FailedAhead, match='process 1 failed before it came: ') as found:
     meet(Place('127.0.0.1', port, 2, 0), 60)
   assert found.value.status == 1
+  assert ('none.py' if fault == 'no config' else 'broken on this machine') in str(found.value)
   said = process.communicate(timeout=60)[1].splitlines()
   assert process.returncode == 1
-  assert [line.partition(':')[0] for line in said] == ['Error', 'Telling the others at 127.0.0.1']
+  first = ['Error', 'Telling the others at 127.0.0.1']
+  if fault == 'a defect':
+    first = [first[1], 'Traceback (most recent call last)']
+  assert [line.partition(':')[0] for line in said][:2] == first
+
+
+@pytest.mark.parametrize('flags', [['--coordinator'], ['--process_id=x', '--coordinator=a:1']])
+def test_where_the_others_are_is_not_known_nobody_is_told(flags, tmp_path):
+  command = [sys.executable, '-m', 'pspnet_jax.train', f'--workdir={tmp_path}', *flags]
+  ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+  assert ended.returncode == 1
+  assert len(ended.stderr.splitlines()) == 1
