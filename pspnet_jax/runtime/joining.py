@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -19,7 +20,7 @@ from pspnet_jax.runtime.meeting_place import Failure, Place
 from pspnet_jax.runtime.peers import LOST, Peers
 from pspnet_jax.runtime.relay import Relay
 
-_JOINING = 60.0  # seconds that JAX may take when all have met
+_JOINING = 45.0  # seconds that JAX may take when all have met
 _NEVER = 7 * 24 * 3600  # seconds: JAX ends a process that waits too long by aborting it
 _TOGETHER = '--coordinator, --num_processes and --process_id go together: give all three.'
 
@@ -65,7 +66,11 @@ def joined(
   if place is None:
     yield None
     return
-  peers = _join(place, timeout, peer_timeout)
+  try:
+    peers = _join(place, timeout, peer_timeout)
+  except KeyboardInterrupt:
+    _tell(place, 'interrupted.', 128 + signal.SIGINT)
+    raise
   try:
     peers.start()
     yield peers
@@ -91,8 +96,12 @@ def tell_failure_ahead(
   with contextlib.suppress(UserError):
     place = _place(coordinator, count, index, from_cluster)
     if place is not None:
-      streams.show(f'Telling the others at {place}, for {TELLING:.0f} s at most.', sys.stderr)
-      tell_failure(place, Failure(place.index, status, sentence), TELLING)
+      _tell(place, sentence, status)
+
+
+def _tell(place: Place, sentence: str, status: int) -> None:
+  streams.show(f'Telling the others at {place}, for {TELLING:.0f} s at most.', sys.stderr)
+  tell_failure(place, Failure(place.index, status, sentence), TELLING)
 
 
 def _place(

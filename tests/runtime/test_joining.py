@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -124,6 +125,30 @@ def test_who_fails_ahead_of_joining_ends_the_others_too(fault, tmp_path):
   if fault == 'a defect':
     first = [first[1], 'Traceback (most recent call last)']
   assert [line.partition(':')[0] for line in said][:2] == first
+
+
+@pytest.mark.parametrize('index', [0, 1])
+def test_who_is_interrupted_while_it_waits_ends_the_others(index, monkeypatch):
+  def interrupted(place, timeout):
+    raise KeyboardInterrupt
+
+  port, ended = free_port(), []
+
+  def wait():
+    try:
+      meet(Place('127.0.0.1', port, 2, 1 - index), 60)
+    except FailedAhead as e:
+      ended.append(e)
+
+  other = threading.Thread(target=wait)
+  other.start()
+  monkeypatch.setattr(joining, 'meet', interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    join(f'127.0.0.1:{port}', 2, index)
+  other.join(timeout=60)
+  [failed] = ended
+  assert str(failed).startswith(f'process {index} failed before it came: interrupted')
+  assert failed.status == 130
 
 
 @pytest.mark.parametrize('flags', [['--coordinator'], ['--process_id=x', '--coordinator=a:1']])
