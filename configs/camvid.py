@@ -10,8 +10,8 @@ pspnet train --config=camvid --workdir=/tmp/camvid \
 pspnet prepare --dataset=camvid downloads and lays them out by itself, for
 --config=camvid:prepared, with the test frames and without JPEG in between.
 
-Result: validation mIoU 42.7 %, pixel accuracy 86.6 %, road 92.1 % (seed 0), in 8 to 15 minutes; with
-seeds 1 and 2 the mIoU is 40.9 and 45.0 % (python -m benchmarks.camvid).
+Result: validation mIoU 42.7 %, pixel accuracy 86.6 %, road 92.1 % (seed 0), in 8 to 15 minutes;
+with seeds 1 and 2 the mIoU is 40.9 and 45.0 % (python -m benchmarks.camvid).
 """
 
 import ml_collections

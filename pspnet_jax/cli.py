@@ -6,10 +6,12 @@ its flags, and `main` does what they say.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import shutil
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,7 +68,7 @@ def takes_words() -> None:
   _declare('words')
 
 
-def tells_failures(tell: Callable[[str, int], None]) -> None:
+def tells_failures(tell: Callable[[str, int], None] | None) -> None:
   """Says, in `define_flags`, who learns the sentence and status of a failure ahead of `main`."""
   global _tell
   _tell = tell
@@ -146,9 +148,11 @@ def _run(
     _fail(f'{str(e).rstrip(".")}; see --help.')
   except Exception as e:
     if (said := shortages.sentence(e) or storage.sentence(e)) is None:
-      if _tell is not None:
-        _tell(f'{type(e).__name__}: {e}', 1)
-      raise
+      if _tell is None:
+        raise
+      traceback.print_exc()
+      _tell_failure(f'{type(e).__name__}: {e}', 1)
+      sys.exit(1)
     _fail(said)
   except KeyboardInterrupt:
     _fail('interrupted.', status=130)
@@ -158,8 +162,7 @@ def _run(
 
 
 def _call(main: Callable[..., None], words: Sequence[str]) -> None:
-  global _tell
-  _tell = None
+  tells_failures(None)
   if 'jax' in sys.modules:  # some commands do without
     from pspnet_jax.runtime import compile_cache
 
@@ -237,9 +240,13 @@ class _LogFormatter(absl_logging.PythonFormatter):  # for records ahead of a rep
 def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
   streams.show_sentence(f'Error: {message}')
-  if _tell is not None:
-    _tell(message, status)
+  _tell_failure(message, status)
   sys.exit(status)
+
+
+def _tell_failure(message: str, status: int) -> None:
+  with contextlib.suppress(Exception, KeyboardInterrupt):  # the failure itself is said
+    (_tell or (lambda *_: None))(message, status)
 
 
 def is_command() -> bool:

@@ -10,6 +10,7 @@ on a CPU bit for bit, on a GPU but for the last digits (--config.deterministic=T
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 
 from absl import flags
@@ -36,8 +37,8 @@ def define_flags() -> None:
 
 def _tell_others(sentence: str, status: int) -> None:
   """Tells those that wait for this process, going by a command line that may be no good one."""
-  arguments = sys.argv[1:]
-  distributed = any(x.lstrip('-').partition('=')[0] == 'distributed' for x in arguments)
+  arguments = FLAGS.read_flags_from_files(sys.argv, force_gnu=False)[1:]
+  distributed = any(re.fullmatch('--?distributed(=(true|1))?', x) for x in arguments)
   with contextlib.suppress(ValueError):
     where, count, index = (
       command_line.value_of(arguments, name)
@@ -93,7 +94,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path) -> None:
     ) as report,
   ):
     if (others := peers.current()) is not None:
-      others.kept, others.broken = run.checkpoints.kept, run.checkpoints.write.failure
+      others.kept, others.write = run.checkpoints.kept, run.checkpoints.write
     _introduce(report, run, config)
     run.fit(report, stop)
     _conclude(report, run, config, workdir)

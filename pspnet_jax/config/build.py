@@ -93,9 +93,10 @@ class Run:
     return self
 
   def __exit__(self, *error: Any) -> None:
-    if (others := peers.current()) is not None and error[1] is not None:
-      others.leaving_by(error[1])
-    self._stack.__exit__(*error)
+    with contextlib.ExitStack() as watched:
+      if (others := peers.current()) is not None and error[1] is not None:
+        watched.enter_context(others.leaving_by(error[1]))
+      self._stack.__exit__(*error)
 
 
 class _ConfigKept(Callback):

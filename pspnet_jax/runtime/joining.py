@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-import jax
-
 from pspnet_jax.errors import Stopped, StoppedAlone, UserError
 from pspnet_jax.runtime import streams
 from pspnet_jax.runtime.meeting import TELLING, meet, tell_failure
@@ -20,7 +18,7 @@ from pspnet_jax.runtime.meeting_place import Failure, Place
 from pspnet_jax.runtime.peers import LOST, Peers
 from pspnet_jax.runtime.relay import Relay
 
-_JOINING = 45.0  # seconds that JAX may take when all have met
+_JOINING = 45.0  # seconds that JAX may take when all have met: by 60 all have ended
 _NEVER = 7 * 24 * 3600  # seconds: JAX ends a process that waits too long by aborting it
 _TOGETHER = '--coordinator, --num_processes and --process_id go together: give all three.'
 
@@ -56,21 +54,20 @@ def joined(
     UserError: if only some of the three are given, something of them is wrong, or nothing can be
       found.
   """
+  place = _place(coordinator, count, index, from_cluster)
   for name, seconds, least in (
     ('join_timeout', timeout, 1),
     ('peer_timeout', peer_timeout, 20),  # which it takes to be sure that one is gone
   ):
     if not seconds >= least:
-      raise UserError(f'--{name}={seconds:g}: give at least {least} seconds.')
-  place = _place(coordinator, count, index, from_cluster)
+      sentence = f'--{name}={seconds:g}: give at least {least} seconds.'
+      if place is not None:
+        _tell(place, sentence, UserError.status)
+      raise UserError(sentence)
   if place is None:
     yield None
     return
-  try:
-    peers = _join(place, timeout, peer_timeout)
-  except KeyboardInterrupt:
-    _tell(place, 'interrupted.', 128 + signal.SIGINT)
-    raise
+  peers = _join(place, timeout, peer_timeout)
   try:
     peers.start()
     yield peers
@@ -100,6 +97,8 @@ def tell_failure_ahead(
 
 
 def _tell(place: Place, sentence: str, status: int) -> None:
+  if place.count == 1:
+    return
   streams.show(f'Telling the others at {place}, for {TELLING:.0f} s at most.', sys.stderr)
   tell_failure(place, Failure(place.index, status, sentence), TELLING)
 
@@ -181,6 +180,8 @@ def _where_not() -> str:
 
 
 def _other_jax() -> str:
+  import jax
+
   return (
     f'training in several processes does not know JAX {jax.__version__}: install a version that '
     'constraints.txt names.'
@@ -188,9 +189,15 @@ def _other_jax() -> str:
 
 
 def _join(place: Place, timeout: float, peer_timeout: float) -> Peers:
+  import jax  # not with the module: where it is broken, the others are told from here
+
   # JAX's way would take SIGTERM away from Python; `SameStep.reached` is ours.
   jax.config.update('jax_enable_preemption_service', False)
-  meet(place, timeout)
+  try:
+    meet(place, timeout)
+  except KeyboardInterrupt:
+    _tell(place, 'interrupted.', 128 + signal.SIGINT)
+    raise
   guard = _Guard(place)
   relay = None
   if place.index > 0:

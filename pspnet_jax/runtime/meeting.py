@@ -73,7 +73,7 @@ def tell_failure(place: Place, failure: Failure, timeout: float) -> None:
       _tell_guests(server, {}, place.count, failure, until)
   while place.index and time.monotonic() < until:
     with contextlib.suppress(OSError), connected(place) as host:
-      host.sendall(failure.line())
+      host.sendall(failure.line(place.count))
       host.settimeout(10)
       if host.recv(100):  # it has been heard
         return
@@ -91,13 +91,13 @@ def _tell_guests(
   told = {0, failure.index, *came}
   for guest in came.values():
     with contextlib.suppress(OSError):
-      guest.sendall(failure.line())
+      guest.sendall(failure.line(count))
   while len(told) < count and time.monotonic() < until:
     with contextlib.suppress(OSError, ValueError), server.accept()[0] as guest:
       word, rest = said(guest)
       if word in (_GREETING, FAILED):
-        guest.sendall(failure.line())
-        told.add(int(rest.split()[0]))
+        guest.sendall(failure.line(count))
+        told |= {int(x) for x in rest.split()[:1] if int(x) < count}
 
 
 def _receive(place: Place, timeout: float) -> None:
@@ -135,8 +135,12 @@ def _welcome(guest: socket.socket, came: dict[int, socket.socket], expected: int
   word, rest = said(guest)
   guest.setblocking(False)
   if word == FAILED:
+    failure = Failure.of(rest, expected)
+    if failure is None or failure.index == 0:
+      return None
     guest.sendall(f'{FAILED}\n'.encode())
-    return Failure.of(rest)
+    again = failure.index in came and not _is_gone(came[failure.index])
+    return None if again else failure  # a number given twice: the first one's process is well
   if word != _GREETING:
     return None
   index, count = map(int, rest.split())
@@ -174,7 +178,7 @@ def _go(place: Place, timeout: float) -> None:
           f'--num_processes={place.count}: process 0 at {place} was given '
           f'{rest if rest.isdecimal() else "?"}: give all the same.'
         )
-      if answer == FAILED and (failure := Failure.of(rest)) is not None:
+      if answer == FAILED and (failure := Failure.of(rest, place.count)) is not None:
         raise FailedAhead(failure)
       why = 'what listens there is something else, or a run that has begun already'
     time.sleep(0.5)

@@ -49,15 +49,19 @@ class Failure:
   status: int
   sentence: str
 
-  def line(self) -> bytes:
-    text = f'{FAILED} {self.index} {self.status} {" ".join(self.sentence.split())}'
+  def line(self, count: int) -> bytes:
+    """What it says, as one of so many processes."""
+    text = f'{FAILED} {self.index} {count} {self.status} {" ".join(self.sentence.split())}'
     return text.encode()[: LONGEST - 1] + b'\n'
 
   @classmethod
-  def of(cls, rest: str) -> Failure | None:
-    """The failure that is told by what follows the word; None for a stranger's words."""
-    found = re.fullmatch(r'(\d{1,9}) (\d{1,3}) (.+)', rest)
-    return found and cls(int(found[1]), int(found[2]) or 1, found[3])
+  def of(cls, rest: str, count: int) -> Failure | None:
+    """The failure that is told by what follows the word; None for words of a stranger."""
+    found = re.fullmatch(r'(\d{1,9}) (\d{1,9}) (\d{1,3}) (.+)', rest)
+    if found is None:
+      return None
+    index, of, status = map(int, found.groups()[:3])
+    return cls(index, status, found[4]) if of == count > index and 0 < status < 256 else None
 
 
 def connected(place: Place) -> socket.socket:

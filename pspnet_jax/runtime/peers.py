@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from pspnet_jax.errors import Stopped, StoppedAlone, UserError, may_come_of_a_peer
@@ -42,7 +42,7 @@ class Peers:
   Attributes:
     stop: what all stop by.
     kept: says what is saved; called when something ends the run.
-    broken: says what a thread has failed with that nobody waits for.
+    write: the `weights.background_write` whose failure nobody else may see.
     on_stop: called, in a thread, when another process was asked to stop: with the signal, and which
       process it was.
   """
@@ -50,7 +50,7 @@ class Peers:
   def __init__(self, store: Store, index: int, count: int, *, timeout: float):
     self.index, self.count = index, count
     self.kept: Callable[[], str] = str
-    self.broken: Callable[[], Exception | None] = lambda: None
+    self.write: Any = None
     self.on_stop: Callable[[signal.Signals, int], None] = lambda number, process: None
     self._notes = Notes(store)
     self.stop = SameStep(self._notes, index, count, timeout=timeout / 2)
@@ -124,19 +124,21 @@ class Peers:
     streams.show_sentence(f'Error: {sentence}')
     self._end_all(sentence, status)
 
-  def leaving_by(self, error: BaseException) -> None:
-    """Has this process end by `error` if it does not come to `end_by`, as it does as a rule.
-
-    What it has begun to save may wait for processes that wait for this one.
-    """
+  @contextlib.contextmanager
+  def leaving_by(self, error: BaseException) -> Iterator[None]:
+    """Ends this process by `error` if the block takes long: it may wait for who waits for it."""
+    left = threading.Event()
 
     def late() -> None:
-      time.sleep(self._timeout / 3)
-      if not self._over:
+      if not left.wait(self._timeout / 3):
         self.end_by(error)
 
     if not isinstance(error, Stopped) or isinstance(error, StoppedAlone):
       _start(late)
+    try:
+      yield
+    finally:
+      left.set()
 
   def fail(self, sentence: str, status: int) -> NoReturn:
     """Ends this process, from whatever thread, and with it all others."""
@@ -244,8 +246,9 @@ class Peers:
       if process != self.index:
         self.on_stop(number, process)
     self.stop.answer()
-    if (error := self.broken()) is not None:
-      _start(lambda: self.end_by(error))
+    if (write := self.write) is not None and write.has_failed():
+      self.write = None
+      _start(lambda: self.end_by(write.failure()))
 
   def _hear(self) -> None:
     now = time.monotonic()

@@ -23,19 +23,25 @@ class BackgroundWrite:
 
   def __init__(self, directory: Path):
     self._directory = directory
-    self._since: float | None = None
+    self._error: BaseException | None = None
+    self._since = 0.0
 
-  def failure(self) -> Exception | None:
-    """What the write has failed with some seconds ago, in a sentence; any thread may ask."""
-    now, error = time.monotonic(), _handled()
-    self._since = None if error is None else self._since or now
-    if error is None or self._since is None or now < self._since + _PATIENCE:
-      return None
+  def has_failed(self) -> bool:
+    """Whether it has failed, some seconds ago; one thread asks this, again and again."""
+    error = _handled()
+    if error is not self._error:
+      self._error, self._since = error, time.monotonic()
+    return error is not None and time.monotonic() >= self._since + _PATIENCE
+
+  def failure(self) -> Exception:
+    """What it has failed with, in a sentence; it looks into the folder for that."""
     try:
       with writing(self._directory):
-        raise error
+        raise self._error or RuntimeError('nothing has failed')
     except Exception as e:
       return e
+    except BaseException as e:  # a task of asyncio that was cancelled
+      return RuntimeError(f'{type(e).__name__}: {e}')
 
 
 def _handled() -> BaseException | None:

@@ -203,6 +203,35 @@ def test_a_failure_is_told_for_a_time_only():
   assert time.monotonic() < began + 10
 
 
-@pytest.mark.parametrize('rest', ['', 'x 1 why', '1 1', '1 9999 why', '-1 1 why'])
+@pytest.mark.parametrize(
+  'rest',
+  ['', 'x 3 1 why', '1 3 1', '1 3 256 why', '1 3 0 why', '-1 3 1 why', '1 4 1 why', '3 3 1 w'],
+)
 def test_words_of_a_stranger_are_no_failure(rest):
-  assert Failure.of(rest) is None
+  assert Failure.of(rest, 3) is None
+
+
+def test_neither_a_stranger_nor_a_number_given_twice_ends_those_who_wait():
+  port = free_port()
+  waiting = [Guest(port, 3, 0), Guest(port, 3, 1)]
+  time.sleep(0.5)
+  for line in (b'failed\n', b'failed 9 3 1 why\n', b'failed 1 3 1 a second one\n', b'pspnet\n'):
+    with socket.create_connection(('127.0.0.1', port)) as stranger:
+      stranger.sendall(line)
+      time.sleep(0.3)
+  assert said(*waiting, Guest(port, 3, 2)) == ['all met'] * 3
+
+
+def test_a_stranger_does_not_keep_process_0_from_telling():
+  port = free_port()
+  told = threading.Thread(
+    target=tell_failure, args=(Place('127.0.0.1', port, 2, 0), Failure(0, 1, 'why'), 30)
+  )
+  told.start()
+  time.sleep(0.5)
+  for line in (b'failed\n', b'pspnet 77 2\n'):
+    with socket.create_connection(('127.0.0.1', port)) as stranger:
+      stranger.sendall(line)
+      time.sleep(0.3)
+  assert said(Guest(port, 2, 1)) == ['process 0 failed before it came: why: start all again.']
+  told.join(timeout=20)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pspnet_jax.errors import PeerFailed, StoppedAlone, UserError
+from pspnet_jax.errors import PeerFailed, Stopped, StoppedAlone, UserError
 from pspnet_jax.runtime import joining
 from pspnet_jax.runtime.notes import Notes
 from pspnet_jax.runtime.peers import Peers
@@ -163,10 +163,7 @@ def test_the_sentence_of_one_ends_all_with_its_status_wherever_they_wait():
   )
   assert {status for status, _ in found.values()} == {3}, found
   assert found[1][1] == f'Error: b.png is damaged: mend it.\nAll 3 processes end; {KEPT}.\n'
-  others = (
-    f'Error: process 1 failed: b.png is damaged: mend it; {KEPT}: start all again to go on from '
-    'there.\n'
-  )
+  others = f'Error: process 1 failed: b.png is damaged: mend it; {KEPT}: start all again.\n'
   assert found[0][1] == found[2][1] == others
 
 
@@ -174,17 +171,36 @@ def test_the_sentence_of_one_ends_all_with_its_status_wherever_they_wait():
   'what',
   [
     # A thread of Orbax that has failed to write, while all main threads wait.
-    "others.broken = lambda: UserError('the disk is full.')",
+    (
+      'import types; error = UserError("the disk is full."); others.write = '
+      'types.SimpleNamespace(has_failed=lambda: True, failure=lambda: error); time.sleep(200)'
+    ),
     # On the way out of a run, which waits for its checkpoint.
-    "others.leaving_by(UserError('the disk is full.'))",
+    'with others.leaving_by(UserError("the disk is full.")): time.sleep(200)',
   ],
 )
 def test_who_fails_and_waits_for_the_others_ends_all(what):
-  started = processes.start(2, {0: processes.COLLECTIVE, 1: f'{what}\ntime.sleep(200)'})
+  started = processes.start(2, {0: processes.COLLECTIVE, 1: what})
   ended = processes.ends(started)
   assert {status for status, _ in ended.values()} == {1}
   assert ended[1][1].startswith('Error: the disk is full.\n')
   assert 'Error: process 1 failed: the disk is full' in ended[0][1]
+
+
+def test_who_has_left_a_run_in_time_goes_on(monkeypatch):
+  peers = Peers(Table(), 0, 2, timeout=0.6)
+  ended = []
+  monkeypatch.setattr(peers, 'end_by', ended.append)
+  with peers.leaving_by(UserError('the disk is full.')):
+    pass
+  with peers.leaving_by(Stopped('as all have')):
+    time.sleep(0.5)
+  time.sleep(0.5)
+  assert not ended
+  error = UserError('the disk is full.')
+  with peers.leaving_by(error):
+    time.sleep(0.5)
+  assert ended == [error]
 
 
 def test_what_is_a_defect_of_ours_keeps_its_traceback_where_it_is():

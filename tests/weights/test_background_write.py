@@ -1,5 +1,6 @@
 """A write in the background that has failed and waits for others is found from another thread."""
 
+import asyncio
 import errno
 import threading
 import time
@@ -13,7 +14,7 @@ from pspnet_jax.weights.background_write import BackgroundWrite
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-  monkeypatch.setattr(background_write, '_PATIENCE', 0.3)
+  monkeypatch.setattr(background_write, '_PATIENCE', 0.8)
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def found(write, seconds):
   """What it says within so many seconds."""
   until = time.monotonic() + seconds
   while time.monotonic() < until:
-    if (error := write.failure()) is not None:
-      return error
+    if write.has_failed():
+      return write.failure()
     time.sleep(0.02)
   return None
 
@@ -57,7 +58,7 @@ def test_a_failed_write_is_a_sentence_once_it_has_lasted(tmp_path, writes):
 
   writes(fail)
   write = BackgroundWrite(tmp_path)
-  assert write.failure() is None
+  assert not write.has_failed()
   error = found(write, 20)
   assert isinstance(error, UserError)
   assert 'the disk is full; no earlier one exists: make room' in str(error)
@@ -65,19 +66,24 @@ def test_a_failed_write_is_a_sentence_once_it_has_lasted(tmp_path, writes):
 
 def test_a_write_that_mends_what_it_met_has_not_failed(tmp_path, writes):
   def mend():
-    for _ in range(10):
+    for _ in range(10):  # again and again, as what retries: each time it is another one
       try:
         raise OSError(errno.EIO, 'for now')
       except OSError:
         time.sleep(0.1)
-      time.sleep(0.05)
 
   writes(mend)
-  assert found(BackgroundWrite(tmp_path), 2) is None
+  assert found(BackgroundWrite(tmp_path), 1.5) is None
 
 
 def test_where_nothing_is_written_nothing_has_failed(tmp_path):
   try:
     raise OSError(errno.ENOSPC, "this thread's")
   except OSError:
-    assert found(BackgroundWrite(tmp_path), 0.6) is None
+    assert found(BackgroundWrite(tmp_path), 1.2) is None
+
+
+def test_a_cancelled_write_has_failed_too(tmp_path):
+  write = BackgroundWrite(tmp_path)
+  write._error = asyncio.CancelledError()
+  assert 'CancelledError' in str(write.failure())
