@@ -18,8 +18,8 @@ if float(timeout) < 10:  # here somebody does not come
 try:
   with joining.joined(f'127.0.0.1:{port}', int(count), int(index), from_cluster=False,
                       timeout=float(timeout), peer_timeout=20) as others:
-    print('joined', flush=True)
     others.kept = lambda: 'the checkpoint of step 20 is saved'
+    print('joined', flush=True)
     exec(what)
 except UserError as e:
   print('Error:', e, file=sys.stderr)
