@@ -6,7 +6,6 @@ its flags, and `main` does what they say.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import logging
 import shutil
@@ -151,7 +150,7 @@ def _run(
       if _tell is None:
         raise
       traceback.print_exc()
-      _tell_failure(f'{type(e).__name__}: {e}', 1)
+      _tell(f'{type(e).__name__}: {e}', 1)
       sys.exit(1)
     _fail(said)
   except KeyboardInterrupt:
@@ -240,13 +239,9 @@ class _LogFormatter(absl_logging.PythonFormatter):  # for records ahead of a rep
 def _fail(message: str, status: int = 1) -> NoReturn:
   logging.shutdown()
   streams.show_sentence(f'Error: {message}')
-  _tell_failure(message, status)
+  if _tell is not None:
+    _tell(message, status)
   sys.exit(status)
-
-
-def _tell_failure(message: str, status: int) -> None:
-  with contextlib.suppress(Exception, KeyboardInterrupt):  # the failure itself is said
-    (_tell or (lambda *_: None))(message, status)
 
 
 def is_command() -> bool:

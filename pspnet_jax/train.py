@@ -37,13 +37,11 @@ def define_flags() -> None:
 
 def _tell_others(sentence: str, status: int) -> None:
   """Tells those that wait for this process, going by a command line that may be no good one."""
-  arguments = FLAGS.read_flags_from_files(sys.argv, force_gnu=False)[1:]
-  distributed = any(re.fullmatch('--?distributed(=(true|1))?', x) for x in arguments)
-  with contextlib.suppress(ValueError):
-    where, count, index = (
-      command_line.value_of(arguments, name)
-      for name in ('coordinator', 'num_processes', 'process_id')
-    )
+  with contextlib.suppress(Exception, KeyboardInterrupt):  # the failure itself is said already
+    arguments = FLAGS.read_flags_from_files(sys.argv, force_gnu=False)[1:]
+    distributed = any(re.fullmatch('--?distributed(=(true|1))?', x) for x in arguments)
+    names = ('coordinator', 'num_processes', 'process_id')
+    where, count, index = (command_line.value_of(arguments, name) for name in names)
     if where is not None or distributed:
       from pspnet_jax.runtime import joining
 

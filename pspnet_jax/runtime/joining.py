@@ -89,11 +89,14 @@ def tell_failure_ahead(
   *,
   from_cluster: bool,
 ) -> None:
-  """Tells the others, if there are any, that this process has failed before it could join them."""
-  with contextlib.suppress(UserError):
-    place = _place(coordinator, count, index, from_cluster)
-    if place is not None:
-      _tell(place, sentence, status)
+  """Tells the others, if there are any, that this process has failed before it could join them.
+
+  Raises:
+    UserError: if it cannot be found out where they are, as in `joined`.
+  """
+  place = _place(coordinator, count, index, from_cluster)
+  if place is not None:
+    _tell(place, sentence, status)
 
 
 def _tell(place: Place, sentence: str, status: int) -> None:
