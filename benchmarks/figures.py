@@ -23,6 +23,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ RUNS = {
   "context_scenes --config.model.bins='()'": True,
   'camvid': True,
   "camvid --config.model.bins='()'": True,
+  'camvid_long': True,
   **{f'context_ablations:{row}': False for row in _ABLATIONS},
 }
 # What bears on a figure, beside the config: changes of anything else leave it as it is.
@@ -116,10 +118,17 @@ def run(
   if kept.get('question') != question:
     shutil.rmtree(workdir, ignore_errors=True)
     config, *options = shlex.split(name)
+    began = time.time()
     _pspnet(root, 'train', f'--config={config}', *options, *extra, f'--workdir={workdir}')
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     found: dict[str, Any] = {key: 100 * lines[-1][f'val/{key}'] for key in ('mIoU', 'mAcc', 'aAcc')}
     found['first loss'] = lines[0]['train/loss']
+    evaluated = [line for line in lines if 'val/mIoU' in line]
+    if len(evaluated) > 1:  # steps, minutes since the command was given, percent
+      found['curve'] = [
+        [line['step'], round((line['time'] - began) / 60, 2), 100 * line['val/mIoU']]
+        for line in evaluated
+      ]
     if classes:
       _pspnet(root, 'evaluate', f'--workdir={workdir}')
       scores = json.loads((workdir / 'evaluation' / 'scores.json').read_text())
@@ -153,7 +162,10 @@ def machine() -> dict[str, object]:
   from benchmarks import device  # JAX and torch, which the kept figures do without
 
   known = device.describe()
-  return {key: known[key] for key in ('processor', 'cores', 'python', 'jax', 'jaxlib', 'numpy')}
+  keys = ['processor', 'cores', 'python', 'jax', 'jaxlib', 'numpy']
+  if known['devices'] != 1:  # JAX_NUM_CPU_DEVICES
+    keys.insert(2, 'devices')
+  return {key: known[key] for key in keys}
 
 
 def load() -> dict[str, Any]:

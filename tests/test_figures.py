@@ -1,11 +1,12 @@
 """Stated figures: kept with the code they were measured with, and compared with what it is now."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import ablations, figures
+from benchmarks import ablations, curves, figures
 from tests import tiny
 
 NAME = 'context_ablations:table1-baseline'
@@ -17,16 +18,20 @@ def kept(tmp_path, monkeypatch):
   return tmp_path
 
 
-def trained(monkeypatch, miou):
-  """Stands in for training: writes the scores that it is told."""
+def trained(monkeypatch, miou, on_the_way=None):
+  """Stands in for an hour of training: writes the scores that it is told."""
   commands = []
+  began = time.time()
+  monkeypatch.setattr(figures.time, 'time', lambda: began)
 
   def pspnet(*arguments):
     commands.append(arguments)
     workdir = Path(arguments[-1].removeprefix('--workdir='))
     workdir.mkdir(parents=True)
     last = {'val/mIoU': miou, 'val/mAcc': 0.9, 'val/aAcc': 0.95}
-    lines = [{'step': 20, 'train/loss': 1.25}, {'step': 240, **last}]
+    lines = [{'step': 20, 'train/loss': 1.25}, {'step': 240, 'time': began + 3600, **last}]
+    if on_the_way is not None:
+      lines.insert(1, {'step': 120, 'time': began + 1800, 'val/mIoU': on_the_way})
     (workdir / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, lines)))
 
   monkeypatch.setattr(figures, '_pspnet', pspnet)
@@ -63,6 +68,19 @@ def test_a_figure_is_measured_once_and_kept_with_its_code(kept, monkeypatch):
   assert figures.changed_since(NAME, record) == ['pspnet_jax/models/pspnet.py']
 
 
+def test_a_run_that_was_evaluated_on_the_way_has_a_curve(kept, monkeypatch, capsys):
+  commands = trained(monkeypatch, 0.5, on_the_way=0.25)
+  figures.measure(NAME, [0], kept / 'runs', [])
+  assert len(commands) == 2
+  curve = figures.load()[NAME]['seeds']['0']['curve']
+  assert curve == [[120, 30, 25], [240, 60, 50]]
+  monkeypatch.setattr('sys.argv', ['curves', f'--plot={kept / "curve.png"}'])
+  pytest.importorskip('matplotlib')
+  curves.main()
+  assert '| 0 | 120 | 30.0 | 25.0 |' in capsys.readouterr().out
+  assert (kept / 'curve.png').stat().st_size > 5_000
+
+
 def test_a_run_of_other_code_is_trained_anew(kept, monkeypatch):
   trained(monkeypatch, 0.5)
   figures.measure(NAME, [0], kept / 'runs', [])
@@ -77,6 +95,9 @@ def test_a_missing_figure_is_asked_for_in_a_sentence(kept, monkeypatch):
   monkeypatch.setattr('sys.argv', ['ablations'])
   with pytest.raises(SystemExit, match='no table was measured'):
     ablations.main()
+  monkeypatch.setattr('sys.argv', ['curves'])
+  with pytest.raises(SystemExit, match='no run was evaluated on the way'):
+    curves.main()
   monkeypatch.setattr('sys.argv', ['figures', f'--confirm={NAME}', f'--output={kept}'])
   with pytest.raises(SystemExit, match='never measured'):
     figures.main()
