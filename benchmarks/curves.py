@@ -42,7 +42,7 @@ def plot(path: Path) -> None:
   for name, of_seeds in curves().items():
     for seed, curve in of_seeds.items():
       _, minutes, miou = zip(*curve, strict=True)
-      panel.plot([0, *minutes], [0, *miou], 'o-', markersize=4, label=f'{name}, seed {seed}')
+      panel.plot(minutes, miou, 'o-', markersize=4, label=f'{name}, seed {seed}')
       panel.annotate(
         f'{miou[-1]:.1f}', (minutes[-1], miou[-1]), xytext=(6, 0), textcoords='offset points'
       )

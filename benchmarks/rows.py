@@ -9,7 +9,7 @@ What is said of a row stands in the ROWS of its config; figures of our own are t
 import argparse
 from pathlib import Path
 
-from benchmarks import ablations, figures
+from benchmarks import ablations, curves, figures
 from pspnet_jax.config import python_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +93,16 @@ of its own half ([context_ablations.py](../configs/context_ablations.py)). The p
 trained a ResNet-50 on ADE20K. Figures are mIoU in percent on 200 unseen scenes.
 `python -m benchmarks.figures --measure=context_ablations --output=DIR` trains them,
 `python -m benchmarks.ablations --plot=FILE` writes the tables and the plot."""
+
+CURVES = """\
+### Real scenes, as far as two CPU cores go
+
+![Validation score against time](images/curves.png)
+
+CamVid's 367 frames from scratch ([camvid_long.py](../configs/camvid_long.py)), a ResNet-18 of width
+16. Minutes count from the command, with ten evaluations of 101 whole frames at one scale.
+`python -m benchmarks.figures --measure=camvid_long --output=DIR --camvid=DIR` trains it,
+`python -m benchmarks.curves --plot=FILE` writes the table and the plot."""
 
 
 def names() -> list[str]:
@@ -207,12 +217,15 @@ def measured(kept: dict) -> list[str]:
   lines = ['## Measured here', '']
   if tables := ablations.measured():
     lines += [ABLATIONS, '', *(f'{ablations.markdown(table)}\n' for table in tables)]
+  if found := curves.curves():
+    lines += [CURVES, '', *(f'{curves.markdown(*of_run)}\n' for of_run in found.items())]
   lines += ['| --config= | mIoU, mean (lowest–highest) | seeds | measured | with |']
   lines += ['|---|---|---|---|---|']
   for name, found in kept.items():
     if not name.startswith(ablations.PREFIX):
       machine = found['machine']
       what = f'jax {machine["jax"]}, {machine["cores"]} cores of {machine["processor"]}'
+      what += f', as {machine["devices"]} devices' if 'devices' in machine else ''
       cells = (f'`{name}`', figures.stated(found), ', '.join(found['seeds']), found['day'], what)
       lines.append(f'| {" | ".join(cells)} |')
   return lines

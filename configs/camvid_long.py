@@ -7,6 +7,11 @@ It takes five times the steps, and small things count for more: classes by the s
 median frequency balancing (Eigen and Fergus 2015, section 4.3.2), crops are enlarged more often,
 and the Dice loss of each class stands beside the cross-entropy. Two devices of a core each are a
 sixth faster than one of two cores: a network this narrow has little in an operation to share.
+
+Result: validation mIoU 62.8 %, pixel accuracy 90.0 % (seed 0), in 87 minutes on two slow cores, and
+more than 60 % after 62 minutes. Poles stay at 6 %: they are thinner than a cell of the feature map.
+Tried on the way, 480 steps each: with milder weights of the classes 39.6 %, with Dice beside them
+40.8 %. Distillation was not tried, and the auxiliary loss is camvid.py's.
 """
 
 import camvid
