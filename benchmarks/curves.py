@@ -46,6 +46,7 @@ def plot(path: Path) -> None:
       panel.annotate(
         f'{miou[-1]:.1f}', (minutes[-1], miou[-1]), xytext=(6, 0), textcoords='offset points'
       )
+  panel.margins(y=0.2)
   panel.set(xlabel='minutes', ylabel='val mIoU %', xlim=(0, None), ylim=(0, None))
   panel.spines[['top', 'right']].set_visible(False)
   panel.grid(axis='y', alpha=0.3)
