@@ -14,6 +14,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # torch, whose tensors are tiny h
 # Tests that run in the background hand down that SIGINT is ignored, to processes they send it to.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # and nohup, that SIGHUP is
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import jax
 import pytest
