@@ -1,6 +1,6 @@
 """Draws the validation score against time, of the kept figures that were evaluated on the way.
 
-python -m benchmarks.figures --measure=camvid_long --output=DIR --camvid=DIR     # 90 minutes
+python -m benchmarks.figures --measure=camvid_long --seeds=0 --camvid=DIR --output=DIR   # 1.5 h
 python -m benchmarks.curves [--plot=FILE.png]
 """
 

@@ -162,9 +162,8 @@ def machine() -> dict[str, object]:
   from benchmarks import device  # JAX and torch, which the kept figures do without
 
   known = device.describe()
-  keys = ['processor', 'cores', 'python', 'jax', 'jaxlib', 'numpy']
-  if known['devices'] != 1:  # JAX_NUM_CPU_DEVICES
-    keys.insert(2, 'devices')
+  several = ['devices'] if known['devices'] != 1 else []  # JAX_NUM_CPU_DEVICES
+  keys = ('processor', 'cores', 'python', 'jax', 'jaxlib', 'numpy', *several)
   return {key: known[key] for key in keys}
 
 
@@ -257,6 +256,13 @@ def show() -> None:
     print(f'{name}: mIoU {stated(record)} %, {count} seed(s), {day}: {state}')
 
 
+def named(beginning: str) -> list[str]:
+  """The runs whose names begin so, but for those of another config, as camvid_long for camvid."""
+  others = f'{beginning}_' if beginning in RUNS else None
+  found = [name for name in RUNS if name.startswith(beginning)]
+  return [name for name in found if others is None or not name.startswith(others)]
+
+
 def main() -> None:
   """Parses the command line and does what it says."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -271,7 +277,7 @@ def main() -> None:
   if wanted is None:
     show()
     return
-  names = [name for name in RUNS if name.startswith(wanted)]
+  names = named(wanted)
   if flags.confirm:  # of several those that there are; a single one that is not there is said
     names = [name for name in names if name in load()] or names[:1]
   if not names or flags.output is None:

@@ -101,7 +101,11 @@ CURVES = """\
 
 CamVid's 367 frames from scratch ([camvid_long.py](../configs/camvid_long.py)), a ResNet-18 of width
 16. Minutes count from the command, with ten evaluations of 101 whole frames at one scale.
-`python -m benchmarks.figures --measure=camvid_long --output=DIR --camvid=DIR` trains it,
+
+    JAX_NUM_CPU_DEVICES=2 python -m benchmarks.figures --measure=camvid_long --seeds=0 \\
+        --camvid=DIR --output=DIR
+
+trained it, with the settings for glibc's memory in [performance.md](performance.md);
 `python -m benchmarks.curves --plot=FILE` writes the table and the plot."""
 
 

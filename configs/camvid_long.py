@@ -8,10 +8,10 @@ median frequency balancing (Eigen and Fergus 2015, section 4.3.2), crops are enl
 and the Dice loss of each class stands beside the cross-entropy. Two devices of a core each are a
 sixth faster than one of two cores: a network this narrow has little in an operation to share.
 
-Result: validation mIoU 62.8 %, pixel accuracy 90.0 % (seed 0), in 87 minutes on two slow cores, and
-more than 60 % after 62 minutes. Poles stay at 6 %: they are thinner than a cell of the feature map.
-Tried on the way, 480 steps each: with milder weights of the classes 39.6 %, with Dice beside them
-40.8 %. Distillation was not tried, and the auxiliary loss is camvid.py's.
+Result: validation mIoU 62.8 %, pixel accuracy 90.0 % (seed 0), in 87 minutes of two slow cores with
+docs/performance.md's settings for glibc's memory; more than 60 % after 62 minutes. Poles, thinner
+than a cell of the feature map, stay at 6 %. Tried before, 480 steps each: milder weights of the
+classes, without Dice 39.6 %, with it 40.8 %. Distillation was not tried.
 """
 
 import camvid

@@ -145,6 +145,16 @@ def test_elsewhere_the_code_of_then_is_run_beside_that_of_now(kept, monkeypatch)
   assert figures.load()[NAME] == record  # the figures are those of then, and the code that of now
 
 
+def test_the_name_of_a_config_does_not_begin_another_one():
+  assert figures.named('camvid') == ['camvid', "camvid --config.model.bins='()'"]
+  assert figures.named('camvid_long') == ['camvid_long']
+  assert figures.named('context_ablations:stride') == [
+    'context_ablations:stride-16',
+    'context_ablations:stride-32',
+  ]
+  assert not figures.named('voc2012')
+
+
 def test_pairs_of_rows_are_counted_by_their_order():
   published = {'a': 1.0, 'b': 2.0, 'c': 3.0}
   ours = {'a': [1, 2], 'b': [5, 6], 'c': [3, 6]}
