@@ -95,10 +95,10 @@ def demo(
         streams.show(note)
       most_bytes = uploads.most_bytes(max_megapixels * 1_000_000)
       # Only now: while networks are loaded, a signal ends the process where it is.
-      with private.folder(folder):
+      with serving.AskedToStop() as asked, private.folder(folder):
         blocks = page.build(about, folder)
         streams.show(f'{whole.origin} is on {serving.address_of(opened)} until Ctrl-C.')
-        serving.serve(blocks, opened, folder, most_bytes=most_bytes, root_path=root_path)
+        serving.serve(blocks, opened, folder, asked, most_bytes=most_bytes, root_path=root_path)
 
 
 def _examples(folder: Path) -> tuple[Path, ...]:

@@ -340,6 +340,22 @@ def test_nothing_is_loaded_for_a_port_that_is_in_use(monkeypatch):
       demo.demo([tiny.ROOT], port=port)
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_stop_ahead_of_serving_it_ends_and_leaves_no_folder(tmp_path, number):
+  serving = pytest.importorskip('pspnet_jax.web.serving')
+  from pspnet_jax.web import private
+
+  before = signal.getsignal(number)
+  folder = tmp_path / 'uploads'
+  opened = serving.listen('127.0.0.1', 0)
+  with opened, serving.AskedToStop() as asked, private.folder(folder):
+    signal.raise_signal(number)
+    serving.serve(serving.gr.Blocks(), opened, folder, asked, most_bytes=1)
+    assert folder.exists()  # it came to its end, without an exception
+  assert not folder.exists()
+  assert signal.getsignal(number) == before
+
+
 def test_networks_are_loaded_together_so_that_what_holds_for_several_holds(monkeypatch, tmp_path):
   pytest.importorskip('gradio')
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -86,10 +85,44 @@ def address_of(opened: socket.socket) -> str:
   return f'http://{f"[{host}]" if ":" in host else host}:{port}/'
 
 
+class AskedToStop:
+  """While entered, Ctrl-C, SIGTERM and SIGHUP end the page that is served, or will be, alone."""
+
+  _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+  def __init__(self) -> None:
+    self._asked = False
+    self._server: uvicorn.Server | None = None
+    self._before: dict[signal.Signals, Any] = {}
+
+  def __enter__(self) -> AskedToStop:
+    for number in self._SIGNALS:
+      if signal.getsignal(number) != signal.SIG_IGN:  # as SIGHUP is under nohup
+        self._before[number] = signal.signal(number, self._stop)
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: set in C
+
+  def ends(self, server: uvicorn.Server) -> None:
+    """Has the server end when asked; at once, if that was before it."""
+    self._server = server
+    server.should_exit = self._asked
+
+  def _stop(self, _number: int, _frame: object) -> None:
+    # An exception could be dropped, as `runtime.signals` says, or leave the loop of events half
+    # closed.
+    self._asked = True
+    if self._server is not None:
+      self._server.should_exit = True
+
+
 def serve(
   blocks: gr.Blocks,
   opened: socket.socket,
   folder: Path,
+  asked: AskedToStop,
   *,
   most_bytes: int,
   root_path: str | None = None,
@@ -100,6 +133,7 @@ def serve(
     blocks: the page, built within `private.settings` and `private.folder`.
     opened: where, from `listen`.
     folder: where uploads are until they are read.
+    asked: entered before `folder` was made, which is removed on leaving it.
     most_bytes: of one uploaded file.
     root_path: where a proxy shows the page, as '/pspnet'.
   """
@@ -125,18 +159,12 @@ def serve(
     timeout_graceful_shutdown=_STOP_SECONDS,
     lifespan='on',
   )
-  # uvicorn ends as a signal says once it has closed everything; then folders are left to remove.
-  before = signal.signal(signal.SIGTERM, _interrupt)
+  server = uvicorn.Server(config)
+  asked.ends(server)
   try:
-    with contextlib.suppress(KeyboardInterrupt):
-      uvicorn.Server(config).run(sockets=[opened])
+    server.run(sockets=[opened])
   finally:
-    signal.signal(signal.SIGTERM, before)
     opened.close()
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-  raise KeyboardInterrupt
 
 
 class _Guarded:
