@@ -5,7 +5,9 @@
 Both are trained as configs/camvid.py says, with and without the pyramid, from the same weights on
 the same batches, an epoch of one and an epoch of the other in turn, and both are evaluated by
 `evaluate`'s own code. What is measured stays in DIR: the same command goes on with what is missing.
-camvid.json and camvid.md have all of it. `--miniature` rehearses it with a small network.
+camvid.json and camvid.md have all of it. `--dropout_seed` repeats them with other draws of
+dropout and all else the same, which tells how far apart two runs of one side are; `--miniature`
+rehearses all with a small network.
 """
 
 from __future__ import annotations
@@ -47,10 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = make_config(flags.data, variant, seed, flags.steps, flags.miniature)
     question = {'config': json.loads(config.to_json_best_effort()), 'layout': flags.layout}
     question |= {'about': about, 'code': figures.bearing_code('camvid')}
-    path = flags.output / f'{variant.replace(" ", "_")}_{seed}.json'
+    name = f'{variant.replace(" ", "_")}_{seed}'
+    if flags.dropout_seed is not None:
+      name, question['dropout_seed'] = f'{name}_{flags.dropout_seed}', flags.dropout_seed
+    path = flags.output / f'{name}.json'
     found = kept(path, question)
     if found is None:
-      results = pair(config, channels_last=flags.layout == 'channels_last')
+      results = pair(
+        config, channels_last=flags.layout == 'channels_last', dropout_seed=flags.dropout_seed
+      )
       found = {'question': question, 'variant': variant, 'seed': seed, 'about': about, **results}
       write_whole(path, json.dumps(found, indent=1) + '\n')
     runs.append(found)
@@ -67,6 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument('--output', type=Path, required=True, help='where figures are kept')
   numbers: dict[str, Any] = {'type': lambda text: [int(x) for x in text.split(',')]}
   parser.add_argument('--seeds', **numbers, default=[0, 1, 2], help='of weights and batches')
+  parser.add_argument('--dropout_seed', type=int, help="without it the seed's")
   parser.add_argument('--steps', type=int, help="of each training; without it the config's")
   parser.add_argument(
     '--variants',
@@ -114,12 +122,15 @@ def kept(path: Path, question: dict[str, Any]) -> dict[str, Any] | None:
   return found if isinstance(found, dict) and found.get('question') == question else None
 
 
-def pair(config: ml_collections.ConfigDict, *, channels_last: bool = False) -> dict[str, Any]:
+def pair(
+  config: ml_collections.ConfigDict, *, channels_last: bool = False, dropout_seed: int | None = None
+) -> dict[str, Any]:
   """Trains both sides on the same batches, in turns of an epoch, and evaluates both.
 
   Args:
     config: what is trained.
     channels_last: how PyTorch holds images.
+    dropout_seed: of both sides' draws, where it is not the config's.
 
   Returns:
     By name of the side: 'miou', 'iou' by class, 'loss' of each epoch, 'seconds' of each whole one.
@@ -130,12 +141,14 @@ def pair(config: ml_collections.ConfigDict, *, channels_last: bool = False) -> d
   transform = parts.make_transform(config, source.spec.num_classes)
   options: dict[str, Any] = {'batch_size': config.batch_size, 'seed': config.seed}
   stream = train_batches(source, transform=transform, threads=config.threads or None, **options)
+  drawn = config.copy_and_resolve_references()
+  drawn.seed = config.seed if dropout_seed is None else dropout_seed
   of_epoch = max(len(source) // config.batch_size, 1)
   try:
     first = next(stream)
     sides: dict[str, Side] = {
-      NAMES[0]: Ours(config, card, weights, first),
-      NAMES[1]: Theirs(config, card, weights, channels_last=channels_last),
+      NAMES[0]: Ours(drawn, card, weights, first),
+      NAMES[1]: Theirs(drawn, card, weights, channels_last=channels_last),
     }
     results: dict[str, Any] = {name: {'loss': [], 'seconds': []} for name in sides}
     batches = itertools.islice(itertools.chain([first], stream), config.total_steps)

@@ -6,6 +6,7 @@ its arithmetic, its draws of dropout, and the running variance, of which torch k
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Protocol
 
 import jax
@@ -64,7 +65,8 @@ class Ours:
     _, tx = parts.make_optimizer(config, network.param_shapes)
     params, batch_stats = jax.tree.map(jax.numpy.array, weights)
     state = TrainState.create(network, tx, seed=config.seed)
-    self._state = state.with_weights(params, batch_stats)
+    state = state.with_weights(params, batch_stats)
+    self._state = dataclasses.replace(state, opt_state=tx.init(params))  # in the weights' dtype
     step = jax.jit(parts.make_step(config, network, tx), **jit_options(network))
     self._step = step.lower(self._state, like).compile()  # not while the clock runs
     self._losses: list[Any] = []
@@ -128,7 +130,8 @@ class Theirs:
     for group in self._optimizer.param_groups:
       group['lr'] = float(self._schedule(self._done)) * group['times']
     image = torch.from_numpy(batch['image']).to(self._device).permute(0, 3, 1, 2).float()
-    image = ((image - self._mean) / self._std).contiguous(memory_format=self._memory)
+    image = ((image - self._mean) / self._std).to(next(self._model.parameters()).dtype)
+    image = image.contiguous(memory_format=self._memory)
     label = torch.from_numpy(batch['label']).to(self._device).long()
     outputs = self._model(image)
     loss = F.cross_entropy(outputs['logits'], label, ignore_index=255)
