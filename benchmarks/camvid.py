@@ -218,6 +218,8 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
     lines.append([variant, 'mean', *spread, ''])
   config, layout = (runs[0]['question'][key] for key in ('config', 'layout'))
   trained = f'{config["total_steps"]:,} steps of {config["batch_size"]} images'
+  if 'dropout_seed' in runs[0]['question']:
+    trained += f', dropout drawn anew ({runs[0]["question"]["dropout_seed"]})'
   text = f'{trained}, PyTorch with {layout} memory. {about}.'
   return f'{text}\n\n' + ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
