@@ -1,5 +1,6 @@
 """The page in a browser: what people do with it, with a mouse and without; what it never does."""
 
+import asyncio
 import base64
 import io
 import os
@@ -340,6 +341,17 @@ def test_nothing_is_loaded_for_a_port_that_is_in_use(monkeypatch):
       demo.demo([tiny.ROOT], port=port)
 
 
+@pytest.fixture
+def event_loops(monkeypatch):
+  """Closes those that Gradio makes and leaves open."""
+  made, make = [], asyncio.new_event_loop
+  monkeypatch.setattr(asyncio, 'new_event_loop', lambda: made.append(make()) or made[-1])
+  yield
+  for loop in made:
+    loop.close()
+
+
+@pytest.mark.usefixtures('event_loops')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_stop_ahead_of_serving_it_ends_and_leaves_no_folder(tmp_path, number):
   serving = pytest.importorskip('pspnet_jax.web.serving')
