@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import jax
@@ -265,6 +266,20 @@ def test_four_then_one_then_two_processes_train_as_one_does(tmp_path):
       np.testing.assert_allclose(a[name], b[name], rtol=2e-6, atol=1e-6, err_msg=name)
 
 
+# The second process keeps its score a moment after the first one has written it.
+LATE = """
+import runpy, sys, time
+from pspnet_jax.training.saving import Saving
+keep = Saving.add_score
+def late(*arguments):
+  time.sleep(2 * ('--process_id=1' in sys.argv))
+  keep(*arguments)
+Saving.add_score = late
+sys.argv[0] = 'train'
+runpy.run_module('pspnet_jax.train', run_name='__main__')
+"""
+
+
 @pytest.mark.slow
 def test_a_signal_to_one_of_two_stops_both_at_the_same_step_and_keeps_no_score_back(tmp_path):
   """It comes in an evaluation, which is cut short in both and made up for when both go on."""
@@ -307,7 +322,8 @@ def test_a_signal_to_one_of_two_stops_both_at_the_same_step_and_keeps_no_score_b
   found = Checkpoints(tmp_path / 'run', read_only=True)
   assert found.latest_step == 2 and found.score(2) is None
   short = ('--config.total_steps=2', '--config.data.val.length=5')
-  tiny.at_once(lambda port, i: tiny.command('train', *run, *short, *together(2, port, i)), 240)
+  going_on = [sys.executable, '-c', LATE, *run, *short]
+  tiny.at_once(lambda port, i: [*going_on, *together(2, port, i)], 240)
   assert Checkpoints(tmp_path / 'run', read_only=True).score(2) is not None
 
 

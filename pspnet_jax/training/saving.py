@@ -45,7 +45,7 @@ class Saving:
     return self.checkpoints is not None and self.checkpoints.preempted(step)
 
   def has_score(self, step: int) -> bool:
-    return self.checkpoints is not None and self.checkpoints.score(step) is not None
+    return self._score(step) is not None
 
   def lacks_score(self, step: int) -> bool:
     """Whether there is a checkpoint of this step, the latest, and it was not evaluated."""
@@ -78,8 +78,15 @@ class Saving:
     if self.checkpoints is None:
       return {}
     best = self.checkpoints.best_step
-    found = {s: self.checkpoints.score(s) for s in (best, step) if s is not None}
+    found = {s: self._score(s) for s in (best, step) if s is not None}
     return {s: score for s, score in found.items() if score is not None}
+
+  def _score(self, step: int) -> float | None:
+    """As the first process reads it: others may look when it has written, and all go one way."""
+    found = None if self.checkpoints is None else self.checkpoints.score(step)
+    bits = np.array([math.nan if found is None else found]).view(np.int64)
+    score = float(parallel.of_first(bits).view(np.float64)[0])
+    return None if math.isnan(score) else score
 
   def keep(self, state: TrainState) -> str:
     """Saves what was learnt before something else fails; returns what there is."""
