@@ -52,7 +52,7 @@ def both_steps(config, steps, dtype='float32'):
 
 
 def apart(pair, begun):
-  """How far apart the parameters and the statistics are, for how far they moved."""
+  """Measures how far apart the parameters and the statistics are, for how far they moved."""
   found = []
   for mine, other, first in zip(*pair, begun, strict=True):
     assert mine.keys() == other.keys()
@@ -71,9 +71,7 @@ def test_both_take_the_same_steps(frames):
 
 @pytest.mark.parametrize('variant', camvid.VARIANTS)
 def test_in_float64_both_take_the_same_steps_from_the_first_to_the_last(frames, variant, x64):
-  """Whatever comes of the two in float32 is rounding, dropout's draws or that torch's running
-  variance is the unbiased one.
-  """
+  """In float32 they differ by rounding, dropout's draws and torch's unbiased running variance."""
   config = camvid.make_config(frames, variant, 3, 8, True)
   # What both take in float32, they take exactly: normalised images, and Optax's learning rates.
   config.mean, config.std = (0.0,) * 3, (1.0,) * 3

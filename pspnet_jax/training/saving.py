@@ -82,7 +82,10 @@ class Saving:
     return {s: score for s, score in found.items() if score is not None}
 
   def _score(self, step: int) -> float | None:
-    """As the first process reads it: others may look when it has written, and all go one way."""
+    """Gives all processes the score that the first one reads; one of them may look too late.
+
+    The first may have written it meanwhile, and who finds it would not wait with the others.
+    """
     found = None if self.checkpoints is None else self.checkpoints.score(step)
     bits = np.array([math.nan if found is None else found]).view(np.int64)
     score = float(parallel.of_first(bits).view(np.float64)[0])

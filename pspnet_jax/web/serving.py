@@ -86,7 +86,7 @@ def address_of(opened: socket.socket) -> str:
 
 
 class AskedToStop:
-  """While entered, Ctrl-C, SIGTERM and SIGHUP end the page that is served, or will be, alone."""
+  """Ends the page that is served, or will be, at Ctrl-C, SIGTERM and SIGHUP, while entered."""
 
   _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
