@@ -141,6 +141,7 @@ def pair(
   transform = parts.make_transform(config, source.spec.num_classes)
   options: dict[str, Any] = {'batch_size': config.batch_size, 'seed': config.seed}
   stream = train_batches(source, transform=transform, threads=config.threads or None, **options)
+  # Weights and batches are given to the sides, whose seed then decides dropout alone.
   drawn = config.copy_and_resolve_references()
   drawn.seed = config.seed if dropout_seed is None else dropout_seed
   of_epoch = max(len(source) // config.batch_size, 1)

@@ -94,7 +94,7 @@ def demo(
       for note in whole.notes:
         streams.show(note)
       most_bytes = uploads.most_bytes(max_megapixels * 1_000_000)
-      # Only now: while networks are loaded, a signal ends the process where it is.
+      # Signals are caught from here on: while networks are loaded, one ends the process at once.
       with serving.AskedToStop() as asked, private.folder(folder):
         blocks = page.build(about, folder)
         streams.show(f'{whole.origin} is on {serving.address_of(opened)} until Ctrl-C.')

@@ -82,9 +82,9 @@ class Saving:
     return {s: score for s, score in found.items() if score is not None}
 
   def _score(self, step: int) -> float | None:
-    """Gives all processes the score that the first one reads; one of them may look too late.
+    """Gives all processes the score that the first one reads, so that all go the same way.
 
-    The first may have written it meanwhile, and who finds it would not wait with the others.
+    Another one may look a moment later, when the first has written the score.
     """
     found = None if self.checkpoints is None else self.checkpoints.score(step)
     bits = np.array([math.nan if found is None else found]).view(np.int64)

@@ -111,8 +111,7 @@ class AskedToStop:
     server.should_exit = self._asked
 
   def _stop(self, _number: int, _frame: object) -> None:
-    # An exception could be dropped, as `runtime.signals` says, or leave the loop of events half
-    # closed.
+    # It raises nothing: an exception could be dropped, as `runtime.signals` says.
     self._asked = True
     if self._server is not None:
       self._server.should_exit = True
